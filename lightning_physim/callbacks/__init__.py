@@ -1,0 +1,17 @@
+"""When to measure, validate and save: Lightning callbacks, all on log-spaced steps."""
+
+from lightning_physim.callbacks.checkpoint import LogSpacedCheckpoint
+from lightning_physim.callbacks.clock import TrainingClock
+from lightning_physim.callbacks.collision_probe import CollisionProbe
+from lightning_physim.callbacks.observer import Observer
+from lightning_physim.callbacks.schedule import LogSchedule
+from lightning_physim.callbacks.validation import LogSpacedValidation
+
+__all__ = [
+    "CollisionProbe",
+    "LogSchedule",
+    "LogSpacedCheckpoint",
+    "LogSpacedValidation",
+    "Observer",
+    "TrainingClock",
+]

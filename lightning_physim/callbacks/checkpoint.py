@@ -1,0 +1,74 @@
+"""Checkpoints at log-spaced steps, to look back at, and a rolling one, to go on from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
+from lightning_physim.errors import InputError
+
+
+class LogSpacedCheckpoint(Checkpoint):
+    """Keeps ``step-00001234.ckpt`` at every step of a log-spaced schedule and at the last one.
+
+    Between them a checkpoint every ``rolling_steps`` replaces the previous such, so that a killed run loses little. A
+    checkpoint is written once everything that belongs to its step has been logged, a validation that follows it
+    included; resuming from it therefore loses and repeats nothing.
+
+    Args:
+        dirpath: folder of the checkpoints; None for ``checkpoints/`` under the trainer's ``default_root_dir``.
+        steps_per_decade: kept checkpoints per tenfold increase of the step.
+        rolling_steps: steps between rolling checkpoints; 0 for none.
+    """
+
+    def __init__(self, dirpath: str | None = None, steps_per_decade: int = 4, rolling_steps: int = 500) -> None:
+        if rolling_steps < 0:
+            raise InputError(f"rolling_steps must not be negative; got {rolling_steps}")
+        self.dirpath = dirpath
+        self.schedule = LogSchedule(steps_per_decade)
+        self.rolling_steps = rolling_steps
+        self.last_step = -1
+        self.rolling: str | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        folder = self.dirpath or str(Path(trainer.default_root_dir) / "checkpoints")
+        self.folder = Path(trainer.strategy.broadcast(folder))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        loop = trainer.fit_loop
+        if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save_if_due(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step != self.last_step:
+            self._save(trainer, keep=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_step": self.last_step, "rolling": self.rolling}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.last_step, self.rolling = state_dict["last_step"], state_dict["rolling"]
+
+    def _save_if_due(self, trainer: pl.Trainer) -> None:
+        step = trainer.global_step
+        if step == self.last_step:
+            return
+        keep = self.schedule.due(step) or is_final_step(trainer)
+        if keep or (self.rolling_steps and step % self.rolling_steps == 0):
+            self._save(trainer, keep)
+
+    def _save(self, trainer: pl.Trainer, keep: bool) -> None:
+        superseded = self.rolling
+        self.last_step = trainer.global_step
+        path = self.folder / f"step-{self.last_step:08d}.ckpt"
+        # State first: the checkpoint holds it.
+        self.rolling = None if keep else str(path)
+        trainer.save_checkpoint(path)  # collective: every rank calls it, rank zero writes
+        if superseded is not None and trainer.is_global_zero:
+            Path(superseded).unlink(missing_ok=True)

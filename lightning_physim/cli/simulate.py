@@ -1,0 +1,98 @@
+"""``physim simulate``: make a data set, say what is in it, and watch a piece of it."""
+
+import json
+from argparse import ArgumentError
+from typing import Any
+
+import numpy as np
+import yaml
+from jsonargparse import ArgumentParser
+
+from lightning_physim.data import ParticleDataModule
+from lightning_physim.errors import InputError
+from lightning_physim.report.animation import write_animation
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command with the arguments after ``physim simulate``; gives the exit code.
+
+    Raises:
+        InputError: a wrong value, or a folder or file that cannot be written.
+    """
+    parser = build_parser()
+    try:
+        options = parser.parse_args(_inline_config(argv))
+    except ArgumentError as error:
+        raise InputError(" ".join(f"{error}".split())) from error
+    data: ParticleDataModule = parser.instantiate_classes(options).data
+    if options.animate and options.split not in data.specs:
+        raise InputError(f"--split is one of {', '.join(data.specs)}; got {options.split}")
+    data.prepare_data()
+    data.setup()
+    print(data.describe())
+    if options.animate:
+        _animate(data, options.split, options.system_index, options.animate)
+        print(f"\nanimation: {options.animate}")
+    return 0
+
+
+def build_parser() -> ArgumentParser:
+    """The options of ``physim simulate``."""
+    parser = ArgumentParser(
+        prog="physim simulate",
+        description="Make the data set of a configuration (what is there already is only checked) and describe it.",
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "--config",
+        type=str | None,
+        help="Name of a shipped configuration or path of a YAML file; its data section is used.",
+    )
+    parser.add_class_arguments(ParticleDataModule, "data")
+    parser.add_argument("--animate", type=str | None, help="HTML file for an animation of one trajectory.")
+    parser.add_argument("--split", type=str, default="val", help="Split that the animation is taken from.")
+    parser.add_argument("--system_index", type=int, default=0, help="Number of the trajectory in the split, from 0.")
+    return parser
+
+
+def _inline_config(argv: list[str]) -> list[str]:
+    """``argv`` with ``--config`` replaced by the data section it names, in front: what else is given overrides it."""
+    names = ArgumentParser(add_help=False, exit_on_error=False)
+    names.add_argument("--config", type=str | None)
+    found, rest = names.parse_known_args(argv)
+    if found.config is None:
+        return rest
+    section = _data_section(found.config)
+    return ["--data", json.dumps(section), *rest]
+
+
+def _data_section(config: str) -> dict[str, Any]:
+    from lightning_physim.cli.configs import resolve_config
+
+    path = resolve_config(config)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"--config must be a YAML file; got {path}: {' '.join(str(error).split())}") from error
+    section = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        raise InputError(f"--config must be a YAML file with a data section; got {path} without one")
+    return section
+
+
+def _animate(data: ParticleDataModule, name: str, index: int, path: str) -> None:
+    split = data.split(name)
+    if not 0 <= index < split.n_trajectories:
+        raise InputError(f"--system_index is 0 to {split.n_trajectories - 1} in split {name}; got {index}")
+    system = data.specs[name].system
+    write_animation(
+        path,
+        split.states[index, ..., :2].numpy(),
+        system.box,
+        np.asarray(split.metadata["radii"]),
+        split.contacts[index].numpy(),
+        system.interval,
+        title=f"Trajectory {index} of {name}",
+        subtitle=f"{system.n_particles} particles · {split.n_intervals} intervals of {system.interval:g} · "
+        f"gravity {system.gravity:g}",
+    )

@@ -1,0 +1,124 @@
+"""``physim fit|validate|test|predict``: a LightningCLI that gives every fit a run directory."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.utilities import rank_zero_only
+
+from lightning_physim.cli.configs import resolve_config
+from lightning_physim.data import ParticleDataModule
+from lightning_physim.module import PhysicsSimulator
+from lightning_physim.report import print_summary, write_report
+from lightning_physim.tracking import RunDirectory, find_run, last_checkpoint, new_run, run_loggers
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+
+
+class RunConfig(SaveConfigCallback):
+    """Puts the complete configuration into the run directory and into every logger. Rank zero only, no collective."""
+
+    def __init__(self, *args: Any, run: RunDirectory, **kwargs: Any) -> None:
+        super().__init__(*args, save_to_log_dir=False, **kwargs)
+        self.run = run
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        text = self.parser.dump(self.config, skip_none=False)
+        self.run.config.write_text(text)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(text))
+
+
+class PhysimCLI(LightningCLI):
+    """Lightning's CLI over :class:`PhysicsSimulator` and :class:`ParticleDataModule`.
+
+    Args:
+        resumed: the run that a fit goes on with, in its own directory; None for a new one.
+        name: what a new run is called, beside its date.
+    """
+
+    def __init__(self, resumed: RunDirectory | None, name: str) -> None:
+        self.resumed = resumed
+        self.name = name
+        self.run: RunDirectory | None = None
+        quiet = {"exit_on_error": False}
+        super().__init__(
+            PhysicsSimulator,
+            ParticleDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            parser_kwargs={**quiet, **{subcommand: dict(quiet) for subcommand in SUBCOMMANDS}},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        logger = self._get(self.config_init, "trainer").get("logger")
+        if self.subcommand != "fit":
+            # Evaluation prints; only fit leaves a run.
+            return super().instantiate_trainer(**kwargs, logger=logger or False)
+        self.run = self.resumed or new_run(self._get(self.config, "runs"), self.name)
+        self.save_config_callback, self.save_config_kwargs = RunConfig, {"run": self.run}
+        if logger in (None, True):
+            logger = run_loggers(self.run, resume_from=self._get(self.config, "ckpt_path") if self.resumed else None)
+        return super().instantiate_trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
+
+    @rank_zero_only
+    def after_fit(self) -> None:
+        assert self.run is not None
+        if self.run.metrics.is_file():
+            write_report(self.run.path)
+            print_summary(self.run)
+
+
+def train(argv: list[str]) -> None:
+    """Run ``physim fit|validate|test|predict`` with the arguments that follow ``physim``."""
+    argv, resumed, name = expand(argv)
+    # LightningCLI reads sys.argv, and so do the processes that a distributed strategy starts: given the expanded
+    # arguments they all open the same files.
+    given, sys.argv = sys.argv, [sys.argv[0], *argv]
+    try:
+        PhysimCLI(resumed, name)
+    finally:
+        sys.argv = given
+
+
+def expand(argv: list[str]) -> tuple[list[str], RunDirectory | None, str]:
+    """Turn names into files: shipped configurations, ``--ckpt_path last`` and ``--ckpt_path runs/ID``.
+
+    Configurations move to the front, so that single options win over them wherever they stand. Without any
+    ``--config`` a run that is gone on with brings its own, and everything else starts from ``demo``.
+
+    Returns:
+        The arguments, the run that a fit goes on with (``--ckpt_path`` names a run, not a file), and the name for a
+        new run.
+    """
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known.add_argument("-c", "--config", action="append", default=[])
+    known.add_argument("--ckpt_path")
+    known.add_argument("--runs", default="runs")
+    given, rest = known.parse_known_args(argv[1:])
+    if {"-h", "--help"} & set(rest):
+        return argv, None, ""
+    run = None
+    if given.ckpt_path is not None and not Path(given.ckpt_path).is_file():
+        run = find_run(given.runs, given.ckpt_path)
+        given.ckpt_path = str(last_checkpoint(run))
+    configs = [resolve_config(name) for name in given.config]
+    if not configs:
+        configs = [run.config if run is not None else resolve_config("demo")]
+    expanded = [argv[0]]
+    for config in configs:
+        expanded += ["--config", str(config)]
+    expanded += rest
+    if given.ckpt_path is not None:
+        expanded += ["--ckpt_path", given.ckpt_path]
+    expanded += ["--runs", given.runs]
+    return expanded, run if argv[0] == "fit" else None, configs[-1].stem

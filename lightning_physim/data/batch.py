@@ -1,0 +1,108 @@
+"""What a training or evaluation step gets, and the memory-mapped data set that hands it out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_physim.data.store import open_array, read_metadata
+from lightning_physim.target import ResidualTarget
+
+
+class Batch(NamedTuple):
+    """Windows of ``W`` successive intervals from ``B`` trajectories of ``N`` particles; ``B`` may be 0.
+
+    Attributes:
+        states: float32 ``[B, W+1, N, 4]``, ``(x, y, v_x, v_y)`` in physical units at successive times.
+        targets: float32 ``[B, W, N, 4]``, standardised residual of free flight over each interval (see
+            :class:`lightning_physim.target.ResidualTarget`), under the split's own gravity.
+        contacts: bool ``[B, W, N, N]``, which pairs touched during the interval.
+        wall_contacts: bool ``[B, W, N]``, which particles touched a wall during the interval.
+        masses: float32 ``[N]``.
+        gravity: float32 scalar, acceleration along ``-y``.
+        no_pair: float32 ``[B, W, N, 4]``, standardised residual that the exact no-neighbour oracle predicts; None in
+            training batches.
+    """
+
+    states: Tensor
+    targets: Tensor
+    contacts: Tensor
+    wall_contacts: Tensor
+    masses: Tensor
+    gravity: Tensor
+    no_pair: Tensor | None
+
+
+class TrajectoryDataset(Dataset[Batch]):
+    """Windows of the trajectories of one split, read from memory-mapped files a whole batch at a time.
+
+    Item ``i`` is the window that starts at time ``i % starts`` of trajectory ``i // starts``, where
+    ``starts = n_intervals - window + 1``. ``dataset[[3, 1, 4]]`` is the :class:`Batch` of three windows.
+
+    Args:
+        directory: of the split, as :func:`lightning_physim.data.generate.make_split` leaves it.
+        target: fitted on the training split.
+        window: intervals per item; None for whole trajectories.
+    """
+
+    def __init__(self, directory: Path, target: ResidualTarget, window: int | None = None) -> None:
+        self.directory, self.target = directory, target
+        self.metadata = read_metadata(directory)
+        arrays = {name: torch.from_numpy(open_array(directory, name)) for name in self.metadata["arrays"]}
+        self.states: Tensor = arrays["states"]
+        self.contacts: Tensor = arrays["contacts"]
+        self.wall_contacts: Tensor = arrays["wall_contacts"]
+        self.no_pair: Tensor | None = arrays.get("no_pair")
+        self.masses = torch.tensor(self.metadata["masses"], dtype=torch.float32)
+        self.gravity = torch.tensor(self.metadata["spec"]["system"]["gravity"], dtype=torch.float32)
+        self.n_trajectories, self.n_intervals = self.contacts.shape[:2]
+        self.window = self.n_intervals if window is None else window
+        self._starts = self.n_intervals - self.window + 1
+        self._time_steps = torch.arange(self.window + 1)
+
+    def __len__(self) -> int:
+        return self.n_trajectories * self._starts
+
+    def __getitem__(self, index: int | Sequence[int]) -> Batch:
+        index = torch.as_tensor(index, dtype=torch.int64).reshape(-1)
+        trajectory = index.div(self._starts, rounding_mode="floor")
+        start = index - trajectory * self._starts
+        # Row numbers in the arrays with trajectories and times flattened together, for one gather per array.
+        at_time = (trajectory * (self.n_intervals + 1) + start)[:, None] + self._time_steps
+        at_interval = (trajectory * self.n_intervals + start)[:, None] + self._time_steps[:-1]
+        states = _gather(self.states, at_time)
+        here = states[:, :-1]
+        no_pair = None
+        if self.no_pair is not None:
+            no_pair = self.target.residual(here, _gather(self.no_pair, at_interval), self.gravity)
+        return Batch(
+            states=states,
+            targets=self.target.residual(here, states[:, 1:], self.gravity),
+            contacts=_gather(self.contacts, at_interval),
+            wall_contacts=_gather(self.wall_contacts, at_interval),
+            masses=self.masses,
+            gravity=self.gravity,
+            no_pair=no_pair,
+        )
+
+    def perturb(self, batch: Batch, noise: Tensor) -> Batch:
+        """``batch`` with ``noise`` ``[B, N, 4]`` added to the first states, and the targets that lead back from there."""
+        first = batch.states[:, 0] + noise
+        states, targets = batch.states.clone(), batch.targets.clone()
+        states[:, 0] = first
+        targets[:, 0] = self.target.residual(first, states[:, 1], self.gravity)
+        return batch._replace(states=states, targets=targets)
+
+    def __reduce__(self) -> tuple[type["TrajectoryDataset"], tuple[Path, ResidualTarget, int]]:
+        # A worker process that is not a fork opens the files itself, instead of getting the whole set through a pipe.
+        return type(self), (self.directory, self.target, self.window)
+
+
+def _gather(array: Tensor, rows: Tensor) -> Tensor:
+    """``array`` ``[trajectories, times, ...]`` at the flattened ``rows`` ``[B, W]``: ``[B, W, ...]``."""
+    return array.flatten(0, 1).index_select(0, rows.reshape(-1)).view(*rows.shape, *array.shape[2:])

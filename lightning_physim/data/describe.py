@@ -1,0 +1,71 @@
+"""Words and numbers about the splits of a data module."""
+
+import torch
+
+from lightning_physim.data.batch import TrajectoryDataset
+
+
+def describe_splits(splits: dict[str, TrajectoryDataset]) -> str:
+    """A table of ``splits``, where they lie, the training statistics, and the floors of the evaluation splits."""
+    rows = [("split", "trajectories", "intervals", "particles", "MB", "colliding", "walls", "energy/particle")]
+    for name, split in splits.items():
+        summary = split.metadata["summary"]
+        n_bytes = sum(array["bytes"] for array in split.metadata["arrays"].values())
+        start, end = summary["energy_per_particle_start"], summary["energy_per_particle_end"]
+        rows.append(
+            (
+                name, str(split.n_trajectories), str(split.n_intervals), str(len(split.masses)), f"{n_bytes / 1e6:.1f}",
+                f"{summary['colliding_fraction']:.3f}", f"{summary['wall_fraction']:.3f}", f"{start:.2f} -> {end:.2f}",
+            )
+        )  # fmt: skip
+    floors = [("split", "ballistic", "colliding", "free", "no-pair", "colliding", "free")]
+    for name, split in splits.items():
+        if split.no_pair is not None:
+            floors.append((name, *(f"{loss:.4f}" for loss in _floors(split))))
+    return "\n".join(
+        (
+            *_table(rows),
+            "",
+            "Floors: mean squared error of the standardised target, over all, colliding and free particles",
+            *_table(floors),
+            "",
+            *_statistics(splits["train"]),
+            "",
+            *(f"{name}: {split.directory}" for name, split in splits.items()),
+        )
+    )
+
+
+def _floors(split: TrajectoryDataset, chunk: int = 64) -> list[float]:
+    """Loss of free flight, then of the no-pair oracle; each over all, colliding and free particles."""
+    sums, count = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for first in range(0, len(split), chunk):
+        batch = split[range(first, min(first + chunk, len(split)))]
+        assert batch.no_pair is not None
+        touched = batch.contacts.any(-1)
+        groups = torch.stack((touched, ~touched)).double()
+        for row, guess in enumerate((torch.zeros(()), batch.no_pair)):
+            error = (guess - batch.targets).double().square().mean(-1)
+            sums[row] += (groups * error).flatten(1).sum(1)
+        count += groups.flatten(1).sum(1)
+    every = sums.sum(1, keepdim=True) / count.sum()
+    floors: list[float] = torch.cat((every, sums / count), dim=1).flatten().tolist()
+    return floors
+
+
+def _statistics(train: TrajectoryDataset) -> list[str]:
+    statistics = train.metadata["statistics"]
+    names = ("state_mean", "state_std", "residual_rms")
+    rows = [("training split", *statistics["components"])]
+    rows += [(name, *(f"{value:.4f}" for value in statistics[name])) for name in names]
+    return _table(rows)
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+
+

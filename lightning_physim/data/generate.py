@@ -1,0 +1,162 @@
+"""From a particle system to a split on disk: simulated trajectories, contacts, and the no-neighbour oracle."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lightning_physim.data.store import ArrayWriter, directory_name, make_directory, open_array
+from lightning_physim.physics import ENGINE_VERSION, ParticleSystem, sample_initial_states, simulate
+from lightning_physim.target import ResidualTarget
+
+LAYOUT_VERSION = 1
+CHUNK_BYTES = 2**25
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """Everything that determines the content of a split.
+
+    Attributes:
+        name: ``train``, ``val``, ``test`` or ``ood_<something>``; part of the seed of each trajectory.
+        system: what is simulated.
+        n_trajectories, n_intervals: how many trajectories of how many intervals.
+        velocity_std: standard deviation of each component of the initial velocities.
+        integrator, dt: see :func:`lightning_physim.physics.simulate`.
+        seed: of the initial states.
+    """
+
+    name: str
+    system: ParticleSystem
+    n_trajectories: int
+    n_intervals: int
+    velocity_std: float
+    integrator: str
+    dt: float | None
+    seed: int
+
+    @property
+    def is_training(self) -> bool:
+        return self.name == "train"
+
+    def canonical(self) -> dict[str, Any]:
+        """JSON values; their hash names the split's directory."""
+        return {"layout": LAYOUT_VERSION, "engine": ENGINE_VERSION, **asdict(self)}
+
+    def directory(self, cache_dir: Path) -> Path:
+        return cache_dir / directory_name(self.name, self.canonical())
+
+
+def make_split(spec: SplitSpec, cache_dir: Path) -> Path:
+    """The directory of the split under ``cache_dir``; simulated unless it is there already.
+
+    ``states.npy`` float32 ``[n, T+1, N, 4]``, ``contacts.npy`` bool ``[n, T, N, N]``, ``wall_contacts.npy`` bool
+    ``[n, T, N]``, in evaluation splits ``no_pair.npy`` float32 ``[n, T, N, 4]``: the state one interval after
+    ``states[:, :-1]`` had each particle been alone. ``metadata.json`` says what made them and sums them up.
+
+    Raises:
+        InputError: ``cache_dir`` cannot be written or is full, or the system cannot be simulated.
+    """
+    directory = spec.directory(cache_dir)
+    make_directory(directory, spec.canonical(), lambda folder: _write_split(spec, folder))
+    return directory
+
+
+def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
+    n, t, p = spec.n_trajectories, spec.n_intervals, spec.system.n_particles
+    layout: dict[str, tuple[tuple[int, ...], str]] = {
+        "states": ((n, t + 1, p, 4), "float32"),
+        "contacts": ((n, t, p, p), "bool"),
+        "wall_contacts": ((n, t, p), "bool"),
+    }
+    if not spec.is_training:
+        layout["no_pair"] = ((n, t, p, 4), "float32")
+    touched = walls = 0
+    energy = np.zeros(2)
+    with ExitStack() as stack:
+        arrays = {
+            name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", shape, dtype))
+            for name, (shape, dtype) in layout.items()
+        }
+        for states, contacts, wall_contacts in _simulate_in_chunks(spec):
+            arrays["states"].append(states)
+            arrays["contacts"].append(contacts)
+            arrays["wall_contacts"].append(wall_contacts)
+            if "no_pair" in arrays:
+                arrays["no_pair"].append(no_pair_oracle(spec.system, states[:, :-1], spec.integrator, spec.dt))
+            touched += int(contacts.any(-1).sum())
+            walls += int(wall_contacts.sum())
+            energy += _energy(spec.system, states[:, [0, -1]]).sum(0)
+    return {
+        "arrays": {name: writer.entry() for name, writer in arrays.items()},
+        "masses": np.asarray(spec.system.masses, dtype=float).tolist(),
+        "radii": np.asarray(spec.system.radii, dtype=float).tolist(),
+        "summary": {
+            "colliding_fraction": touched / (n * t * p),
+            "wall_fraction": walls / (n * t * p),
+            "energy_per_particle_start": energy[0] / (n * p),
+            "energy_per_particle_end": energy[1] / (n * p),
+        },
+        "statistics": _statistics(spec, folder) if spec.is_training else None,
+    }
+
+
+def _simulate_in_chunks(spec: SplitSpec) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """States float64 ``[c, T+1, N, 4]``, contacts and wall contacts of all trajectories, ``c`` at a time."""
+    system, t, p = spec.system, spec.n_intervals, spec.system.n_particles
+    bytes_each = (t + 1) * p * 4 * 8 * 2 + t * p * (p + 1)
+    chunk = min(256, max(1, CHUNK_BYTES // bytes_each))
+    # Where nobody watches, in a log, a line every ten seconds.
+    interval = 0.1 if sys.stderr.isatty() else 10.0
+    with tqdm(total=spec.n_trajectories, desc=spec.name, unit="trajectory", mininterval=interval) as progress:
+        for first in range(0, spec.n_trajectories, chunk):
+            count = min(chunk, spec.n_trajectories - first)
+            x, v = sample_initial_states(
+                system, count, spec.seed, velocity_std=spec.velocity_std, split=spec.name, first_index=first
+            )
+            run = simulate(system, x, v, t, integrator=spec.integrator, dt=spec.dt)
+            yield np.concatenate((run.positions, run.velocities), axis=-1), run.contacts, run.wall_contacts
+            progress.update(count)
+
+
+def no_pair_oracle(
+    system: ParticleSystem, states: np.ndarray, integrator: str = "averaged", dt: float | None = None
+) -> np.ndarray:
+    """States float64 ``[..., N, 4]`` one interval after ``states`` had each particle been alone in the box.
+
+    Gravity and walls are simulated exactly as in the data; only the neighbours are missing.
+    """
+    after = np.empty_like(states)
+    masses, radii = np.broadcast_to(system.masses, system.n_particles), np.broadcast_to(system.radii, system.n_particles)
+    for mass, radius in sorted({(float(m), float(r)) for m, r in zip(masses, radii, strict=True)}):
+        alike = (masses == mass) & (radii == radius)
+        alone = replace(system, n_particles=1, mass=mass, radius=radius)
+        start = states[..., alike, :].reshape(-1, 1, 4)
+        run = simulate(alone, start[..., :2], start[..., 2:], 1, integrator=integrator, dt=dt, check_overlap=False)
+        end = np.concatenate((run.positions[:, 1], run.velocities[:, 1]), axis=-1)
+        after[..., alike, :] = end.reshape(*states.shape[:-2], -1, 4)
+    return after
+
+
+def _energy(system: ParticleSystem, states: np.ndarray) -> np.ndarray:
+    """Kinetic and gravitational energy, summed over the particles of ``states`` ``[..., N, 4]``."""
+    kinetic = 0.5 * np.square(states[..., 2:]).sum(-1)
+    total: np.ndarray = (system.masses * (kinetic + system.gravity * states[..., 1])).sum(-1)
+    return total
+
+
+def _statistics(spec: SplitSpec, folder: Path) -> dict[str, Any]:
+    target = ResidualTarget.fit(open_array(folder, "states"), spec.system.interval, spec.system.gravity)
+    return {
+        "components": ["x", "y", "v_x", "v_y"],
+        "state_mean": target.state_mean.tolist(),
+        "state_std": target.state_std.tolist(),
+        "residual_rms": target.residual_rms.tolist(),
+        "interval": spec.system.interval,
+        "gravity": spec.system.gravity,
+    }

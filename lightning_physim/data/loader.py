@@ -1,0 +1,140 @@
+"""Which windows make up which batch, on every rank, and the loader that Lightning iterates over."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from lightning_physim.data.batch import Batch, TrajectoryDataset
+from lightning_physim.errors import InputError
+
+Position = tuple[int, int]
+
+
+class ShardedBatchSampler:
+    """Lists of indices, one per batch: a function of (seed, epoch, batch number, rank) and of nothing else.
+
+    The indices of a *global* batch, ``batch_size`` per rank, are dealt to the ranks like cards. In training, batches
+    come from a permutation of the data and what does not fill a last global batch is left out. In evaluation every
+    index comes exactly once, nothing is padded, and the last batch may be empty on some ranks: the number of batches
+    is the same on all, because a forward pass under DDP is collective.
+
+    Args:
+        n_samples: number of indices.
+        batch_size: indices per rank and batch.
+        shuffle: training (True) or evaluation (False).
+        seed: of the permutations.
+        rank, world_size: of this process.
+
+    Raises:
+        InputError: training data that do not fill a single global batch.
+    """
+
+    def __init__(
+        self, n_samples: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.n_samples, self.batch_size, self.shuffle, self.seed = n_samples, batch_size, shuffle, seed
+        self.rank, self.world_size = rank, world_size
+        self.global_batch_size = batch_size * world_size
+        if shuffle and n_samples < self.global_batch_size:
+            raise InputError(
+                f"batch_size x devices must not exceed the {n_samples} training windows; got {batch_size} x "
+                f"{world_size}: lower --data.batch_size or raise --data.n_train"
+            )
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.n_samples, self.global_batch_size)
+        return full if self.shuffle else full + (rest > 0)
+
+    def batches(self, epoch: int, first_batch: int = 0) -> Iterator[list[int]]:
+        """The batches of ``epoch`` from number ``first_batch`` on."""
+        order = np.arange(self.n_samples)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, epoch)).permutation(order)
+        for batch in range(first_batch, len(self)):
+            start = batch * self.global_batch_size
+            yield order[start : start + self.global_batch_size][self.rank :: self.world_size].tolist()
+
+
+class BatchLoader:
+    """Iterates over the batches of a split, from where training stands.
+
+    An ordinary iterable around a ``torch.utils.data.DataLoader``: Lightning takes any, and puts its own sampler
+    (which repeats samples) only into bare ones. Each iteration asks, when its first batch is due, which epoch it is
+    and at which batch it starts; a resumed run thus goes on with the very next batch.
+
+    Args:
+        dataset, sampler: what to read, and in which order.
+        position: gives ``(epoch, first batch)``, or None outside training: then each iteration is an epoch of its own.
+        input_noise: standard deviation of the noise on the first state of a window, as a fraction of the standard
+            deviation of each component; drawn from the sampler's seed, the epoch and the batch number.
+        num_workers, pin_memory: see ``torch.utils.data.DataLoader``.
+    """
+
+    def __init__(
+        self,
+        dataset: TrajectoryDataset,
+        sampler: ShardedBatchSampler,
+        *,
+        position: Callable[[], Position | None] = lambda: None,
+        input_noise: float = 0.0,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.dataset, self.batch_sampler, self.input_noise = dataset, sampler, input_noise
+        self._position = position
+        self._current: Position = (-1, 0)
+        self._loader = DataLoader(
+            dataset,
+            sampler=_Remaining(self),
+            batch_size=None,  # the data set is indexed with whole batches
+            collate_fn=_identity,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+            generator=torch.Generator(),  # else every epoch draws a number from the global one
+        )
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing is asked or prefetched before the first batch is due, when Lightning knows the epoch.
+        epoch, first = self._current = self._position() or (self._current[0] + 1, 0)
+        for number, batch in enumerate(self._loader, first):
+            yield batch if self.input_noise == 0.0 else self._perturb(batch, epoch, number)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: the position is in Lightning's own counters. That there is one tells Lightning that we can resume."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to load."""
+
+    def _perturb(self, batch: Batch, epoch: int, number: int) -> Batch:
+        sampler = self.batch_sampler
+        n_particles = batch.states.shape[2]
+        # Drawn for the global batch, so that the data do not depend on the number of ranks.
+        rng = np.random.default_rng((sampler.seed, epoch, number))
+        noise = rng.standard_normal((sampler.global_batch_size, n_particles, 4), dtype=np.float32)
+        mine = torch.from_numpy(noise[sampler.rank :: sampler.world_size])
+        return self.dataset.perturb(batch, mine * (self.input_noise * self.dataset.target.state_std))
+
+
+class _Remaining:
+    """The rest of the loader's current epoch, as the index source of a ``DataLoader``."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self._owner = loader
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self._owner.batch_sampler.batches(*self._owner._current)
+
+    def __len__(self) -> int:
+        return len(self._owner.batch_sampler)
+
+
+def _identity(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,155 @@
+"""The attention-based physics network: particles are tokens, attention is the only path between them."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_physim.errors import InputError
+from lightning_physim.target import ResidualTarget
+
+N_FEATURES = 4  # x, y, v_x, v_y
+
+
+class PhysicsTransformer(nn.Module):
+    """Pre-norm transformer over particles, after Hitchcock et al. 2025 (arXiv 2504.11830).
+
+    Nothing marks the order of the particles, so the map is permutation-equivariant, and it takes any number of them.
+    The paper's own layer sizes could not be read; the defaults are those of the shipped ``demo`` configuration, where
+    collision heads were measured to emerge on every seed.
+
+    Args:
+        n_layers: attention blocks; 0 gives a network in which particles cannot see each other.
+        n_heads: attention heads in a block; must divide ``d_model``.
+        d_model: width of the residual stream.
+        d_mlp: hidden width of a block's MLP.
+        embedding: ``"mlp"`` (one hidden layer) or ``"linear"``. With a linear embedding and one layer the attention
+            logits are bilinear in the raw state, which cannot form distances: collision heads hardly emerge.
+        d_embedding: hidden width of the MLP embedding.
+        norm: ``"layer"``, ``"rms"`` or ``"none"``.
+        attend_self: let a particle attend to itself. Off by default: where it is on, heads use their own token as a
+            null token, and raw scores of the best heads fall below the uniform value.
+
+    Raises:
+        InputError: a width or count that is not positive, or ``n_heads`` that does not divide ``d_model``.
+    """
+
+    def __init__(
+        self,
+        n_layers: int = 2,
+        n_heads: int = 4,
+        d_model: int = 32,
+        d_mlp: int = 64,
+        embedding: Literal["mlp", "linear"] = "mlp",
+        d_embedding: int = 64,
+        norm: Literal["layer", "rms", "none"] = "layer",
+        attend_self: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (("n_heads", n_heads), ("d_model", d_model), ("d_mlp", d_mlp), ("d_embedding", d_embedding)):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1; got {value}")
+        if n_layers < 0:
+            raise InputError(f"n_layers must not be negative; got {n_layers}")
+        if d_model % n_heads:
+            raise InputError(f"n_heads must divide d_model={d_model}; got n_heads={n_heads}")
+        if embedding not in ("mlp", "linear"):
+            raise InputError(f'embedding must be "mlp" or "linear"; got {embedding!r}')
+        if norm not in NORMS:
+            raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
+        self.target = ResidualTarget()
+        self.embedding: nn.Module = nn.Linear(N_FEATURES, d_model)
+        if embedding == "mlp":
+            self.embedding = nn.Sequential(
+                nn.Linear(N_FEATURES, d_embedding), nn.GELU(), nn.Linear(d_embedding, d_model)
+            )
+        self.blocks = nn.ModuleList(Block(d_model, n_heads, d_mlp, norm, attend_self) for _ in range(n_layers))
+        self.norm = NORMS[norm](d_model)
+        self.readout = nn.Linear(d_model, N_FEATURES)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Standardised residual ``[systems, particles, 4]`` predicted for ``state`` ``[systems, particles, 4]``."""
+        x = self.embedding(self.target.standardize(state))
+        for block in self.blocks:
+            x = block(x)
+        return self.readout(self.norm(x))
+
+    def step(self, state: Tensor, gravity: Tensor | None = None) -> Tensor:
+        """The state one interval later, ``[systems, particles, 4]``; ``gravity`` defaults to the training data's."""
+        return self.target.advance(state, self(state), gravity)
+
+    def attention(self, state: Tensor) -> Tensor:
+        """Attention patterns ``[layers, systems, heads, query, key]``; rows sum to 1.
+
+        Computed only when asked for: training stays on PyTorch's fused attention, which never forms the patterns.
+        """
+        x = self.embedding(self.target.standardize(state))
+        patterns = []
+        for block in self.blocks:
+            patterns.append(block.attention.pattern(block.attention_norm(x)))
+            x = block(x)
+        if not patterns:
+            raise InputError("attention patterns need at least one layer; got n_layers=0")
+        return torch.stack(patterns)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP, each added to the residual stream ``[systems, particles, d_model]``."""
+
+    def __init__(self, d_model: int, n_heads: int, d_mlp: int, norm: str, attend_self: bool) -> None:
+        super().__init__()
+        self.attention_norm = NORMS[norm](d_model)
+        self.attention = Attention(d_model, n_heads, attend_self)
+        self.mlp_norm = NORMS[norm](d_model)
+        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.GELU(), nn.Linear(d_mlp, d_model))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.attention_norm(x))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Attention(nn.Module):
+    """Multi-head softmax attention over particles, optionally blind to the query's own token.
+
+    ``qkv`` maps ``d_model`` to ``[query | key | value]``, each of them the heads side by side; ``output`` maps the
+    concatenated heads back. Head ``h`` therefore owns rows ``h d_head : (h+1) d_head`` of each third of ``qkv`` and the
+    same columns of ``output``.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, attend_self: bool) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.attend_self = attend_self
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self._heads(x)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._visible(x))
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def pattern(self, x: Tensor) -> Tensor:
+        """Softmax weights ``[systems, heads, query, key]`` that :meth:`forward` applies to the values."""
+        query, key, _ = self._heads(x)
+        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        visible = self._visible(x)
+        if visible is not None:
+            logits = logits.masked_fill(~visible, -torch.inf)
+        return logits.softmax(-1)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each ``[systems, heads, particles, d_head]``."""
+        split = self.qkv(x).unflatten(-1, (3, self.n_heads, x.shape[-1] // self.n_heads))
+        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
+        return query, key, value
+
+    def _visible(self, x: Tensor) -> Tensor | None:
+        """Which keys a query may see, bool ``[query, key]``; None for all. A lone particle sees itself."""
+        particles = x.shape[1]
+        if self.attend_self or particles == 1:
+            return None
+        return ~torch.eye(particles, dtype=torch.bool, device=x.device)
+
+
+NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm, "none": nn.Identity}

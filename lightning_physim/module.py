@@ -1,0 +1,198 @@
+"""Training the physics network: the LightningModule."""
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_physim.errors import InputError
+from lightning_physim.metrics import OneStepError, RolloutError
+from lightning_physim.model import PhysicsTransformer, rollout
+
+if TYPE_CHECKING:
+    from lightning_physim.data import Batch
+
+
+class PhysicsSimulator(pl.LightningModule):
+    """Trains a :class:`PhysicsTransformer` to predict the state one interval later.
+
+    The loss is the mean squared error of the standardised residual of free flight (see :mod:`lightning_physim.target`):
+    1 means "no better than free flight" on the training split. Validation reports it over colliding and free particles
+    apart, beside the ballistic and no-pair floors on the same data, and the errors of rollouts.
+
+    Args:
+        n_layers, n_heads, d_model, d_mlp, embedding, d_embedding, norm, attend_self: the network; see
+            :class:`PhysicsTransformer`.
+        optimizer: ``"adam"``, ``"adamw"`` or ``"sgd"`` (with ``momentum``).
+        lr: peak learning rate.
+        warmup_steps: optimizer steps over which the learning rate rises linearly from 0.
+        schedule: ``"constant"`` after the warm-up, or ``"cosine"`` to zero at ``trainer.max_steps``.
+        momentum: of SGD.
+        weight_decay: of AdamW and SGD.
+        rollout_horizons: intervals after which rollouts are judged; must not exceed the length of a validation
+            trajectory.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+
+    def __init__(
+        self,
+        n_layers: int = 2,
+        n_heads: int = 4,
+        d_model: int = 32,
+        d_mlp: int = 64,
+        embedding: Literal["mlp", "linear"] = "mlp",
+        d_embedding: int = 64,
+        norm: Literal["layer", "rms", "none"] = "layer",
+        attend_self: bool = False,
+        optimizer: Literal["adam", "adamw", "sgd"] = "adam",
+        lr: float = 2e-3,
+        warmup_steps: int = 100,
+        schedule: Literal["constant", "cosine"] = "constant",
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        rollout_horizons: tuple[int, ...] = (1, 5, 10, 20),
+    ) -> None:
+        super().__init__()
+        if not (lr > 0 and math.isfinite(lr)):
+            raise InputError(f"lr must be positive and finite; got {lr}")
+        for name, value in (("warmup_steps", warmup_steps), ("momentum", momentum), ("weight_decay", weight_decay)):
+            if not value >= 0:
+                raise InputError(f"{name} must not be negative; got {value}")
+        if not rollout_horizons or min(rollout_horizons) < 1:
+            raise InputError(f"rollout_horizons must be one or more positive integers; got {rollout_horizons}")
+        self.save_hyperparameters()
+        self.network = PhysicsTransformer(
+            n_layers, n_heads, d_model, d_mlp, embedding, d_embedding, norm, attend_self
+        )
+        self.rollout_horizons = tuple(rollout_horizons)
+        # One pair of metrics for each evaluation split, made when the loop over it starts.
+        self.errors = torch.nn.ModuleDict()
+
+    def setup(self, stage: str) -> None:
+        # Only fit takes the statistics of its data: a trained network is evaluated with those it was trained with.
+        if stage == "fit":
+            self.network.target.load_state_dict(self._datamodule().target.state_dict())
+
+    def forward(self, state: Tensor) -> Tensor:
+        """The state one interval later, ``[systems, particles, 4]``."""
+        return self.network.step(state)
+
+    def attention(self, state: Tensor) -> Tensor:
+        """Attention patterns ``[layers, systems, heads, query, key]`` for ``state`` ``[systems, particles, 4]``."""
+        return self.network.attention(state)
+
+    def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
+        loss = self.loss(batch)
+        trainer = self.trainer
+        # Lightning's own bookkeeping of a value that is not going to be written costs as much as the write.
+        if (self.global_step + 1) % trainer.log_every_n_steps == 0:
+            self.log("train/loss", loss, prog_bar=True, sync_dist=trainer.world_size > 1)
+        return loss
+
+    def loss(self, batch: "Batch") -> Tensor:
+        """Mean squared error of the standardised target, a scalar.
+
+        With windows of several intervals the network is unrolled on its own output, and each step is judged by the
+        residual that would lead from where it got to the true next state.
+        """
+        state = batch.states[:, 0]
+        prediction = self.network(state)
+        loss = F.mse_loss(prediction, batch.targets[:, 0])
+        n_intervals = batch.targets.shape[1]
+        for k in range(1, n_intervals):
+            state = self.network.target.advance(state, prediction, batch.gravity)
+            prediction = self.network(state)
+            loss = loss + F.mse_loss(
+                prediction, self.network.target.residual(state, batch.states[:, k + 1], batch.gravity)
+            )
+        return loss / n_intervals
+
+    def on_validation_epoch_start(self) -> None:
+        self._start_evaluation(["val"])
+
+    def validation_step(self, batch: "Batch", batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_evaluation("val", rollout_prefix="rollout/")
+
+    def on_test_epoch_start(self) -> None:
+        self._start_evaluation(self._datamodule().test_splits)
+
+    def test_step(self, batch: "Batch", batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate(self._datamodule().test_splits[dataloader_idx], batch)
+
+    def on_test_epoch_end(self) -> None:
+        for split in self._datamodule().test_splits:
+            self._log_evaluation(split, rollout_prefix=f"{split}/rollout_")
+
+    def predict_step(self, batch: "Batch", batch_idx: int) -> Tensor:
+        """Rollouts ``[systems, intervals + 1, particles, 4]`` from the first state of each window."""
+        return rollout(self.network, batch.states[:, 0], batch.targets.shape[1], batch.gravity)
+
+    def configure_optimizers(self) -> Any:
+        hp = self.hparams
+        optimizer: Optimizer
+        if hp["optimizer"] == "sgd":
+            optimizer = SGD(self.parameters(), hp["lr"], momentum=hp["momentum"], weight_decay=hp["weight_decay"])
+        elif hp["optimizer"] == "adamw":
+            optimizer = AdamW(self.parameters(), hp["lr"], weight_decay=hp["weight_decay"])
+        else:
+            optimizer = Adam(self.parameters(), hp["lr"])
+        max_steps = self.trainer.max_steps
+        if hp["schedule"] == "cosine" and max_steps <= hp["warmup_steps"]:
+            raise InputError(
+                f"schedule=cosine needs trainer.max_steps above warmup_steps={hp['warmup_steps']}; got {max_steps}"
+            )
+
+        def factor(step: int) -> float:
+            warm = min(1.0, (step + 1) / (hp["warmup_steps"] + 1))
+            if hp["schedule"] == "constant":
+                return warm
+            done = max(0, step - hp["warmup_steps"]) / (max_steps - hp["warmup_steps"])
+            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+    def _datamodule(self) -> Any:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise InputError("PhysicsSimulator needs a ParticleDataModule; got none: pass datamodule=... to the Trainer")
+        return datamodule
+
+    def _start_evaluation(self, splits: list[str]) -> None:
+        self.errors = torch.nn.ModuleDict(
+            {
+                split: torch.nn.ModuleDict({"step": OneStepError(), "rollout": RolloutError(self.rollout_horizons)})
+                for split in splits
+            }
+        ).to(self.device)
+
+    def _evaluate(self, split: str, batch: "Batch") -> None:
+        if batch.no_pair is None:
+            raise InputError("evaluation needs the no-pair oracle; got a training batch: use an evaluation split")
+        n_intervals = batch.targets.shape[1]
+        if max(self.rollout_horizons) > n_intervals:
+            raise InputError(
+                f"rollout_horizons must not exceed the {n_intervals} intervals of a trajectory; "
+                f"got {max(self.rollout_horizons)}: raise --data.n_intervals or lower --model.rollout_horizons"
+            )
+        prediction = self.network(batch.states[:, :-1].flatten(0, 1)).view_as(batch.targets)
+        errors: Any = self.errors[split]
+        errors["step"].update(prediction, batch.targets, batch.no_pair, batch.contacts)
+        path = rollout(self.network, batch.states[:, 0], max(self.rollout_horizons), batch.gravity)
+        errors["rollout"].update(path, batch.states, batch.masses, batch.gravity)
+
+    def _log_evaluation(self, split: str, rollout_prefix: str) -> None:
+        # Metric.compute is the collective: every rank gets the same values.
+        errors: Any = self.errors[split]
+        values = {f"{split}/{key}": value for key, value in errors["step"].compute().items()}
+        values |= {f"{rollout_prefix}{key}": value for key, value in errors["rollout"].compute().items()}
+        self.log_dict(values)

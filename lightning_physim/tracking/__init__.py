@@ -1,0 +1,18 @@
+"""Where the numbers of a run go: its directory, ``metrics.jsonl`` and Weights & Biases."""
+
+from lightning_physim.tracking.jsonl import JsonlLogger, read_metrics
+from lightning_physim.tracking.loggers import run_loggers
+from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
+from lightning_physim.tracking.wandb import PhysimWandbLogger
+
+__all__ = [
+    "JsonlLogger",
+    "PhysimWandbLogger",
+    "RunDirectory",
+    "checkpoint_step",
+    "find_run",
+    "last_checkpoint",
+    "new_run",
+    "read_metrics",
+    "run_loggers",
+]

@@ -1,0 +1,176 @@
+"""``metrics.jsonl``: every number of a run in a text file that survives whatever kills the run."""
+
+import json
+import math
+import os
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+
+from lightning_physim.errors import InputError
+
+
+class JsonlLogger(Logger):
+    """One JSON object a line: ``{"step": int, "time": seconds since start, "<key>": number, ...}``.
+
+    A row is handed to the operating system before ``log_metrics`` returns, so a killed process loses none. Numbers that
+    JSON lacks are written as the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, which strict parsers accept and
+    ``float`` (``Number`` in JavaScript) turns back. A disk that fills up costs rows, with one warning, never the
+    training. Only rank zero writes.
+
+    As a Trainer's first logger it puts Lightning's default checkpoints in ``checkpoints/`` beside the file.
+
+    Args:
+        path: the file. One that exists is continued: its rows stay, a torn last line goes, ``time`` goes on.
+        resume_step: training resumes from a checkpoint of this step: rows beyond it are dropped when the first row is
+            written, as they are about to be logged again.
+    """
+
+    def __init__(self, path: str | Path, resume_step: int | None = None) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.resume_step = resume_step
+        self.seconds = 0.0
+        """Seconds spent in logging so far."""
+        self._start = time.monotonic()
+        self._file: BinaryIO | None = None
+        self._continued = False
+        self._step = 0
+        self._warned = False
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    # Lightning's default checkpoint directory is <save_dir>/<name>/<version>/checkpoints.
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: ``config.yaml`` beside the file holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Append one row.
+
+        Args:
+            metrics: numbers, or tensors and arrays of one element.
+            step: optimizer steps taken; ``None`` repeats the step of the row before.
+        """
+        begin = time.monotonic()
+        self._step = self._step if step is None else step
+        try:
+            file = self._open()
+            row = {"step": self._step, "time": round(time.monotonic() - self._start, 3)}
+            row |= {key: _json_number(value) for key, value in metrics.items() if key not in row}
+            _append(file, row)
+        except OSError as error:
+            if not self._warned:
+                rank_zero_warn(f"{self.path} cannot be written and is losing rows, training goes on: {error}")
+            self._warned = True
+        self.seconds += time.monotonic() - begin
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None  # a later fit, validate or test of this process opens it again
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._continued:
+                self._start -= _trim(self.path, self.resume_step)
+                self._continued = True
+            self._file = self.path.open("ab", buffering=0)
+        return self._file
+
+
+def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The curves in a ``metrics.jsonl``.
+
+    Returns:
+        ``{key: (steps, values)}``, int64 and float64 ``[n]``, steps ascending and unique: where a step was logged more
+        than once the last row counts. ``"time"`` and ``"epoch"`` are curves like any other.
+
+    Raises:
+        InputError: no such file, or a line other than a torn last one is not a row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"metrics are read from a run's metrics.jsonl, found no file {path}; name another run")
+    curves: dict[str, dict[int, float]] = {}
+    for _, row in _rows(path):
+        step = row.pop("step")
+        for key, value in row.items():
+            curves.setdefault(key, {})[step] = float(value)
+    return {
+        key: (np.array(sorted(curve)), np.array([curve[step] for step in sorted(curve)]))
+        for key, curve in curves.items()
+    }
+
+
+def _json_number(value: Any) -> float | str:
+    number = float(value)
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def _append(file: BinaryIO, row: dict[str, Any]) -> None:
+    line = json.dumps(row, allow_nan=False).encode() + b"\n"
+    end = file.seek(0, os.SEEK_END)
+    try:
+        written = file.write(line)
+        if written != len(line):
+            raise OSError(f"{written} of {len(line)} bytes written")
+    except OSError:
+        file.truncate(end)  # needs no space, and keeps the next row off a torn line
+        raise
+
+
+def _rows(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """Each whole line with the row that it holds."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            if not line.endswith(b"\n") or not isinstance(row, dict) or not isinstance(row.get("step"), int):
+                raise ValueError("not a row")
+        except ValueError:
+            if number == len(lines):
+                break  # the process was killed while it wrote this line
+            raise InputError(
+                f'each line of {path} must be {{"step": int, "<key>": number, ...}}, got {line[:40]!r} in line {number};'
+                " remove that line"
+            ) from None
+        rows.append((line, row))
+    return rows
+
+
+def _trim(path: Path, resume_step: int | None) -> float:
+    """Drop rows beyond ``resume_step`` and a torn last line; return the ``time`` of the last row that stays."""
+    if not path.is_file():
+        return 0.0
+    kept = [(line, row) for line, row in _rows(path) if resume_step is None or row["step"] <= resume_step]
+    content = b"".join(line for line, _ in kept)
+    if len(content) != path.stat().st_size:
+        new = path.with_name(path.name + ".new")
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    return max((float(row.get("time", 0.0)) for _, row in kept), default=0.0)

@@ -1,0 +1,29 @@
+"""The loggers of a run."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_info
+
+from lightning_physim.tracking.jsonl import JsonlLogger
+from lightning_physim.tracking.run import RunDirectory, checkpoint_step
+from lightning_physim.tracking.wandb import PhysimWandbLogger
+
+
+def run_loggers(run: RunDirectory, resume_from: str | Path | None = None) -> list[Logger]:
+    """``metrics.jsonl`` always, and Weights & Biases where it is installed.
+
+    Args:
+        run: the run directory.
+        resume_from: the checkpoint that training goes on from, with its step in its name. Rows beyond it are dropped
+            from ``metrics.jsonl``; in W&B, which keeps what it has, the curves overlap.
+    """
+    loggers: list[Logger] = [
+        JsonlLogger(run.metrics, resume_step=None if resume_from is None else checkpoint_step(resume_from))
+    ]
+    if find_spec("wandb") is None:
+        rank_zero_info("W&B: not installed, metrics go to metrics.jsonl alone; `pip install wandb` adds it")
+    else:
+        loggers.append(PhysimWandbLogger(run))
+    return loggers

@@ -1,0 +1,166 @@
+"""Weights & Biases with the defaults that a newcomer, a cluster and a crash need: never a prompt, never a hang."""
+
+import atexit
+import os
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from torch import Tensor
+
+from lightning_physim.tracking.run import RunDirectory
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+    from wandb.sdk.wandb_run import Run
+
+INIT_TIMEOUT = 10.0
+"""Seconds that a server has to answer before the run goes on offline."""
+FINISH_TIMEOUT = 120.0
+"""Seconds that the last rows have for their upload before the process ends without it."""
+FLUSH_INTERVAL = 2.0
+"""Seconds between flushes of wandb's file. Its own 15 lose a short run whole when the process is killed."""
+
+
+class PhysimWandbLogger(WandbLogger):
+    """Lightning's ``WandbLogger`` for one run directory.
+
+    Online where an API key is configured (``WANDB_API_KEY``, netrc, settings files) and the server answers; offline
+    otherwise, to be uploaded later by ``wandb sync``. ``WANDB_MODE``, ``WANDB_PROJECT``, ``WANDB_RUN_GROUP`` and the
+    other variables of wandb keep their meaning. wandb itself says nothing; one printed line tells where the run is.
+
+    Files lie in ``<run>/wandb/``, the id is the run directory's, and a later process with the same directory continues
+    the same W&B run. Every row carries ``trainer/global_step``, the x-axis of every chart.
+
+    Args:
+        run: the run directory.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__(
+            save_dir=run.path, version=run.id, project=os.environ.get("WANDB_PROJECT", "lightning_physim")
+        )
+        self._configured = False
+        self._exit_code = 0
+        self.seconds = 0.0
+        """Seconds spent in logging so far."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> "Run":
+        """The wandb run, started at the first use on rank zero. Other ranks get a dummy."""
+        if self._experiment is None:
+            self._experiment = self._start()
+            atexit.register(self._finish)
+        return self._experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        """Set the run's configuration, once: what Lightning adds to it later is a second copy of the same values.
+
+        Nested keys become dotted ones, ``model.n_heads``, which is what sweeps call them.
+        """
+        if not self._configured:
+            super().log_hyperparams(_dotted(vars(params) if isinstance(params, Namespace) else params))
+        self._configured = True
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log one row.
+
+        Args:
+            metrics: numbers, tensors of one element, or wandb's media.
+            step: optimizer steps taken.
+        """
+        begin = time.monotonic()
+        super().log_metrics({key: _plain(value) for key, value in metrics.items()}, step)
+        self.seconds += time.monotonic() - begin
+
+    @rank_zero_only
+    def log_figure(self, name: str, figure: "Figure", step: int) -> None:
+        """Log an interactive plotly figure under ``name``."""
+        import wandb
+
+        self.log_metrics({name: wandb.Plotly(figure)}, step)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        super().finalize(status)
+        self._exit_code = int(status != "success")
+
+    def _start(self) -> "Run":
+        import wandb
+
+        # Before anything else, or wandb announces where it found the key.
+        wandb.setup(wandb.Settings(silent=True))
+        mode = wandb.setup().settings.mode
+        reason = "as its settings say"
+        if mode not in ("offline", "dryrun", "disabled"):
+            if wandb.login(prompt=False, verify=False):
+                try:
+                    experiment = self._init(mode)
+                    rank_zero_info(f"W&B: {experiment.url}")
+                    return experiment
+                except Exception as error:  # whatever W&B's trouble is, it is not a reason not to train
+                    reason = " ".join(str(error).split())[:150]
+                    wandb.teardown()  # or the id counts as taken
+                    wandb.setup(wandb.Settings(silent=True))
+            else:
+                reason = "no API key is configured"
+            mode = "offline"
+        experiment = self._init(mode)
+        if mode == "disabled":
+            rank_zero_info("W&B: disabled, as its settings say")
+        else:
+            rank_zero_info(f"W&B: offline ({reason}); upload with `wandb sync {self.save_dir}/wandb/offline-run-*`")
+        return experiment
+
+    def _init(self, mode: str) -> "Run":
+        import wandb
+
+        # An agent has fixed id and project, and wandb complains about anybody else who names them.
+        in_sweep = "WANDB_SWEEP_ID" in os.environ
+        experiment = wandb.init(
+            id=None if in_sweep else self._id,
+            project=None if in_sweep else self._project,
+            dir=self.save_dir,
+            resume="allow",
+            mode=mode,  # type: ignore[arg-type]
+            settings=wandb.Settings(
+                silent=True,
+                reinit="create_new",  # a run that something else in this process has opened is not ours
+                init_timeout=INIT_TIMEOUT,
+                finish_timeout=FINISH_TIMEOUT,
+                finish_timeout_raises=True,
+                x_transaction_log_flush_interval=FLUSH_INTERVAL,
+            ),
+        )
+        experiment.define_metric("trainer/global_step")
+        experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        return experiment
+
+    def _finish(self) -> None:
+        """Runs before wandb's own exit handler, which would not say that rows are missing on the server."""
+        try:
+            self._experiment.finish(exit_code=self._exit_code)
+        except TimeoutError:
+            rank_zero_info(f"W&B: upload unfinished; complete it with `wandb sync {self.save_dir}/wandb/run-*`")
+
+
+def _dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, (bool, int, Tensor, np.number, np.bool_)) else value

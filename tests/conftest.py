@@ -1,0 +1,34 @@
+"""Shared helpers: a two-process gloo pool for everything that is reduced over ranks."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+
+def _rank_main(rank: int, world: int, port: int, work: Callable[..., Any], args: tuple, results: Any) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
+    )
+    torch.set_num_threads(1)
+    results[rank] = work(rank, world, *args)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
+def on_ranks() -> Callable[..., list[Any]]:
+    """``on_ranks(work, *args, world=2)`` runs ``work(rank, world, *args)`` in that many processes; their results."""
+
+    def run(work: Callable[..., Any], *args: Any, world: int = 2) -> list[Any]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with mp.Manager() as manager:
+            results = manager.dict()
+            mp.spawn(_rank_main, (world, port, work, args, results), nprocs=world)
+            return [results[rank] for rank in range(world)]
+
+    return run

@@ -1,0 +1,100 @@
+import pytest
+import torch
+
+from lightning_physim.errors import InputError
+from lightning_physim.model import PhysicsTransformer, rollout
+from lightning_physim.target import ResidualTarget, free_flight
+
+
+def network(**options) -> PhysicsTransformer:
+    torch.manual_seed(0)
+    return PhysicsTransformer(**options)
+
+
+@pytest.mark.parametrize("layers, parameters", [(1, 11_140), (2, 19_684)])
+def test_size_is_that_of_the_measured_prototype(layers, parameters):
+    assert sum(p.numel() for p in network(n_layers=layers).parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"attend_self": True}, {"norm": "rms", "embedding": "linear"}, {"norm": "none", "n_layers": 0}]
+)
+def test_permuting_particles_permutes_the_prediction(options):
+    net, state, order = network(**options).double(), torch.randn(3, 7, 4).double(), torch.randperm(7)
+    torch.testing.assert_close(net(state)[:, order], net(state[:, order]))
+
+
+@pytest.mark.parametrize("attend_self", [False, True])
+def test_patterns_are_the_weights_that_the_fused_attention_applies(attend_self):
+    net = network(n_layers=1, attend_self=attend_self).double()
+    x = torch.randn(3, 6, 32).double()
+    attention = net.blocks[0].attention
+    _, _, value = attention._heads(x)
+    mixed = attention.output((attention.pattern(x) @ value).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(x), mixed)
+
+
+def test_attention_rows_sum_to_one_and_leave_out_self():
+    state = torch.randn(3, 6, 4)
+    pattern = network(n_layers=2).attention(state)
+    assert pattern.shape == (2, 3, 4, 6, 6)
+    torch.testing.assert_close(pattern.sum(-1), torch.ones(2, 3, 4, 6))
+    assert pattern.diagonal(dim1=-2, dim2=-1).abs().max() == 0
+    assert network(attend_self=True).attention(state).diagonal(dim1=-2, dim2=-1).min() > 0
+
+
+def test_each_layer_is_seen_after_the_layers_below_it():
+    net, state = network(n_layers=2), torch.randn(2, 5, 4)
+    shallow = network(n_layers=2)
+    shallow.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        shallow.blocks[0].mlp[2].weight.mul_(2.0)
+    before, after = net.attention(state), shallow.attention(state)
+    torch.testing.assert_close(before[0], after[0])
+    assert not torch.allclose(before[1], after[1])
+
+
+def test_attention_is_the_only_path_between_particles():
+    state = torch.randn(1, 5, 4, requires_grad=True)
+    (grad,) = torch.autograd.grad(network(n_layers=0)(state)[0, 2].sum(), state)
+    assert grad[0, [0, 1, 3, 4]].abs().max() == 0
+    (grad,) = torch.autograd.grad(network()(state)[0, 2].sum(), state)
+    assert grad[0, [0, 1, 3, 4]].abs().min() > 0
+
+
+def test_lone_particles_and_empty_batches_have_finite_predictions():
+    assert torch.isfinite(network()(torch.randn(2, 1, 4))).all()
+    assert network()(torch.randn(0, 5, 4)).shape == (0, 5, 4)
+    assert network().attention(torch.randn(0, 5, 4)).shape == (2, 0, 4, 5, 5)
+
+
+def test_rollout_applies_the_network_to_its_own_output():
+    net, state = network(), torch.rand(2, 3, 4)
+    net.target.load_state_dict(ResidualTarget(interval=0.1, gravity=1.0).state_dict())
+    path = rollout(net, state, 3)
+    assert path.shape == (2, 4, 3, 4)
+    torch.testing.assert_close(path[:, 3], net.step(net.step(net.step(state))).detach())
+
+
+def test_a_network_that_predicts_nothing_flies_freely_under_the_given_gravity():
+    net, state = network(), torch.rand(2, 3, 4)
+    net.target.load_state_dict(ResidualTarget(interval=0.1, gravity=1.0).state_dict())
+    torch.nn.init.zeros_(net.readout.weight)
+    torch.nn.init.zeros_(net.readout.bias)
+    gravity = torch.tensor(3.0)
+    torch.testing.assert_close(rollout(net, state, 4, gravity)[:, -1], free_flight(state, 0.4, 3.0))
+
+
+@pytest.mark.parametrize(
+    "options, rule",
+    [
+        ({"n_heads": 5}, "n_heads must divide d_model=32; got n_heads=5"),
+        ({"n_layers": -1}, "n_layers must not be negative"),
+        ({"d_mlp": 0}, "d_mlp must be at least 1"),
+        ({"norm": "batch"}, "norm must be one of layer, rms, none"),
+        ({"embedding": "fourier"}, 'embedding must be "mlp" or "linear"'),
+    ],
+)
+def test_bad_sizes_are_refused_with_the_rule(options, rule):
+    with pytest.raises(InputError, match=rule):
+        PhysicsTransformer(**options)

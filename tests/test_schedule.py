@@ -1,0 +1,28 @@
+import math
+
+import pytest
+
+from lightning_physim.callbacks import LogSchedule
+from lightning_physim.errors import InputError
+
+
+@pytest.mark.parametrize("per_decade", [1, 3, 8, 20, 50])
+def test_due_is_membership_in_the_listed_steps(per_decade):
+    schedule = LogSchedule(per_decade)
+    assert schedule.steps(20_000) == [step for step in range(20_001) if schedule.due(step)]
+
+
+def test_steps_are_evenly_spaced_in_the_logarithm():
+    steps = LogSchedule(10).steps(10**6)
+    late = [step for step in steps if step >= 1000]
+    assert len(late) == 31 and late[0] == 1000 and late[-1] == 10**6
+    assert all(abs(math.log10(b / a) - 0.1) < 1e-3 for a, b in zip(late, late[1:], strict=False))
+
+
+def test_the_start_is_not_a_step_and_the_first_step_is():
+    assert not LogSchedule(5).due(0) and LogSchedule(5).due(1)
+
+
+def test_an_empty_schedule_is_refused():
+    with pytest.raises(InputError, match="steps_per_decade must be at least 1; got 0"):
+        LogSchedule(0)
