@@ -41,7 +41,7 @@ class CollisionProbe(Observer):
     def __init__(
         self,
         radius: float = 1.5,
-        n_states: int = 512,
+        n_states: int = 256,
         steps_per_decade: int = 20,
         max_distance: float = 8.0,
         n_bins: int = 32,

@@ -1,13 +1,14 @@
 """``physim simulate``: make a data set, say what is in it, and watch a piece of it."""
 
+import argparse
 import json
-from argparse import ArgumentError
 from typing import Any
 
 import numpy as np
 import yaml
 from jsonargparse import ArgumentParser
 
+from lightning_physim.cli.configs import resolve_config
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.report.animation import write_animation
@@ -22,7 +23,7 @@ def main(argv: list[str]) -> int:
     parser = build_parser()
     try:
         options = parser.parse_args(_inline_config(argv))
-    except ArgumentError as error:
+    except argparse.ArgumentError as error:
         raise InputError(" ".join(f"{error}".split())) from error
     data: ParticleDataModule = parser.instantiate_classes(options).data
     if options.animate and options.split not in data.specs:
@@ -45,8 +46,8 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--config",
-        type=str | None,
-        help="Name of a shipped configuration or path of a YAML file; its data section is used.",
+        action="append",
+        help="Shipped configuration or YAML file, of which the data section is used (default: demo).",
     )
     parser.add_class_arguments(ParticleDataModule, "data")
     parser.add_argument("--animate", type=str | None, help="HTML file for an animation of one trajectory.")
@@ -56,19 +57,17 @@ def build_parser() -> ArgumentParser:
 
 
 def _inline_config(argv: list[str]) -> list[str]:
-    """``argv`` with ``--config`` replaced by the data section it names, in front: what else is given overrides it."""
-    names = ArgumentParser(add_help=False, exit_on_error=False)
-    names.add_argument("--config", type=str | None)
-    found, rest = names.parse_known_args(argv)
-    if found.config is None:
+    """``argv`` with every ``--config`` replaced by the data section it names, in front: single options override it."""
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    known.add_argument("--config", action="append")
+    given, rest = known.parse_known_args(argv)
+    if {"-h", "--help"} & set(rest):
         return rest
-    section = _data_section(found.config)
-    return ["--data", json.dumps(section), *rest]
+    sections = [_data_section(config) for config in given.config or ["demo"]]
+    return [*(part for section in sections for part in ("--data", json.dumps(section))), *rest]
 
 
 def _data_section(config: str) -> dict[str, Any]:
-    from lightning_physim.cli.configs import resolve_config
-
     path = resolve_config(config)
     try:
         content = yaml.safe_load(path.read_text())

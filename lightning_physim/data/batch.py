@@ -1,6 +1,5 @@
 """What a training or evaluation step gets, and the memory-mapped data set that hands it out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -63,18 +62,16 @@ class TrajectoryDataset(Dataset[Batch]):
         self.n_trajectories, self.n_intervals = self.contacts.shape[:2]
         self.window = self.n_intervals if window is None else window
         self._starts = self.n_intervals - self.window + 1
-        self._time_steps = torch.arange(self.window + 1)
+        self._time_steps = np.arange(self.window + 1)
 
     def __len__(self) -> int:
         return self.n_trajectories * self._starts
 
     def __getitem__(self, index: int | Sequence[int]) -> Batch:
-        index = torch.as_tensor(index, dtype=torch.int64).reshape(-1)
-        trajectory = index.div(self._starts, rounding_mode="floor")
-        start = index - trajectory * self._starts
+        trajectory, start = np.divmod(np.asarray(index, dtype=np.int64).reshape(-1, 1), self._starts)
         # Row numbers in the arrays with trajectories and times flattened together, for one gather per array.
-        at_time = (trajectory * (self.n_intervals + 1) + start)[:, None] + self._time_steps
-        at_interval = (trajectory * self.n_intervals + start)[:, None] + self._time_steps[:-1]
+        at_time = trajectory * (self.n_intervals + 1) + start + self._time_steps
+        at_interval = trajectory * self.n_intervals + start + self._time_steps[:-1]
         states = _gather(self.states, at_time)
         here = states[:, :-1]
         no_pair = None
@@ -91,7 +88,7 @@ class TrajectoryDataset(Dataset[Batch]):
         )
 
     def perturb(self, batch: Batch, noise: Tensor) -> Batch:
-        """``batch`` with ``noise`` ``[B, N, 4]`` added to the first states, and the targets that lead back from there."""
+        """``batch`` with ``noise`` ``[B, N, 4]`` on the first states, and the targets that lead back from there."""
         first = batch.states[:, 0] + noise
         states, targets = batch.states.clone(), batch.targets.clone()
         states[:, 0] = first
@@ -103,6 +100,7 @@ class TrajectoryDataset(Dataset[Batch]):
         return type(self), (self.directory, self.target, self.window)
 
 
-def _gather(array: Tensor, rows: Tensor) -> Tensor:
+def _gather(array: Tensor, rows: np.ndarray) -> Tensor:
     """``array`` ``[trajectories, times, ...]`` at the flattened ``rows`` ``[B, W]``: ``[B, W, ...]``."""
-    return array.flatten(0, 1).index_select(0, rows.reshape(-1)).view(*rows.shape, *array.shape[2:])
+    flat = array.flatten(0, 1).index_select(0, torch.from_numpy(rows.reshape(-1)))
+    return flat.view(*rows.shape, *array.shape[2:])

@@ -5,7 +5,7 @@ import math
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -17,7 +17,7 @@ from lightning_physim.data.generate import SplitSpec, make_split
 from lightning_physim.data.loader import BatchLoader, Position, ShardedBatchSampler
 from lightning_physim.data.store import find_fault, read_metadata
 from lightning_physim.errors import InputError
-from lightning_physim.physics import ParticleSystem
+from lightning_physim.physics import Integrator, ParticleSystem
 from lightning_physim.target import ResidualTarget
 
 
@@ -62,7 +62,7 @@ class ParticleDataModule(pl.LightningDataModule):
         n_intervals: int = 20,
         velocity_std: float = 1.0,
         ood: dict[str, dict[str, Any]] | None = None,
-        integrator: Literal["averaged", "verlet"] = "averaged",
+        integrator: Integrator = "averaged",
         dt: float | None = None,
         batch_size: int = 64,
         eval_batch_size: int = 50,
@@ -220,21 +220,22 @@ class ParticleDataModule(pl.LightningDataModule):
 
     def _position(self) -> Position | None:
         """Where training stands, from Lightning's own counters: right at a start, at a new epoch and at a resume."""
-        if self.trainer is None or not self.trainer.training:
+        trainer: Any = self.trainer
+        if trainer is None or not trainer.training:
             return None
-        if self.trainer.overfit_batches:
+        if trainer.overfit_batches:
             return 0, 0  # the same batches in every epoch
-        loop = self.trainer.fit_loop
+        loop = trainer.fit_loop
         return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
 
 
 def default_ood(system: ParticleSystem) -> dict[str, dict[str, Any]]:
     """The out-of-distribution splits of a data module that names none: changes that the system allows."""
     changes: dict[str, dict[str, Any]] = {}
-    if isinstance(system.radius, int | float) and isinstance(system.mass, int | float):
+    if isinstance(system.radius, float) and isinstance(system.mass, float) and system.packing_fraction < 0.3:
         changes["particles"] = {"n_particles": math.ceil(1.5 * system.n_particles)}
-    if system.restitution is not None:
-        changes["restitution"] = {"restitution": 0.5 if system.restitution > 0.7 else 0.9}
+    lively = system.restitution is not None and system.restitution > 0.7
+    changes["restitution"] = {"restitution": 0.5 if lively else 0.9}
     if system.gravity != 0:
         changes["gravity"] = {"gravity": 2 * system.gravity}
     return changes
@@ -245,6 +246,10 @@ def _changed(system: ParticleSystem, name: str, fields: dict[str, Any]) -> Parti
         raise InputError(f"an ood split's name is made of letters, digits and _; got {name!r}")
     if fields.get("interval", system.interval) != system.interval:
         raise InputError(f"ood split {name!r} must keep the interval={system.interval} that the network learns")
+    if "damping" in fields and "restitution" not in fields:
+        fields = {**fields, "restitution": None}
+    elif "restitution" in fields and "damping" not in fields:
+        fields = {**fields, "damping": None}
     try:
         return replace(system, **fields)
     except TypeError as error:

@@ -7,7 +7,9 @@ from lightning_physim.data.batch import TrajectoryDataset
 
 def describe_splits(splits: dict[str, TrajectoryDataset]) -> str:
     """A table of ``splits``, where they lie, the training statistics, and the floors of the evaluation splits."""
-    rows = [("split", "trajectories", "intervals", "particles", "MB", "colliding", "walls", "energy/particle")]
+    rows: list[tuple[str, ...]] = [
+        ("split", "trajectories", "intervals", "particles", "MB", "colliding", "walls", "energy/particle")
+    ]
     for name, split in splits.items():
         summary = split.metadata["summary"]
         n_bytes = sum(array["bytes"] for array in split.metadata["arrays"].values())
@@ -18,7 +20,7 @@ def describe_splits(splits: dict[str, TrajectoryDataset]) -> str:
                 f"{summary['colliding_fraction']:.3f}", f"{summary['wall_fraction']:.3f}", f"{start:.2f} -> {end:.2f}",
             )
         )  # fmt: skip
-    floors = [("split", "ballistic", "colliding", "free", "no-pair", "colliding", "free")]
+    floors: list[tuple[str, ...]] = [("split", "ballistic", "colliding", "free", "no-pair", "colliding", "free")]
     for name, split in splits.items():
         if split.no_pair is not None:
             floors.append((name, *(f"{loss:.4f}" for loss in _floors(split))))
@@ -64,7 +66,7 @@ def _statistics(train: TrajectoryDataset) -> list[str]:
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join((row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))))
         for row in rows
     ]
 

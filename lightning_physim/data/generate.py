@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lightning_physim.data.store import ArrayWriter, directory_name, make_directory, open_array
-from lightning_physim.physics import ENGINE_VERSION, ParticleSystem, sample_initial_states, simulate
+from lightning_physim.errors import InputError
+from lightning_physim.physics import ENGINE_VERSION, Integrator, ParticleSystem, sample_initial_states, simulate
 from lightning_physim.target import ResidualTarget
 
 LAYOUT_VERSION = 1
@@ -36,7 +37,7 @@ class SplitSpec:
     n_trajectories: int
     n_intervals: int
     velocity_std: float
-    integrator: str
+    integrator: Integrator
     dt: float | None
     seed: int
 
@@ -63,7 +64,10 @@ def make_split(spec: SplitSpec, cache_dir: Path) -> Path:
         InputError: ``cache_dir`` cannot be written or is full, or the system cannot be simulated.
     """
     directory = spec.directory(cache_dir)
-    make_directory(directory, spec.canonical(), lambda folder: _write_split(spec, folder))
+    try:
+        make_directory(directory, spec.canonical(), lambda folder: _write_split(spec, folder))
+    except InputError as error:
+        raise InputError(f"{error} (split {spec.name})") from error
     return directory
 
 
@@ -94,8 +98,8 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
             energy += _energy(spec.system, states[:, [0, -1]]).sum(0)
     return {
         "arrays": {name: writer.entry() for name, writer in arrays.items()},
-        "masses": np.asarray(spec.system.masses, dtype=float).tolist(),
-        "radii": np.asarray(spec.system.radii, dtype=float).tolist(),
+        "masses": spec.system.masses.tolist(),
+        "radii": spec.system.radii.tolist(),
         "summary": {
             "colliding_fraction": touched / (n * t * p),
             "wall_fraction": walls / (n * t * p),
@@ -125,17 +129,20 @@ def _simulate_in_chunks(spec: SplitSpec) -> Iterator[tuple[np.ndarray, np.ndarra
 
 
 def no_pair_oracle(
-    system: ParticleSystem, states: np.ndarray, integrator: str = "averaged", dt: float | None = None
+    system: ParticleSystem, states: np.ndarray, integrator: Integrator = "averaged", dt: float | None = None
 ) -> np.ndarray:
     """States float64 ``[..., N, 4]`` one interval after ``states`` had each particle been alone in the box.
 
     Gravity and walls are simulated exactly as in the data; only the neighbours are missing.
     """
     after = np.empty_like(states)
-    masses, radii = np.broadcast_to(system.masses, system.n_particles), np.broadcast_to(system.radii, system.n_particles)
-    for mass, radius in sorted({(float(m), float(r)) for m, r in zip(masses, radii, strict=True)}):
+    # A restitution means another damping for another mass: the walls keep the one they have in the whole system.
+    stiffness, damping = system.wall_contact
+    walls: dict[str, Any] = {"damping": damping, "wall_stiffness": stiffness, "wall_damping": damping}
+    masses, radii = system.masses, system.radii
+    for mass, radius in sorted(set(zip(masses.tolist(), radii.tolist(), strict=True))):
         alike = (masses == mass) & (radii == radius)
-        alone = replace(system, n_particles=1, mass=mass, radius=radius)
+        alone = replace(system, n_particles=1, mass=mass, radius=radius, restitution=None, **walls)
         start = states[..., alike, :].reshape(-1, 1, 4)
         run = simulate(alone, start[..., :2], start[..., 2:], 1, integrator=integrator, dt=dt, check_overlap=False)
         end = np.concatenate((run.positions[:, 1], run.velocities[:, 1]), axis=-1)

@@ -61,9 +61,9 @@ class ShardedBatchSampler:
 class BatchLoader:
     """Iterates over the batches of a split, from where training stands.
 
-    An ordinary iterable around a ``torch.utils.data.DataLoader``: Lightning takes any, and puts its own sampler
-    (which repeats samples) only into bare ones. Each iteration asks, when its first batch is due, which epoch it is
-    and at which batch it starts; a resumed run thus goes on with the very next batch.
+    An ordinary iterable, which Lightning takes as it is: into a bare ``torch.utils.data.DataLoader`` it would put its
+    own sampler, which repeats samples. Each iteration asks, when its first batch is due, which epoch it is and at
+    which batch it starts; a resumed run thus goes on with the very next batch.
 
     Args:
         dataset, sampler: what to read, and in which order.
@@ -86,16 +86,19 @@ class BatchLoader:
         self.dataset, self.batch_sampler, self.input_noise = dataset, sampler, input_noise
         self._position = position
         self._current: Position = (-1, 0)
-        self._loader = DataLoader(
-            dataset,
-            sampler=_Remaining(self),
-            batch_size=None,  # the data set is indexed with whole batches
-            collate_fn=_identity,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            persistent_workers=num_workers > 0,
-            generator=torch.Generator(),  # else every epoch draws a number from the global one
-        )
+        # Without workers a batch is read sooner than a DataLoader has asked for it.
+        self._reader = None
+        if num_workers or pin_memory:
+            self._reader = DataLoader(
+                dataset,
+                sampler=_Remaining(self),
+                batch_size=None,  # the data set is indexed with whole batches
+                collate_fn=_identity,
+                num_workers=num_workers,
+                pin_memory=pin_memory,
+                persistent_workers=num_workers > 0,
+                generator=torch.Generator(),  # else every epoch draws a number from the global one
+            )
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
@@ -103,7 +106,8 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing is asked or prefetched before the first batch is due, when Lightning knows the epoch.
         epoch, first = self._current = self._position() or (self._current[0] + 1, 0)
-        for number, batch in enumerate(self._loader, first):
+        batches = self._reader or map(self.dataset.__getitem__, self.batch_sampler.batches(epoch, first))
+        for number, batch in enumerate(batches, first):
             yield batch if self.input_noise == 0.0 else self._perturb(batch, epoch, number)
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,7 +128,7 @@ class BatchLoader:
 
 
 class _Remaining:
-    """The rest of the loader's current epoch, as the index source of a ``DataLoader``."""
+    """The rest of a loader's current epoch, as the index source of a ``DataLoader``."""
 
     def __init__(self, loader: BatchLoader) -> None:
         self._owner = loader
@@ -136,5 +140,5 @@ class _Remaining:
         return len(self._owner.batch_sampler)
 
 
-def _identity(batch: Batch) -> Batch:
+def _identity(batch: Any) -> Any:
     return batch

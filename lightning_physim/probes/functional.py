@@ -24,10 +24,10 @@ def without_self(attention: Tensor) -> Tensor:
 
     A row whose whole mass is on itself becomes zero: it says nothing about others.
     """
-    others = attention.double().clone()
+    others = attention.to(torch.float64, copy=True)
     others.diagonal(dim1=-2, dim2=-1).zero_()
     mass = others.sum(-1, keepdim=True)
-    return torch.where(mass > 0, others / mass, 0.0)
+    return others.div_(mass.where(mass > 0, 1.0))
 
 
 def collision_score_sums(attention: Tensor, distance: Tensor, radius: float) -> tuple[Tensor, Tensor]:
@@ -45,11 +45,11 @@ def collision_score_sums(attention: Tensor, distance: Tensor, radius: float) -> 
     return mass, torch.tensor(float(distance.shape[0] * distance.shape[1]), dtype=torch.float64, device=distance.device)
 
 
-def partner_score_sums(attention: Tensor, distance: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums for the partner score: renormalised attention on near *others*, over queries that have one.
+def partner_score_sums(others: Tensor, distance: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums for the partner score: renormalised attention on near others, over queries that have one.
 
     Args:
-        attention: ``[layers, systems, heads, query, key]``.
+        others: ``[layers, systems, heads, query, key]``, attention :func:`without_self`.
         distance: ``[systems, query, key]``, contact diameters.
 
     Returns:
@@ -58,25 +58,27 @@ def partner_score_sums(attention: Tensor, distance: Tensor, radius: float) -> tu
     """
     near = (distance < radius).double()
     near.diagonal(dim1=-2, dim2=-1).zero_()
-    mass = torch.einsum("lshqk,sqk->lh", without_self(attention), near)
+    mass = torch.einsum("lshqk,sqk->lh", others, near)
     uniform = near.sum() / max(distance.shape[-1] - 1, 1)
     return mass, uniform, near.any(-1).sum().double()
 
 
-def attention_distance_sums(attention: Tensor, distance: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+def attention_distance_sums(others: Tensor, distance: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
     """Sums for attention against distance: renormalised attention on a single other particle, by its distance.
 
     Args:
-        attention: ``[layers, systems, heads, query, key]``.
+        others: ``[layers, systems, heads, query, key]``, attention :func:`without_self`.
         distance: ``[systems, query, key]``, contact diameters.
-        edges: ``[bins + 1]``, ascending; pairs beyond the last edge are left out.
+        edges: ``[bins + 1]``, ascending; pairs beyond them are left out.
 
     Returns:
         Summed attention ``[layers, heads, bins]`` and the number of ordered pairs ``[bins]``.
     """
-    n_bins = len(edges) - 1
-    bins = torch.bucketize(distance, edges, right=True) - 1
-    others = ~torch.eye(distance.shape[-1], dtype=torch.bool, device=distance.device)
-    member = torch.nn.functional.one_hot(bins.clamp(0, n_bins - 1), n_bins).double()
-    member = member * ((bins >= 0) & (bins < n_bins) & others).unsqueeze(-1)
-    return torch.einsum("lshqk,sqkb->lhb", without_self(attention), member), member.sum((0, 1, 2))
+    # One bin below the axis and one above it take what is left out, the queries themselves among it.
+    bins = torch.bucketize(distance, edges, right=True)
+    bins.diagonal(dim1=-2, dim2=-1).zero_()
+    bins = bins.flatten()
+    pairs = torch.bincount(bins, minlength=len(edges) + 1)[1:-1].double()
+    mass = others.new_zeros(others.shape[0], others.shape[2], len(edges) + 1)
+    mass.index_add_(-1, bins, others.transpose(1, 2).flatten(2))
+    return mass[..., 1:-1], pairs

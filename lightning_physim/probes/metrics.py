@@ -10,6 +10,7 @@ from lightning_physim.probes.functional import (
     collision_score_sums,
     partner_score_sums,
     reduced_distance,
+    without_self,
 )
 
 
@@ -78,11 +79,12 @@ class HeadScores(Metric):
         mass, queries = collision_score_sums(attention, distance, self.radius)
         self.collision_mass += mass
         self.queries += queries
-        mass, uniform, queries = partner_score_sums(attention, distance, self.radius)
+        others = without_self(attention)
+        mass, uniform, queries = partner_score_sums(others, distance, self.radius)
         self.partner_mass += mass
         self.uniform_mass += uniform
         self.queries_with_near += queries
-        mass, pairs = attention_distance_sums(attention, distance, self.edges.to(distance.device))
+        mass, pairs = attention_distance_sums(others, distance, self.edges.to(distance.device))
         self.distance_mass += mass
         self.distance_pairs += pairs
 

@@ -81,7 +81,7 @@ def animation_html(
         "low": low,
         "scale": (high - low) / 65535,
         "positions": base64.b64encode(steps.tobytes()).decode(),
-        "touching": [np.flatnonzero(row).tolist() for row in contacts.any(-1)],
+        "touching": [np.flatnonzero(row).tolist() for row in np.any(contacts, axis=-1)],
     }
     page = _PAGE.replace("{{title}}", html.escape(title)).replace("{{subtitle}}", html.escape(subtitle))
     return page.replace("{{data}}", json.dumps(data, separators=(",", ":")))

@@ -7,7 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from pytorch_lightning.loggers import Logger
@@ -39,8 +39,7 @@ class JsonlLogger(Logger):
         self.seconds = 0.0
         """Seconds spent in logging so far."""
         self._start = time.monotonic()
-        self._file: BinaryIO | None = None
-        self._continued = False
+        self._opened = False
         self._step = 0
         self._warned = False
 
@@ -71,30 +70,21 @@ class JsonlLogger(Logger):
         begin = time.monotonic()
         self._step = self._step if step is None else step
         try:
-            file = self._open()
-            row = {"step": self._step, "time": round(time.monotonic() - self._start, 3)}
+            self._open_once()
+            row: dict[str, float | str] = {"step": self._step, "time": round(time.monotonic() - self._start, 3)}
             row |= {key: _json_number(value) for key, value in metrics.items() if key not in row}
-            _append(file, row)
+            _append(self.path, row)
         except OSError as error:
             if not self._warned:
                 rank_zero_warn(f"{self.path} cannot be written and is losing rows, training goes on: {error}")
             self._warned = True
         self.seconds += time.monotonic() - begin
 
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None  # a later fit, validate or test of this process opens it again
-
-    def _open(self) -> BinaryIO:
-        if self._file is None:
+    def _open_once(self) -> None:
+        if not self._opened:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self._continued:
-                self._start -= _trim(self.path, self.resume_step)
-                self._continued = True
-            self._file = self.path.open("ab", buffering=0)
-        return self._file
+            self._start -= _trim(self.path, self.resume_step)
+            self._opened = True
 
 
 def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -128,16 +118,17 @@ def _json_number(value: Any) -> float | str:
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
-def _append(file: BinaryIO, row: dict[str, Any]) -> None:
+def _append(path: Path, row: dict[str, Any]) -> None:
     line = json.dumps(row, allow_nan=False).encode() + b"\n"
-    end = file.seek(0, os.SEEK_END)
-    try:
-        written = file.write(line)
-        if written != len(line):
-            raise OSError(f"{written} of {len(line)} bytes written")
-    except OSError:
-        file.truncate(end)  # needs no space, and keeps the next row off a torn line
-        raise
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            written = file.write(line)
+            if written != len(line):
+                raise OSError(f"{written} of {len(line)} bytes written")
+        except OSError:
+            file.truncate(end)  # needs no space, and keeps the next row off a torn line
+            raise
 
 
 def _rows(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
@@ -153,8 +144,8 @@ def _rows(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
             if number == len(lines):
                 break  # the process was killed while it wrote this line
             raise InputError(
-                f'each line of {path} must be {{"step": int, "<key>": number, ...}}, got {line[:40]!r} in line {number};'
-                " remove that line"
+                f'each line of {path} must be {{"step": int, "<key>": number, ...}}, '
+                f"got {line[:40]!r} in line {number}; remove that line"
             ) from None
         rows.append((line, row))
     return rows

@@ -70,8 +70,9 @@ def new_run(root: str | Path = "runs", name: str | None = None) -> RunDirectory:
     """
     root = Path(root)
     agent_id = os.environ.get("WANDB_RUN_ID")
-    if rank_zero_only.rank > 0:
-        return RunDirectory(root / (agent_id or os.environ.get("PHYSIM_RUN_ID") or f"rank-{rank_zero_only.rank}"))
+    rank = rank_zero_only.rank  # type: ignore[attr-defined]
+    if rank > 0:
+        return RunDirectory(root / (agent_id or os.environ.get("PHYSIM_RUN_ID") or f"rank-{rank}"))
     path = root / (agent_id or _new_id(name))
     try:
         path.mkdir(parents=True)

@@ -17,6 +17,7 @@ from lightning_physim.tracking.run import RunDirectory
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+    from wandb.sdk.lib import RunDisabled
     from wandb.sdk.wandb_run import Run
 
 INIT_TIMEOUT = 10.0
@@ -42,9 +43,7 @@ class PhysimWandbLogger(WandbLogger):
     """
 
     def __init__(self, run: RunDirectory) -> None:
-        super().__init__(
-            save_dir=run.path, version=run.id, project=os.environ.get("WANDB_PROJECT", "lightning_physim")
-        )
+        super().__init__(save_dir=run.path, version=run.id, project=os.environ.get("WANDB_PROJECT", "lightning_physim"))
         self._configured = False
         self._exit_code = 0
         self.seconds = 0.0
@@ -52,11 +51,11 @@ class PhysimWandbLogger(WandbLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> "Run":
+    def experiment(self) -> "Run | RunDisabled":
         """The wandb run, started at the first use on rank zero. Other ranks get a dummy."""
         if self._experiment is None:
             self._experiment = self._start()
-            atexit.register(self._finish)
+            atexit.register(self._finish, self._experiment)
         return self._experiment
 
     @rank_zero_only
@@ -144,10 +143,10 @@ class PhysimWandbLogger(WandbLogger):
         experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return experiment
 
-    def _finish(self) -> None:
+    def _finish(self, experiment: "Run") -> None:
         """Runs before wandb's own exit handler, which would not say that rows are missing on the server."""
         try:
-            self._experiment.finish(exit_code=self._exit_code)
+            experiment.finish(exit_code=self._exit_code)
         except TimeoutError:
             rank_zero_info(f"W&B: upload unfinished; complete it with `wandb sync {self.save_dir}/wandb/run-*`")
 

@@ -1,0 +1,274 @@
+"""The compiled inner loop: many independent systems, each stepped on its own Verlet list.
+
+Every system is one item of a parallel loop and shares nothing with the others, and the pair list is always in
+lexicographic order, so a trajectory is the same to the last bit whatever the batch, the number of threads, the skin of
+the list and the way it was built. ``fastmath`` stays off in all that touches a state, for the same reason.
+
+Coordinates are kept flat, ``(x_0, y_0, x_1, y_1, ...)``: the kick and the drift are then one vectorised loop.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+CELL_LIST_FROM = 150  # particles from which binning beats testing all pairs
+LONGEST_TRUST = 12  # steps for which a list is used without another look at the displacements
+
+
+@njit(cache=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "reassoc"})
+def _fastest(position, listed_position, velocity, acceleration):
+    """Largest squared displacement since the list was built, squared speed and squared acceleration.
+
+    These decide only when a list is renewed, never a force: here the order of operations is free.
+    """
+    moved, speed, pull = 0.0, 0.0, 0.0
+    for i in range(position.size // 2):
+        dx = position[2 * i] - listed_position[2 * i]
+        dy = position[2 * i + 1] - listed_position[2 * i + 1]
+        moved = max(moved, dx * dx + dy * dy)
+        speed = max(speed, velocity[2 * i] ** 2 + velocity[2 * i + 1] ** 2)
+        pull = max(pull, acceleration[2 * i] ** 2 + acceleration[2 * i + 1] ** 2)
+    return moved, speed, pull
+
+
+@njit(cache=True, error_model="numpy")
+def _list_all_pairs(position, radius, skin, first, second, reach):
+    """Fill the pairs nearer than the sum of radii plus ``skin``; their number, which may exceed the arrays' room."""
+    n, room, count = radius.size, first.size, 0
+    for i in range(n):
+        x, y, r = position[2 * i], position[2 * i + 1], radius[i]
+        for j in range(i + 1, n):
+            dx, dy, contact = x - position[2 * j], y - position[2 * j + 1], r + radius[j]
+            if dx * dx + dy * dy < (contact + skin) ** 2:
+                if count < room:
+                    first[count], second[count], reach[count] = 2 * i, 2 * j, contact
+                count += 1
+    return count
+
+
+@njit(cache=True, error_model="numpy")
+def _list_by_cells(position, radius, skin, first, second, reach):
+    """As :func:`_list_all_pairs`, in the same order, at a cost proportional to the number of particles."""
+    n, room, count = radius.size, first.size, 0
+    x_low, y_low = position[0::2].min(), position[1::2].min()
+    width, height = position[0::2].max() - x_low, position[1::2].max() - y_low
+    # In free space particles fly apart: the number of cells is bounded, not their size.
+    most = int(np.sqrt(n)) + 1
+    smallest = 2 * radius.max() + skin
+    cell_x, cell_y = max(smallest, width / most), max(smallest, height / most)
+    n_x, n_y = int(width / cell_x) + 1, int(height / cell_y) + 1
+    head = np.full(n_x * n_y, -1, np.int64)
+    following = np.empty(n, np.int64)
+    for i in range(n - 1, -1, -1):
+        cell = int((position[2 * i] - x_low) / cell_x) * n_y + int((position[2 * i + 1] - y_low) / cell_y)
+        following[i] = head[cell]
+        head[cell] = i
+    for i in range(n):
+        x, y, r = position[2 * i], position[2 * i + 1], radius[i]
+        c_x, c_y = int((x - x_low) / cell_x), int((y - y_low) / cell_y)
+        start = count
+        for cell_column in range(max(c_x - 1, 0), min(c_x + 2, n_x)):
+            for cell in range(cell_column * n_y + max(c_y - 1, 0), cell_column * n_y + min(c_y + 2, n_y)):
+                j = head[cell]
+                while j >= 0:
+                    if j > i:
+                        dx, dy, contact = x - position[2 * j], y - position[2 * j + 1], r + radius[j]
+                        if dx * dx + dy * dy < (contact + skin) ** 2:
+                            if count < room:  # insert in ascending order
+                                slot = count
+                                while slot > start and second[slot - 1] > 2 * j:
+                                    second[slot], reach[slot] = second[slot - 1], reach[slot - 1]
+                                    slot -= 1
+                                first[count], second[slot], reach[slot] = 2 * i, 2 * j, contact
+                            count += 1
+                    j = following[j]
+    return count
+
+
+@njit(cache=True, error_model="numpy")
+def _list_walls(position, radius, box, skin, coordinate, wall, sign):
+    """Fill the particle-wall couples nearer than ``skin``: coordinate index, the wall's place, its normal's sign."""
+    count = 0
+    for k in range(position.size):
+        r, far = radius[k // 2], box[k % 2]
+        if position[k] - r < skin:
+            coordinate[count], wall[count], sign[count] = k, 0.0, 1.0
+            count += 1
+        if far - position[k] - r < skin:
+            coordinate[count], wall[count], sign[count] = k, far, -1.0
+            count += 1
+    return count
+
+
+@njit(cache=True, error_model="numpy")
+def simulate_one(constants, positions, velocities, contacts, wall_contacts):
+    """Fill one system's trajectory from its frame 0; whether it stayed physical.
+
+    Args: ``constants`` as unpacked below, ``pair`` and ``at_wall`` being ``(k, gamma)``; ``positions``, ``velocities``
+    ``[n_intervals + 1, 2 n_particles]``; ``contacts`` ``[n_intervals, n, n]`` and ``wall_contacts``
+    ``[n_intervals, n]``, both False.
+    """
+    radius, mass, box, walls, pair, at_wall, clip, gravity, dt, n_substeps, averaged, skin = constants
+    n, n_intervals = radius.size, contacts.shape[0]
+    pair_stiffness, pair_damping = pair
+    wall_stiffness, wall_damping = at_wall
+    position, velocity = positions[0].copy(), velocities[0].copy()
+    weight, acceleration = np.zeros(2 * n), np.zeros(2 * n)
+    weight[1::2] = -gravity
+    # The velocity that the dashpots see: LAMMPS takes the half-step velocity, the averaged scheme predicts.
+    seen = np.empty(2 * n) if averaged else velocity
+
+    # Unsigned indices spare numba the test for negative ones.
+    listed_position = position.copy()
+    n_pairs, room = 0, 4 * n
+    first, second, hits = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room + 1, np.uint32)
+    reach = np.empty(room)
+    n_near, coordinate = 0, np.empty(4 * n, np.uint32)
+    wall, sign = np.empty(4 * n), np.empty(4 * n)
+    trusted, margin = 0, 0.0
+
+    for interval in range(n_intervals):
+        for substep in range(0 if interval == 0 else 1, n_substeps + 1):
+            # Substep 0 is the setup: forces at the initial state, nothing moves.
+            end_kick = 0.5 * dt if substep > 1 else 0.0
+            start_kick = 0.5 * dt if substep > 0 else 0.0
+            drift = dt if substep > 0 else 0.0
+
+            if trusted == 0:
+                moved, speed, pull = _fastest(position, listed_position, velocity, acceleration)
+                # Speeds may rise before the next look: twice the fastest, and the strongest pull all along.
+                bound = 2 * np.sqrt(speed) + (np.sqrt(pull) + abs(gravity)) * LONGEST_TRUST * dt
+                if not bound * dt < 1e6 * skin:
+                    return False
+                step = bound * dt
+                margin = step if averaged else 0.0
+                trust = (0.5 * (skin - step) - np.sqrt(moved)) / step if step > 0 else 1.0 * LONGEST_TRUST
+                if trust < 1 or (interval == 0 and substep == 0):
+                    skin = max(skin, 5 * step)
+                    while True:
+                        if n < CELL_LIST_FROM:
+                            n_pairs = _list_all_pairs(position, radius, skin, first, second, reach)
+                        else:
+                            n_pairs = _list_by_cells(position, radius, skin, first, second, reach)
+                        if n_pairs <= first.size:
+                            break
+                        room = 2 * n_pairs
+                        first, second = np.empty(room, np.uint32), np.empty(room, np.uint32)
+                        hits, reach = np.empty(room + 1, np.uint32), np.empty(room)
+                    if walls:
+                        n_near = _list_walls(position, radius, box, skin, coordinate, wall, sign)
+                    listed_position[:] = position
+                    trust = 0.5 * (skin - step) / step if step > 0 else 1.0 * LONGEST_TRUST
+                trusted = int(min(trust, LONGEST_TRUST))
+            trusted -= 1
+
+            # Contacts at an interval's end belong to it and to the next.
+            labelled = interval + 1 if substep == n_substeps and interval + 1 < n_intervals else interval
+            touched, wall_touched = contacts[labelled], wall_contacts[labelled]
+
+            if averaged:
+                for k in range(2 * n):
+                    a = acceleration[k]
+                    v = velocity[k] + end_kick * a + start_kick * a
+                    velocity[k] = v
+                    seen[k] = v + start_kick * a
+                    position[k] += drift * v
+                    acceleration[k] = weight[k]
+            else:
+                for k in range(2 * n):
+                    a = acceleration[k]
+                    v = velocity[k] + end_kick * a + start_kick * a
+                    velocity[k] = v
+                    position[k] += drift * v
+                    acceleration[k] = weight[k]
+
+            for q in range(n_near):
+                k = coordinate[q]
+                r = radius[k >> 1]
+                overlap = r - sign[q] * (position[k] - wall[q])
+                if overlap > -margin:
+                    approach = -sign[q] * seen[k]
+                    depth, share = overlap, 1.0
+                    if averaged:
+                        path = abs(approach) * dt
+                        if overlap < 0.5 * path:
+                            entered = overlap + 0.5 * path
+                            if entered <= 0:
+                                continue
+                            depth, share = 0.5 * entered * entered / path, entered / path
+                    if depth <= 0:
+                        continue
+                    if depth > r:
+                        return False
+                    pull_back = wall_stiffness / mass[k >> 1] * depth + wall_damping * share * approach
+                    if clip and pull_back < 0:
+                        pull_back = 0.0
+                    acceleration[k] += sign[q] * pull_back
+                    wall_touched[k >> 1] = True
+
+            n_hits = 0
+            for p in range(n_pairs):
+                i, j = first[p], second[p]
+                dx, dy = position[i] - position[j], position[i + 1] - position[j + 1]
+                contact = reach[p] + margin
+                hits[n_hits] = p
+                n_hits += dx * dx + dy * dy < contact * contact
+            for q in range(n_hits):
+                p = hits[q]
+                i, j = first[p], second[p]
+                dx, dy = position[i] - position[j], position[i + 1] - position[j + 1]
+                distance = np.sqrt(dx * dx + dy * dy)
+                dx, dy = dx / distance, dy / distance
+                overlap = reach[p] - distance
+                approach = -(dx * (seen[i] - seen[j]) + dy * (seen[i + 1] - seen[j + 1]))
+                depth, share = overlap, 1.0
+                if averaged:
+                    path = abs(approach) * dt
+                    if overlap < 0.5 * path:
+                        entered = overlap + 0.5 * path
+                        if entered <= 0:
+                            continue
+                        depth, share = 0.5 * entered * entered / path, entered / path
+                    elif overlap <= 0:
+                        continue
+                a, b = i >> 1, j >> 1
+                if depth > min(radius[a], radius[b]):
+                    return False
+                m_eff = mass[a] * mass[b] / (mass[a] + mass[b])
+                force = pair_stiffness * depth + m_eff * pair_damping * share * approach
+                if clip and force < 0:
+                    force = 0.0
+                f_a, f_b = force / mass[a], force / mass[b]
+                acceleration[i] += f_a * dx
+                acceleration[i + 1] += f_a * dy
+                acceleration[j] -= f_b * dx
+                acceleration[j + 1] -= f_b * dy
+                touched[a, b] = True
+                touched[b, a] = True
+
+        if interval + 1 < n_intervals:
+            for p in range(n_pairs):
+                a, b = first[p] >> 1, second[p] >> 1
+                if contacts[interval + 1, a, b]:
+                    contacts[interval, a, b] = True
+                    contacts[interval, b, a] = True
+            for i in range(n):
+                wall_contacts[interval, i] |= wall_contacts[interval + 1, i]
+        for k in range(2 * n):
+            velocity[k] += 0.5 * dt * acceleration[k]
+            positions[interval + 1, k] = position[k]
+            velocities[interval + 1, k] = velocity[k]
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def simulate_all_serial(constants, positions, velocities, contacts, wall_contacts, sound):
+    """Every system in turn, ``sound[s]`` telling whether it stayed physical. Starts no threads: fit for forked processes."""
+    for s in range(positions.shape[0]):
+        sound[s] = simulate_one(constants, positions[s], velocities[s], contacts[s], wall_contacts[s])
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def simulate_all_parallel(constants, positions, velocities, contacts, wall_contacts, sound):
+    """As :func:`simulate_all_serial`, the systems shared among numba's threads."""
+    for s in prange(positions.shape[0]):
+        sound[s] = simulate_one(constants, positions[s], velocities[s], contacts[s], wall_contacts[s])

@@ -1,0 +1,241 @@
+"""From initial states to trajectories with contact labels."""
+
+import math
+import os
+import threading
+import warnings
+from typing import Literal, NamedTuple
+
+import numba
+import numpy as np
+
+from lightning_physim.errors import InputError
+from lightning_physim.physics.engine import simulate_all_parallel, simulate_all_serial
+from lightning_physim.physics.system import ParticleSystem
+
+ENGINE_VERSION = 1
+"""Raise whenever the same input gives other numbers: it is part of the name of every cached data set."""
+
+Integrator = Literal["averaged", "verlet"]
+
+STEPS_PER_CONTACT = {"averaged": 20.0, "verlet": 50.0}
+COARSE, TOO_COARSE = 20.0, 10.0  # steps per contact
+
+_threads_lock = threading.Lock()
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+class Trajectory(NamedTuple):
+    """What :func:`simulate` returns; ``T = n_intervals``.
+
+    - ``positions``, ``velocities``: float64 ``[systems, T + 1, particles, 2]``; index 0 is the initial state.
+    - ``contacts``: bool ``[systems, T, particles, particles]``, symmetric, False on the diagonal. True where the two
+      touched at any moment of the interval, as seen by the integrator: whoever has no True here nor in
+      ``wall_contacts`` flew freely. At the interval's ends the resolution is half a step.
+    - ``wall_contacts``: bool ``[systems, T, particles]``, the same for the walls.
+    - ``times``: float64 ``[T + 1]``.
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray
+    contacts: np.ndarray
+    wall_contacts: np.ndarray
+    times: np.ndarray
+
+
+def simulate(
+    system: ParticleSystem,
+    x: np.ndarray,
+    v: np.ndarray,
+    n_intervals: int,
+    integrator: Integrator = "averaged",
+    dt: float | None = None,
+    threads: int | None = None,
+    *,
+    check_overlap: bool = True,
+) -> Trajectory:
+    """Simulate independent copies of a system, side by side.
+
+    The result for one system is the same to the last bit whatever the batch that it is in and the number of threads.
+
+    Integrators:
+
+    - ``"averaged"``: velocity Verlet with the contact force averaged over the step, on the straight path through the
+      contact's edge. A dashpot's force jumps where a contact begins; averaging restores second order there, and one
+      step in 20 of a contact time is as accurate as seven to ten with ``"verlet"``.
+    - ``"verlet"``: LAMMPS's ``fix nve`` to round-off (kick, drift, kick; the dashpot sees the half-step velocity). First
+      order as soon as there is damping. For comparison with LAMMPS.
+
+    Args:
+        system: the particle system.
+        x: initial positions ``[systems, particles, 2]``.
+        v: initial velocities ``[systems, particles, 2]``.
+        n_intervals: number of intervals of ``system.interval`` to simulate.
+        integrator: ``"averaged"`` or ``"verlet"``.
+        dt: step (time), shortened where needed so that a whole number of steps makes an interval. None: 1/20 of
+            ``system.contact_time`` for ``"averaged"``, 1/50 for ``"verlet"``. Halve it to see what it costs.
+        threads: threads to share the systems among; None: as many as numba is set to use. The results do not depend on
+            it. A forked process (a ``DataLoader`` worker) always runs in its own thread.
+        check_overlap: refuse initial states in which particles overlap one another or a wall. Turn it off for states
+            taken from a trajectory, where discs in contact do overlap a little.
+
+    Raises:
+        InputError: the states or the step cannot be used, or discs went through each other.
+    """
+    x, v = _checked_states(system, x, v, check_overlap)
+    n_systems, n, _ = x.shape
+    if isinstance(n_intervals, bool) or not isinstance(n_intervals, int | np.integer) or n_intervals < 1:
+        raise InputError(f"n_intervals must be an integer of at least 1; got {n_intervals!r}; give e.g. n_intervals=100")
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= numba.config.NUMBA_NUM_THREADS):
+        most = numba.config.NUMBA_NUM_THREADS
+        raise InputError(f"threads must be between 1 and {most}; got {threads!r}; give e.g. threads=1 or leave it out")
+    n_substeps = _n_substeps(system, integrator, dt)
+
+    positions = np.empty((n_systems, n_intervals + 1, 2 * n))
+    velocities = np.empty_like(positions)
+    positions[:, 0], velocities[:, 0] = x.reshape(n_systems, -1), v.reshape(n_systems, -1)
+    contacts = np.zeros((n_systems, n_intervals, n, n), dtype=np.bool_)
+    wall_contacts = np.zeros((n_systems, n_intervals, n), dtype=np.bool_)
+    sound = np.empty(n_systems, dtype=np.bool_)
+    constants = (
+        system.radii,
+        system.masses,
+        np.array(system.box),
+        system.walls,
+        system.pair_contact,
+        system.wall_contact,
+        not system.attractive_tail,
+        system.gravity,
+        system.interval / n_substeps,
+        n_substeps,
+        integrator == "averaged",
+        0.8 * float(system.radii.min()),
+    )
+    _run((constants, positions, velocities, contacts, wall_contacts, sound), n_systems, threads)
+    if not sound.all():
+        worst = int(np.argmin(sound))
+        raise InputError(
+            f"contacts must be stiff enough for the speeds; got an overlap of more than a radius in system {worst}; "
+            f"give a larger stiffness than {system.stiffness:g}, or slower particles"
+        )
+    shape = (n_systems, n_intervals + 1, n, 2)
+    times = system.interval * np.arange(n_intervals + 1)
+    return Trajectory(positions.reshape(shape), velocities.reshape(shape), contacts, wall_contacts, times)
+
+
+def _run(arguments: tuple, n_systems: int, threads: int | None) -> None:
+    if _forked or threads == 1 or n_systems == 1:
+        simulate_all_serial(*arguments)
+        return
+    before = numba.get_num_threads()
+    # One at a time: numba's fallback threading layer ends the process when entered from two threads.
+    with _threads_lock:
+        try:
+            numba.set_num_threads(before if threads is None else threads)
+            simulate_all_parallel(*arguments)
+        finally:
+            numba.set_num_threads(before)
+
+
+def _n_substeps(system: ParticleSystem, integrator: str, dt: float | None) -> int:
+    """Steps per interval, after refusing what is unknown, unstable or too coarse."""
+    if integrator not in STEPS_PER_CONTACT:
+        raise InputError(f"integrator must be averaged or verlet; got {integrator!r}; give integrator='averaged'")
+    contact_time = system.contact_time
+    default = min(contact_time / STEPS_PER_CONTACT[integrator], stable_step(system) / 4)
+    if dt is None:
+        dt = default
+    elif isinstance(dt, bool) or not isinstance(dt, int | float | np.number) or not 0 < dt < math.inf:
+        raise InputError(f"dt must be positive and finite; got {dt!r}; give e.g. dt={default:.3g} or leave it out")
+    n_substeps = max(1, math.ceil(system.interval / dt * (1 - 1e-12)))
+    used = system.interval / n_substeps
+    if used >= stable_step(system):
+        raise InputError(
+            f"dt must be below the stability bound {stable_step(system):.3g}; got {used:.3g}; give dt={default:.3g}"
+        )
+    per_contact = contact_time / used * (1 + 1e-9)
+    if per_contact < TOO_COARSE:
+        raise InputError(
+            f"dt must be at most 1/{TOO_COARSE:g} of the contact time {contact_time:.3g}; got {used:.3g}; "
+            f"give dt={default:.3g}"
+        )
+    if per_contact < COARSE:
+        warnings.warn(
+            f"only {per_contact:.1f} steps per contact: restitution is off by a percent or more; "
+            f"dt={default:.3g} is the default",
+            stacklevel=3,
+        )
+    return n_substeps
+
+
+def stable_step(system: ParticleSystem) -> float:
+    """Largest linearly stable step (time) of velocity Verlet.
+
+    One contact needs ``omega_0^2 dt^2 + 2 gamma dt < 4``. In a triangular pack the stiffest mode is three times as
+    stiff, and as damped, as that of a lone pair; a wall adds its own share.
+    """
+    lightest = np.sort(system.masses)[:2]
+    quadratic, linear = 0.0, 0.0
+    if system.n_particles > 1:
+        stiffness, damping = system.pair_contact
+        crowd = 1 if system.n_particles == 2 else 3
+        quadratic += crowd * stiffness * float(np.sum(1 / lightest))
+        linear += crowd * 2 * damping
+    if system.walls:
+        stiffness, damping = system.wall_contact
+        quadratic += stiffness / float(lightest[0])
+        linear += 2 * damping
+    return 8 / (linear + math.sqrt(linear**2 + 16 * quadratic)) if quadratic else math.inf
+
+
+def _checked_states(
+    system: ParticleSystem, x: np.ndarray, v: np.ndarray, check_overlap: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    x, v = np.asarray(x, dtype=np.float64), np.asarray(v, dtype=np.float64)
+    for name, value in (("x", x), ("v", v)):
+        if value.ndim != 3 or value.shape[1:] != (system.n_particles, 2) or value.shape != x.shape or not len(x):
+            raise InputError(
+                f"{name} must have shape [systems, {system.n_particles}, 2], the same for x and v; "
+                f"got {list(value.shape)}; sample_initial_states gives such arrays"
+            )
+        if not np.isfinite(value).all():
+            s, i, _ = np.argwhere(~np.isfinite(value))[0]
+            raise InputError(f"{name} must be finite; got {value[s, i].tolist()} for particle {i} of system {s}")
+    radii, box = system.radii, np.array(system.box)
+    if system.walls:
+        gap = np.minimum(x, box - x)
+        if (gap < 0).any():
+            s, i, _ = np.argwhere(gap < 0)[0]
+            raise InputError(
+                f"particles must lie in the box {box.tolist()}; got {x[s, i].tolist()} for particle {i} of system {s}"
+            )
+        if check_overlap:
+            depth = radii[:, None] - gap
+            _refuse_overlap(depth.max(-1), radii, "a wall")
+    if check_overlap:
+        for s in range(0, len(x), 64):  # in slices: a batch's distance matrices need not fit in memory together
+            difference = x[s : s + 64, :, None] - x[s : s + 64, None]
+            depth = radii[:, None] + radii - np.sqrt(np.square(difference).sum(-1))
+            depth[:, np.arange(len(radii)), np.arange(len(radii))] = -np.inf
+            _refuse_overlap(depth, radii, "each other", s)
+    return x, v
+
+
+def _refuse_overlap(depth: np.ndarray, radii: np.ndarray, what: str, first_system: int = 0) -> None:
+    where = np.argwhere(depth > 1e-9 * radii.min())  # round-off of a state that touches is no overlap
+    if len(where):
+        s, *who = where[0].tolist()
+        particles = f"particles {who[0]} and {who[1]}" if len(who) == 2 else f"particle {who[0]}"
+        raise InputError(
+            f"initial states must not overlap {what}; got {depth[tuple(where[0])]:.3g} of overlap for {particles} of "
+            f"system {first_system + s}; for states taken from a trajectory give check_overlap=False"
+        )

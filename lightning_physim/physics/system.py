@@ -1,0 +1,231 @@
+"""The particle system: what collides, how hard, where, and how often the network looks.
+
+Contacts are linear spring-dashpots in the convention of LAMMPS's ``gran/hooke``: two discs that overlap by ``delta``
+and approach each other at speed ``u`` along the line of centres repel each other with
+
+    F = k delta + m_eff gamma u,        m_eff = m_i m_j / (m_i + m_j),
+
+and a wall acts in the same way with ``m_eff = m_i``. With ``omega_0^2 = k / m_eff``, ``beta = gamma / 2`` and
+``omega^2 = omega_0^2 - beta^2`` a contact lasts ``t_c`` and returns the fraction ``e = exp(-beta t_c)`` of the speed:
+
+- the attractive end of the contact kept (LAMMPS's default): ``t_c = pi / omega``;
+- the force clipped at zero (``limit_damping``): ``t_c = 2 atan2(omega, beta) / omega``.
+
+Sources: LAMMPS documentation of ``pair_style gran/hooke`` and ``fix wall/gran``; Silbert et al., Phys. Rev. E 64,
+051302 (2001); Schwager and Poeschel, Granular Matter 9, 465 (2007) for the clipped contact.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightning_physim.errors import InputError
+
+
+def contact_duration(stiffness: float, damping: float, effective_mass: float, attractive_tail: bool) -> float:
+    """Duration ``t_c`` of a binary contact; infinite if it never ends (overdamped, with its attractive end kept)."""
+    square = stiffness / effective_mass - (damping / 2) ** 2
+    beta, omega = damping / 2, math.sqrt(abs(square))
+    if attractive_tail:
+        return math.pi / omega if square > 0 else math.inf
+    if omega < 1e-6 * beta:  # critical damping: the limit of both branches below
+        return 2 / beta
+    return 2 * (math.atan2(omega, beta) if square > 0 else math.atanh(omega / beta)) / omega
+
+
+def damping_for_restitution(
+    restitution: float, stiffness: float, effective_mass: float, attractive_tail: bool
+) -> float:
+    """Damping ``gamma`` (1/time) with which a binary contact returns ``restitution`` of the approach speed."""
+    omega_0, loss = math.sqrt(stiffness / effective_mass), -math.log(restitution)
+    if attractive_tail or loss == 0:
+        return 2 * omega_0 * loss / math.hypot(math.pi, loss)
+    # The loss beta t_c grows with beta without bound, like 2 ln(2 beta / omega_0), so a bracket always exists.
+    low, high = 0.0, omega_0 * math.exp(loss / 2 + 1)
+    while (middle := (low + high) / 2) not in (low, high):
+        if middle * contact_duration(stiffness, 2 * middle, effective_mass, False) < loss:
+            low = middle
+        else:
+            high = middle
+    return 2 * middle
+
+
+@dataclass(frozen=True)
+class ParticleSystem:
+    """Equal or unequal discs in a box, with linear spring-dashpot contacts and gravity along ``-y``.
+
+    Any consistent set of units will do; the defaults make the disc's diameter, its mass and gravity 1.
+
+    Args:
+        n_particles: number of discs.
+        box: width and height. Walls stand at ``0`` and at these values, where ``walls`` are on.
+        radius: radius of every disc, or one per disc (length).
+        mass: mass of every disc, or one per disc (mass).
+        stiffness: spring constant ``k`` (force/length). Stiffer contacts are shorter, ``t_c ~ sqrt(m_eff / k)``, and
+            cost proportionally more steps.
+        restitution: fraction of the approach speed that the two lightest discs keep in a head-on collision, in
+            ``(0, 1]``. Heavier pairs, and walls, share ``gamma`` and lose more: at a wall equal discs keep roughly
+            ``restitution ** sqrt(2)``.
+        damping: ``gamma`` itself (1/time), instead of ``restitution``: exactly one of the two must be given. An
+            overdamped contact never ends while its attractive tail is kept, and is refused; with
+            ``attractive_tail=False`` it ends, and is allowed.
+        wall_stiffness: spring constant of the walls; None: ``stiffness``.
+        wall_damping: ``gamma`` of the walls (1/time); None: that of the pairs.
+        gravity: acceleration along ``-y``.
+        interval: time between two states that the network sees.
+        attractive_tail: keep the pull with which the dashpot ends a contact, as LAMMPS does; otherwise forces between
+            discs are clipped at zero (LAMMPS's ``limit_damping``), and ``restitution`` refers to that contact.
+        walls: False removes the walls; ``box`` then only bounds the initial positions.
+
+    Raises:
+        InputError: a value is out of range, not finite, or does not fit the others.
+    """
+
+    n_particles: int = 16
+    box: tuple[float, float] = (10.0, 10.0)
+    radius: float | list[float] = 0.5
+    mass: float | list[float] = 1.0
+    stiffness: float = 2000.0
+    restitution: float | None = None
+    damping: float | None = None
+    wall_stiffness: float | None = None
+    wall_damping: float | None = None
+    gravity: float = 1.0
+    interval: float = 0.1
+    attractive_tail: bool = True
+    walls: bool = True
+
+    def __post_init__(self) -> None:
+        n = self.n_particles
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise InputError(f"n_particles must be an integer of at least 1; got {n!r}; give e.g. n_particles=16")
+        self._set("n_particles", int(n))
+        for name in ("radius", "mass"):
+            self._set(name, self._per_particle(name))
+        box = self.box
+        if isinstance(box, str | float | int) or len(box) != 2:
+            raise InputError(f"box must be a width and a height; got {box!r}; give e.g. box=(10.0, 10.0)")
+        self._set("box", tuple(_number("box", side, "box=(10.0, 10.0)", above=0.0) for side in box))
+        self._set("stiffness", _number("stiffness", self.stiffness, "stiffness=2000.0", above=0.0))
+        self._set("interval", _number("interval", self.interval, "interval=0.1", above=0.0))
+        self._set("gravity", _number("gravity", self.gravity, "gravity=1.0"))
+        if self.wall_stiffness is not None:
+            self._set("wall_stiffness", _number("wall_stiffness", self.wall_stiffness, "wall_stiffness=2000.0", 0.0))
+        for name in ("damping", "wall_damping"):
+            if (value := getattr(self, name)) is not None:
+                self._set(name, _number(name, value, f"{name}=4.24", at_least=0.0))
+        if (self.restitution is None) == (self.damping is None):
+            got = "neither" if self.restitution is None else "both"
+            raise InputError(f"exactly one of restitution and damping must be given; got {got}; give restitution=0.9")
+        if self.restitution is not None:
+            restitution = _number("restitution", self.restitution, "restitution=0.9", above=0.0)
+            if restitution > 1:
+                raise InputError(f"restitution must be at most 1; got {restitution}; give e.g. restitution=0.9")
+            self._set("restitution", restitution)
+
+        largest = 2 * float(self.radii.max())
+        if largest > min(self.box):
+            raise InputError(
+                f"every particle must fit in the box; got a diameter of {largest:g} in a box of "
+                f"{self.box[0]:g} x {self.box[1]:g}; give a radius of at most {min(self.box) / 2:g}"
+            )
+        self._refuse_overdamped()
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _per_particle(self, name: str) -> float | list[float]:
+        value = getattr(self, name)
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            return _number(name, value, f"{name}=0.5", above=0.0)
+        values = [_number(name, one, f"{name}=0.5", above=0.0) for one in value]
+        if len(values) != self.n_particles:
+            raise InputError(
+                f"{name} must be one number or one per particle; got {len(values)} numbers for "
+                f"{self.n_particles} particles; give e.g. {name}=0.5"
+            )
+        return values
+
+    def _refuse_overdamped(self) -> None:
+        if not self.attractive_tail:
+            return
+        heaviest = np.sort(self.masses)[-2:]
+        contacts = [("wall", *self.wall_contact, float(heaviest[-1]))] if self.walls else []
+        if self.n_particles > 1:
+            contacts.append(("pair", *self.pair_contact, float(1 / np.sum(1 / heaviest))))
+        for kind, stiffness, damping, effective_mass in contacts:
+            limit = 2 * math.sqrt(stiffness / effective_mass)
+            if damping >= limit:
+                raise InputError(
+                    f"a {kind} contact must not be overdamped while its attractive tail is kept, for it would never "
+                    f"end; got damping {damping:g}, limit {limit:g}; give a smaller damping, a larger restitution, "
+                    "or attractive_tail=False"
+                )
+
+    @property
+    def radii(self) -> np.ndarray:
+        """Radius of each particle, float64 ``[n_particles]``."""
+        return np.full(self.n_particles, self.radius, dtype=np.float64)
+
+    @property
+    def masses(self) -> np.ndarray:
+        """Mass of each particle, float64 ``[n_particles]``."""
+        return np.full(self.n_particles, self.mass, dtype=np.float64)
+
+    @property
+    def pair_contact(self) -> tuple[float, float]:
+        """Spring constant ``k`` (force/length) and damping ``gamma`` (1/time) between two particles."""
+        if self.restitution is None:
+            assert self.damping is not None
+            return self.stiffness, self.damping
+        lightest = self._lightest_pair_mass
+        return self.stiffness, damping_for_restitution(
+            self.restitution, self.stiffness, lightest, self.attractive_tail
+        )
+
+    @property
+    def wall_contact(self) -> tuple[float, float]:
+        """Spring constant ``k`` (force/length) and damping ``gamma`` (1/time) between a particle and a wall."""
+        stiffness, damping = self.pair_contact
+        return (
+            stiffness if self.wall_stiffness is None else self.wall_stiffness,
+            damping if self.wall_damping is None else self.wall_damping,
+        )
+
+    @property
+    def _lightest_pair_mass(self) -> float:
+        # A lone particle counts as a pair with its like, so that restitution means the same for any n_particles.
+        lightest = np.sort(self.masses)[:2]
+        return float(lightest[0] * lightest[-1] / (lightest[0] + lightest[-1]))
+
+    @property
+    def contact_time(self) -> float:
+        """Duration (time) of the shortest contact, over pairs and walls; infinite if nothing can touch."""
+        durations = [math.inf]
+        if self.n_particles > 1:
+            durations.append(contact_duration(*self.pair_contact, self._lightest_pair_mass, self.attractive_tail))
+        if self.walls:
+            lightest = float(self.masses.min())
+            durations.append(contact_duration(*self.wall_contact, lightest, self.attractive_tail))
+        return min(durations)
+
+    @property
+    def packing_fraction(self) -> float:
+        """Share of the box's area that the particles cover."""
+        return float(np.pi * np.sum(self.radii**2)) / (self.box[0] * self.box[1])
+
+
+def _number(
+    name: str, value: object, example: str, above: float | None = None, at_least: float | None = None
+) -> float:
+    """``value`` as a float, refused unless finite and within its bound."""
+    rule = "positive" if above == 0 else "at least 0" if at_least == 0 else "a finite number"
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise InputError(f"{name} must be {rule}; got {value!r}; give e.g. {example}")
+    number = float(value)
+    too_low = (above is not None and number <= above) or (at_least is not None and number < at_least)
+    if too_low or not math.isfinite(number):
+        raise InputError(f"{name} must be {rule} and finite; got {number}; give e.g. {example}")
+    return number

@@ -1,0 +1,126 @@
+"""Splits against direct calls of the simulator, closed forms and numpy."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lightning_physim.data import SplitSpec, generate, make_split, no_pair_oracle
+from lightning_physim.errors import InputError
+from lightning_physim.physics import ParticleSystem, sample_initial_states, simulate
+
+SYSTEM = ParticleSystem(n_particles=6, box=(1.0, 1.0), radius=0.08, restitution=0.8, gravity=1.0, interval=0.05)
+
+
+def spec(name: str = "val", **changes: Any) -> SplitSpec:
+    standard = SplitSpec(name, SYSTEM, 7, 5, velocity_std=0.7, integrator="averaged", dt=None, seed=3)
+    return replace(standard, **changes)
+
+
+def load(directory: Path, name: str) -> np.ndarray:
+    return np.load(directory / f"{name}.npy", allow_pickle=False)
+
+
+def test_a_split_is_what_the_simulator_says(tmp_path: Path) -> None:
+    directory = make_split(spec(), tmp_path)
+    x, v = sample_initial_states(SYSTEM, 7, 3, velocity_std=0.7, split="val")
+    run = simulate(SYSTEM, x, v, 5)
+    states = load(directory, "states")
+    assert states.dtype == np.float32 and states.shape == (7, 6, 6, 4)
+    np.testing.assert_array_equal(states[..., :2], run.positions.astype(np.float32))
+    np.testing.assert_array_equal(states[..., 2:], run.velocities.astype(np.float32))
+    np.testing.assert_array_equal(load(directory, "contacts"), run.contacts)
+    np.testing.assert_array_equal(load(directory, "wall_contacts"), run.wall_contacts)
+
+
+def test_the_size_of_the_chunks_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make_split(spec(), tmp_path / "whole")
+    monkeypatch.setattr(generate, "CHUNK_BYTES", 1)
+    single = make_split(spec(), tmp_path / "single")
+    assert {path.name for path in single.iterdir()} == {
+        "metadata.json", "states.npy", "contacts.npy", "wall_contacts.npy", "no_pair.npy"
+    }  # fmt: skip
+    for path in whole.glob("*.npy"):
+        assert path.read_bytes() == (single / path.name).read_bytes()
+
+
+def test_statistics_of_the_training_split_are_numpys(tmp_path: Path) -> None:
+    directory = make_split(spec("train", n_trajectories=300), tmp_path)
+    assert not (directory / "no_pair.npy").exists()
+    statistics = json.loads((directory / "metadata.json").read_text())["statistics"]
+    states = load(directory, "states").astype(np.float64)
+    now, then, h = states[:, :-1], states[:, 1:], 0.05
+    flown = now + np.stack(
+        (h * now[..., 2], h * now[..., 3] - h**2 / 2, np.zeros_like(now[..., 0]), np.full_like(now[..., 0], -h)), axis=-1
+    )
+    np.testing.assert_allclose(statistics["state_mean"], states.mean((0, 1, 2)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(statistics["state_std"], states.std((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(statistics["residual_rms"], np.sqrt(np.square(then - flown).mean((0, 1, 2))), rtol=1e-5)
+    assert json.loads((make_split(spec(), tmp_path) / "metadata.json").read_text())["statistics"] is None
+
+
+def test_the_summary_is_numpys(tmp_path: Path) -> None:
+    directory = make_split(spec(), tmp_path)
+    summary = json.loads((directory / "metadata.json").read_text())["summary"]
+    states = load(directory, "states").astype(np.float64)
+    energy = np.square(states[..., 2:]).sum(-1) / 2 + states[..., 1]
+    assert summary["colliding_fraction"] == pytest.approx(load(directory, "contacts").any(-1).mean())
+    assert summary["wall_fraction"] == pytest.approx(load(directory, "wall_contacts").mean())
+    assert summary["energy_per_particle_start"] == pytest.approx(energy[:, 0].mean(), rel=1e-6)
+    assert summary["energy_per_particle_end"] == pytest.approx(energy[:, -1].mean(), rel=1e-6)
+
+
+def test_the_oracle_is_exact_where_no_other_particle_was_touched(tmp_path: Path) -> None:
+    directory = make_split(spec(n_trajectories=60), tmp_path)
+    oracle, truth = load(directory, "no_pair"), load(directory, "states")[:, 1:]
+    touched, walls = load(directory, "contacts").any(-1), load(directory, "wall_contacts")
+    assert (walls & ~touched).sum() > 50 and touched.sum() > 50
+    # The step may differ between the lone particle and the whole system.
+    np.testing.assert_allclose(oracle[~touched], truth[~touched], atol=2e-3)
+    assert np.abs(oracle[touched] - truth[touched]).max() > 0.1
+
+
+def test_the_oracle_keeps_each_particles_mass_radius_and_walls() -> None:
+    """Far apart, unequal particles: the oracle is the simulation itself, though restitution is the lightest pair's."""
+    system = ParticleSystem(
+        n_particles=3, box=(10.0, 10.0), radius=[0.5, 0.25, 0.5], mass=[1.0, 0.3, 5.0], restitution=0.4, interval=0.1
+    )
+    x = np.array([[[0.55, 5.0], [5.0, 0.3], [9.4, 9.4]]])
+    v = np.array([[[-2.0, 0.0], [0.0, -2.0], [2.0, 2.0]]])
+    run = simulate(system, x, v, 1, dt=1e-4)
+    assert run.wall_contacts.all() and not run.contacts.any()
+    truth = np.concatenate((run.positions[:, 1], run.velocities[:, 1]), axis=-1)
+    np.testing.assert_allclose(no_pair_oracle(system, np.concatenate((x, v), axis=-1), dt=1e-4), truth, atol=1e-6)
+
+
+def test_the_oracle_flies_freely_in_free_space() -> None:
+    system = replace(SYSTEM, walls=False)
+    states = np.random.default_rng(0).uniform(0.1, 0.9, (4, 5, 6, 4))
+    after = no_pair_oracle(system, states)
+    h, g = system.interval, system.gravity
+    np.testing.assert_allclose(after[..., 0], states[..., 0] + h * states[..., 2], atol=1e-12)
+    np.testing.assert_allclose(after[..., 1], states[..., 1] + h * states[..., 3] - g * h**2 / 2, atol=1e-12)
+    np.testing.assert_allclose(after[..., 3], states[..., 3] - g * h, atol=1e-12)
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"name": "test"}, {"system": replace(SYSTEM, gravity=2.0)}, {"n_trajectories": 8}, {"n_intervals": 6},
+    {"velocity_std": 0.8}, {"integrator": "verlet"}, {"dt": 1e-3}, {"seed": 4},
+]  # fmt: skip
+
+
+def test_whatever_changes_the_data_changes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {spec(**change).directory(tmp_path) for change in [{}, *CHANGES]}
+    monkeypatch.setattr(generate, "ENGINE_VERSION", -1)
+    names.add(spec().directory(tmp_path))
+    assert len(names) == len(CHANGES) + 2
+
+
+def test_a_system_that_cannot_be_simulated_is_named(tmp_path: Path) -> None:
+    crowded = replace(SYSTEM, n_particles=500)
+    with pytest.raises(InputError, match="must fit in the box.*split ood_crowd"):
+        make_split(spec("ood_crowd", system=crowded), tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]

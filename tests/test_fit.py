@@ -1,0 +1,220 @@
+"""The main job, run as a user runs it: in processes of its own, with the genuine loggers, at toy size."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+TINY = {
+    "seed_everything": 0,
+    "model": {"n_layers": 2, "n_heads": 2, "d_model": 16, "d_mlp": 16, "d_embedding": 16, "rollout_horizons": [1, 4]},
+    "data": {
+        "system": {"n_particles": 6, "box": [1.0, 1.0], "radius": 0.08, "restitution": 0.8, "interval": 0.1},
+        "velocity_std": 0.7, "n_intervals": 6, "n_train": 40, "n_val": 9, "n_test": 5, "batch_size": 16,
+        "eval_batch_size": 4,
+    },
+    "trainer": {
+        "accelerator": "cpu", "max_steps": 30, "max_epochs": -1, "check_val_every_n_epoch": None,
+        "val_check_interval": 1000, "num_sanity_val_steps": 0, "log_every_n_steps": 5, "enable_model_summary": False,
+        "callbacks": [
+            {"class_path": "lightning_physim.callbacks.TrainingClock"},
+            {"class_path": "lightning_physim.callbacks.LogSpacedValidation", "init_args": {"steps_per_decade": 4}},
+            {
+                "class_path": "lightning_physim.callbacks.CollisionProbe",
+                "init_args": {"n_states": 21, "steps_per_decade": 6},
+            },
+            {
+                "class_path": "lightning_physim.callbacks.LogSpacedCheckpoint",
+                "init_args": {"steps_per_decade": 2, "rolling_steps": 7},
+            },
+        ],
+    },
+}  # fmt: skip
+
+
+def physim(*argv: str, cwd: Path, fails: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PL_", "LOCAL_RANK", "NODE_RANK"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "lightning_physim", *argv],
+        cwd=cwd,
+        env=clean | {"HOME": str(cwd), "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"} | env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done
+
+
+def rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def values(run: Path) -> dict[tuple[int, str], float]:
+    """Everything that was measured, less what depends on the clock."""
+    found = {}
+    for row in rows(run):
+        for key, value in row.items():
+            if key not in ("step", "time") and not key.startswith("time/"):
+                assert (row["step"], key) not in found, f"logged twice: {key} at {row['step']}"
+                found[row["step"], key] = value
+    return found
+
+
+def only_run(folder: Path) -> Path:
+    (run,) = (folder / "runs").iterdir()
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("fit")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder) -> Path:
+    physim("fit", "--config", "tiny.yaml", cwd=folder)
+    return only_run(folder)
+
+
+def test_a_fit_leaves_a_complete_run_directory(run):
+    assert {"config.yaml", "metrics.jsonl", "checkpoints", "report.html", "wandb"} <= {p.name for p in run.iterdir()}
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["d_model"] == 16 and config["data"]["system"]["radius"] == 0.08
+    assert len(list((run / "wandb").glob("offline-run-*"))) == 1
+
+
+def test_every_promised_key_is_logged(run):
+    keys = {key for row in rows(run) for key in row}
+    promised = {"train/loss", "time/train", "time/probe", "time/log", "probe/best_enrichment"}
+    for suffix in ("", "_colliding", "_free"):
+        promised |= {f"val/loss{suffix}", f"val/floor_no_pair{suffix}", f"val/floor_ballistic{suffix}"}
+    promised |= {f"rollout/{name}@{k}" for name in ("mse", "energy_error", "momentum_error") for k in (1, 4)}
+    for score in ("collision_score", "partner_score", "enrichment"):
+        promised |= {f"probe/{score}/L{layer}H{head}" for layer in (0, 1) for head in (0, 1)}
+    assert promised <= keys
+
+
+def test_probes_and_validations_come_at_log_spaced_steps_the_first_and_the_last_included(run):
+    probed = sorted({step for step, key in values(run) if key == "probe/best_enrichment"})
+    assert probed == [0, 1, 2, 3, 5, 7, 10, 15, 22, 30]
+    validated = sorted({step for step, key in values(run) if key == "val/loss"})
+    assert validated == [1, 2, 3, 6, 10, 18, 30]
+
+
+def test_checkpoints_are_log_spaced_with_one_rolling(run):
+    names = sorted(p.name for p in (run / "checkpoints").iterdir())
+    assert names == [f"step-{step:08d}.ckpt" for step in (1, 3, 10, 30)]  # rolling 28 went when 30 came
+
+
+def test_floors_do_not_depend_on_the_network(run):
+    found = values(run)
+    floors = {found[step, key] for step, key in found if key == "val/floor_ballistic"}
+    assert len(floors) == 1
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_one_others(run, folder, tmp_path):
+    again = ("fit", "--config", str(folder / "tiny.yaml"), "--data.cache_dir", str(folder / "data"))
+    physim(*again, cwd=tmp_path)
+    assert values(only_run(tmp_path)) == values(run)
+    physim(*again, "--seed_everything=1", "--runs", "other", cwd=tmp_path)
+    (other,) = (tmp_path / "other").iterdir()
+    assert values(other)[30, "val/loss"] != values(run)[30, "val/loss"]
+
+
+def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
+    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": TINY["trainer"]["callbacks"][3:]}}
+    (tmp_path / "bare.yaml").write_text(yaml.safe_dump(bare))
+    physim(
+        "fit", "--config", "bare.yaml", "--data.cache_dir", str(folder / "data"), "--trainer.limit_val_batches=0",
+        cwd=tmp_path,
+    )  # fmt: skip
+    ours, theirs = (
+        torch.load(only / "checkpoints" / "step-00000030.ckpt", weights_only=True)
+        for only in (run, only_run(tmp_path))
+    )
+    assert ours["state_dict"].keys() == theirs["state_dict"].keys()
+    for name, tensor in ours["state_dict"].items():
+        assert torch.equal(tensor, theirs["state_dict"][name]), name
+    for index, state in ours["optimizer_states"][0]["state"].items():
+        for key, value in state.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(theirs["optimizer_states"][0]["state"][index][key]))
+
+
+@pytest.mark.parametrize("killed_at", [14, 18])  # a rolling checkpoint; one that a validation precedes
+def test_a_resumed_run_equals_an_uninterrupted_one(run, folder, tmp_path, killed_at):
+    data = ("--data.cache_dir", str(folder / "data"))
+    physim("fit", "--config", str(folder / "tiny.yaml"), *data, f"--trainer.max_steps={killed_at}", cwd=tmp_path)
+    resumed = only_run(tmp_path)
+    # Rows past the checkpoint, as a run that was killed later leaves them, and a torn last line.
+    with (resumed / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": killed_at + 1, "time": 1.0, "train/loss": 9.9}) + '\n{"step": 99, "ti')
+    physim("fit", "--ckpt_path", "last", "--trainer.max_steps=30", cwd=tmp_path)
+    assert only_run(tmp_path) == resumed
+    expected, got = values(run), values(resumed)
+    # The first part ended at its own last step, so it measured there as well.
+    extra = {(step, key) for step, key in got if step == killed_at} - expected.keys()
+    assert {k: v for k, v in got.items() if k not in extra} == expected
+
+
+@pytest.mark.ddp
+def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
+    physim(
+        "fit", "--config", str(folder / "tiny.yaml"), "--data.cache_dir", "data", "--trainer.devices=2",
+        "--trainer.strategy=ddp", "--data.batch_size=8", cwd=tmp_path,
+    )  # fmt: skip
+    one, two = values(run), values(only_run(tmp_path))
+    # 2 x 8 is the same global batch as 1 x 16: the same numbers, but for the order of float32 sums.
+    assert two.keys() == one.keys()
+    for key, value in one.items():
+        assert two[key] == pytest.approx(value, rel=2e-3, abs=1e-5, nan_ok=True), key
+
+
+def test_evaluation_commands_read_the_run_back(run, folder):
+    done = physim("test", "--ckpt_path", str(run), "--data.cache_dir", "data", cwd=folder)
+    for key in ("test/loss_colliding", "ood_gravity/loss", "ood_restitution/rollout_mse@4", "ood_particles/loss"):
+        assert key in done.stdout, key
+    done = physim("validate", "--ckpt_path", "last", cwd=folder)
+    assert "val/loss" in done.stdout
+    physim("report", "last", cwd=folder)
+
+
+@pytest.mark.parametrize(
+    "argv, line",
+    [
+        (["fit", "--config", "nosuch"], "--config takes a file or one of demo, paper, smoke; got nosuch"),
+        (["fit", "--ckpt_path", "last"], "checkpoint"),
+        (["fly"], "the command must be fit"),
+        (["fit", "--data.system.restitution=0.9", "--data.system.damping=1.0"], "restitution"),
+        (["fit", "--data.system.restitution=null"], "restitution"),
+        (["fit", "--data.system.stiffness=-1"], "stiffness must be positive"),
+        (["fit", "--model.n_heads=5"], "n_heads must divide d_model=32; got n_heads=5"),
+        (["fit", "--model.n_headz=5"], "n_headz"),
+        (["fit", "--data.system.radius=0.3"], "packing"),
+        (["fit", "--model.lr=-1"], "lr must be positive"),
+        (["simulate", "--data.nosuch=1"], "nosuch"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(tmp_path, argv, line):
+    done = physim(*argv, cwd=tmp_path, fails=True)
+    assert done.returncode == 2, done.stderr
+    message = [text for text in done.stderr.splitlines() if text.startswith("physim: ")]
+    assert len(message) == 1 and line in message[0], done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, folder):
+    (tmp_path / "file").write_text("")
+    done = physim(
+        "fit", "--config", str(folder / "tiny.yaml"), "--data.cache_dir=file/data", cwd=tmp_path, fails=True
+    )
+    assert done.returncode == 2 and "cache_dir" in done.stderr and "Traceback" not in done.stderr

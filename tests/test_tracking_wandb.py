@@ -1,0 +1,200 @@
+"""The W&B logger with the genuine client: offline, without a server, without a key, and killed."""
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+
+from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, run_loggers
+from lightning_physim.tracking import loggers as loggers_module
+from lightning_physim.tracking import wandb as wandb_module
+
+wandb = pytest.importorskip("wandb")
+
+
+@pytest.fixture
+def no_key(tmp_path, monkeypatch):
+    """A home without credentials, a server that nobody runs, and a wandb that has read nothing else yet."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("NETRC", str(home / ".netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+    wandb.teardown()
+    yield home
+    wandb.teardown()
+
+
+def read_back(run):
+    """What wandb's own reader finds in all its files of a run, oldest first."""
+    found = []
+    for directory in sorted((run.path / "wandb").glob("offline-run-*")):
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(directory)]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found += [json.loads(line) for line in text.splitlines()]
+    return found
+
+
+def rows(records):
+    return [record["history"]["item"] for record in records if "history" in record]
+
+
+def test_offline_without_a_key(tmp_path, no_key, capfd, caplog):
+    run = RunDirectory(tmp_path / "runs" / "20260101-000000-demo-abcd")
+    run.path.mkdir(parents=True)
+    for first in (0, 3):  # the second one resumes
+        logger = PhysimWandbLogger(run)
+        logger.log_hyperparams({"model": {"n_heads": 4, "block": {"norm": "pre"}}, "seed": 1})
+        logger.log_hyperparams({"n_heads": 4})
+        for step in range(first, first + 3):
+            logger.log_metrics({"train/loss": torch.tensor(0.5), "a": np.float32(2.0), "b": True}, step)
+        logger.finalize("success")
+        logger._finish(logger.experiment)
+    records = read_back(run)
+    logged = rows(records)
+    assert [row["trainer/global_step"] for row in logged] == list(range(6))
+    assert all(row["train/loss"] == 0.5 and row["a"] == 2 and row["b"] == 1 for row in logged)
+    assert {record["run"]["run_id"] for record in records if "run" in record} == {run.id}
+    axes = {
+        record["metric"].get("glob_name"): record["metric"].get("step_metric")
+        for record in records
+        if "metric" in record
+    }
+    assert axes["*"] == "trainer/global_step"
+    config = [key for record in records if "config" in record for key in record["config"].get("update", {})]
+    assert {"model.n_heads", "model.block.norm", "seed"} <= set(config)
+    assert not {"model", "n_heads"} & set(config)
+    assert not (tmp_path / "wandb").exists()
+    assert logger.seconds > 0.0
+    assert "W&B: offline (no API key is configured); upload with `wandb sync" in caplog.text
+    assert caplog.text.count("W&B: ") == 2
+    assert "wandb:" not in "".join(capfd.readouterr())
+
+
+def test_figures(tmp_path, no_key):
+    from plotly.graph_objects import Figure
+
+    run = RunDirectory(tmp_path / "r")
+    run.path.mkdir()
+    logger = PhysimWandbLogger(run)
+    logger.log_figure("probe/attention_distance", Figure().add_scatter(x=[1, 2], y=[3, 4]), step=12)
+    logger._finish(logger.experiment)
+    (row,) = rows(read_back(run))
+    assert row["trainer/global_step"] == 12
+    (media,) = (run.path / "wandb").glob("offline-run-*/files/media/plotly/**/*.json")
+    assert json.loads(media.read_text())["data"][0]["y"] == [3, 4]
+
+
+@pytest.mark.parametrize("answer", ["refuses", "is silent"])
+def test_a_server_that_does_not_answer_is_given_up(tmp_path, no_key, monkeypatch, caplog, answer):
+    monkeypatch.setattr(wandb_module, "INIT_TIMEOUT", 1.0)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        if answer == "is silent":
+            server.listen()
+        run = RunDirectory(tmp_path / "r")
+        run.path.mkdir()
+        logger = PhysimWandbLogger(run)
+        begin = time.monotonic()
+        logger.log_metrics({"a": 1.0}, step=1)
+        assert time.monotonic() - begin < 10.0
+        logger._finish(logger.experiment)
+    assert [row["a"] for row in rows(read_back(run))] == [1]
+    assert "W&B: offline (" in caplog.text and "no API key" not in caplog.text
+
+
+def test_a_key_in_netrc_is_found(no_key, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(wandb_module, "INIT_TIMEOUT", 1.0)
+    (no_key / ".netrc").write_text(f"machine 127.0.0.1:9 login user password {'b' * 40}\n")
+    (no_key / ".netrc").chmod(0o600)
+    logger = PhysimWandbLogger(RunDirectory(tmp_path))
+    logger.log_metrics({"a": 1.0}, step=1)
+    logger._finish(logger.experiment)
+    assert "W&B: offline (" in caplog.text and "no API key" not in caplog.text
+
+
+def test_disabled_leaves_nothing(tmp_path, no_key, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    run = RunDirectory(tmp_path / "r")
+    run.path.mkdir()
+    logger = PhysimWandbLogger(run)
+    logger.log_metrics({"a": 1.0}, step=1)
+    logger._finish(logger.experiment)
+    assert not list(run.path.iterdir())
+
+
+def test_ranks_above_zero_start_no_run(tmp_path, no_key, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger = PhysimWandbLogger(RunDirectory(tmp_path / "r"))
+    logger.log_metrics({"a": 1.0}, step=1)
+    logger.log_hyperparams({"a": 1})
+    assert logger._experiment is None and not (tmp_path / "r").exists()
+
+
+def test_the_loggers_of_a_run(tmp_path, monkeypatch, caplog):
+    run = RunDirectory(tmp_path)
+    rows, online = run_loggers(run, resume_from="checkpoints/step-00000120.ckpt")
+    assert rows.path == run.metrics and rows.resume_step == 120 and isinstance(online, PhysimWandbLogger)
+    monkeypatch.setattr(loggers_module, "find_spec", lambda name: None)
+    assert len(run_loggers(run)) == 1
+    assert "W&B: not installed" in caplog.text
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from lightning_physim.tracking import RunDirectory, run_loggers
+
+loggers = run_loggers(RunDirectory(Path(sys.argv[1])))
+step = 0
+while True:
+    for logger in loggers:
+        logger.log_metrics({"logged_at": time.time()}, step)
+    if step == 0:
+        print("logging", flush=True)
+    step += 1
+    time.sleep(0.1)
+"""
+
+
+def test_a_killed_process_loses_no_row_older_than_three_seconds(tmp_path, no_key):
+    run = RunDirectory(tmp_path / "r")
+    run.path.mkdir()
+    # A terminal on stdin: this is where a prompt for a key would wait for an answer that never comes.
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(run.path)],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        assert process.stdout.readline() == b"logging\n"
+        time.sleep(4.0)
+    finally:
+        killed_at = time.time()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        os.close(ours)
+        os.close(theirs)
+    in_wandb = [row["logged_at"] for row in rows(read_back(run))]
+    in_jsonl = [json.loads(line)["logged_at"] for line in run.metrics.read_text().splitlines()]
+    assert killed_at - in_jsonl[-1] < 0.5
+    assert killed_at - in_wandb[-1] < 3.0
+    assert in_wandb == pytest.approx(in_jsonl[: len(in_wandb)])
