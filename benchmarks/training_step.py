@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from lightning_physim import ParticleDataModule, ParticleSystem, PhysicsSimulator
-from lightning_physim.callbacks import CollisionProbe, LogSpacedCheckpoint, LogSpacedValidation, TrainingClock
+from lightning_physim.callbacks import CollisionProbe, LogSpacedCheckpoint, LogSpacedValidation, StepProgressBar, TrainingClock
 from lightning_physim.cli.configs import resolve_config
 from lightning_physim.tracking import JsonlLogger
 
@@ -51,7 +51,7 @@ def through_lightning(config: dict, cache: str, steps: int, observers: bool) -> 
             max_epochs=-1,
             accelerator="auto",
             devices=1,
-            callbacks=[*measuring, pl.callbacks.TQDMProgressBar(refresh_rate=20), watch],
+            callbacks=[*measuring, StepProgressBar(), watch],
             logger=JsonlLogger(Path(folder) / "metrics.jsonl"),
             log_every_n_steps=config["trainer"]["log_every_n_steps"],
             check_val_every_n_epoch=None,

@@ -94,6 +94,7 @@ class PhysicsSimulator(pl.LightningModule):
         # Lightning's own bookkeeping of a value that is not going to be written costs as much as the write.
         if (self.global_step + 1) % trainer.log_every_n_steps == 0:
             self.log("train/loss", loss, prog_bar=True, sync_dist=trainer.world_size > 1)
+            self.log("step", float(self.global_step + 1))  # Lightning counts a row's step from 0 otherwise
         return loss
 
     def loss(self, batch: "Batch") -> Tensor:
@@ -195,4 +196,6 @@ class PhysicsSimulator(pl.LightningModule):
         errors: Any = self.errors[split]
         values = {f"{split}/{key}": value for key, value in errors["step"].compute().items()}
         values |= {f"{rollout_prefix}{key}": value for key, value in errors["rollout"].compute().items()}
+        if self.trainer.state.fn == "fit":
+            values["step"] = torch.tensor(float(self.global_step))
         self.log_dict(values)

@@ -54,7 +54,7 @@ def test_statistics_of_the_training_split_are_numpys(tmp_path: Path) -> None:
     states = load(directory, "states").astype(np.float64)
     now, then, h = states[:, :-1], states[:, 1:], 0.05
     flown = now + np.stack(
-        (h * now[..., 2], h * now[..., 3] - h**2 / 2, np.zeros_like(now[..., 0]), np.full_like(now[..., 0], -h)), axis=-1
+        (h * now[..., 2], h * now[..., 3] - h**2 / 2, 0 * now[..., 2], 0 * now[..., 3] - h), axis=-1
     )
     np.testing.assert_allclose(statistics["state_mean"], states.mean((0, 1, 2)), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(statistics["state_std"], states.std((0, 1, 2)), rtol=1e-5)
@@ -74,19 +74,19 @@ def test_the_summary_is_numpys(tmp_path: Path) -> None:
 
 
 def test_the_oracle_is_exact_where_no_other_particle_was_touched(tmp_path: Path) -> None:
-    directory = make_split(spec(n_trajectories=60), tmp_path)
+    directory = make_split(spec(n_trajectories=60, dt=5e-4), tmp_path)
     oracle, truth = load(directory, "no_pair"), load(directory, "states")[:, 1:]
     touched, walls = load(directory, "contacts").any(-1), load(directory, "wall_contacts")
     assert (walls & ~touched).sum() > 50 and touched.sum() > 50
-    # The step may differ between the lone particle and the whole system.
-    np.testing.assert_allclose(oracle[~touched], truth[~touched], atol=2e-3)
+    # Not to round-off: the oracle starts anew at each interval, in the middle of a wall contact too.
+    np.testing.assert_allclose(oracle[~touched], truth[~touched], atol=5e-4)
     assert np.abs(oracle[touched] - truth[touched]).max() > 0.1
 
 
 def test_the_oracle_keeps_each_particles_mass_radius_and_walls() -> None:
     """Far apart, unequal particles: the oracle is the simulation itself, though restitution is the lightest pair's."""
     system = ParticleSystem(
-        n_particles=3, box=(10.0, 10.0), radius=[0.5, 0.25, 0.5], mass=[1.0, 0.3, 5.0], restitution=0.4, interval=0.1
+        n_particles=3, box=(10.0, 10.0), radius=[0.5, 0.25, 0.5], mass=[1.0, 0.3, 5.0], restitution=0.7, interval=0.1
     )
     x = np.array([[[0.55, 5.0], [5.0, 0.3], [9.4, 9.4]]])
     v = np.array([[[-2.0, 0.0], [0.0, -2.0], [2.0, 2.0]]])

@@ -4,6 +4,7 @@ from lightning_physim.callbacks.checkpoint import LogSpacedCheckpoint
 from lightning_physim.callbacks.clock import TrainingClock
 from lightning_physim.callbacks.collision_probe import CollisionProbe
 from lightning_physim.callbacks.observer import Observer
+from lightning_physim.callbacks.progress import StepProgressBar
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.callbacks.validation import LogSpacedValidation
 
@@ -13,5 +14,6 @@ __all__ = [
     "LogSpacedCheckpoint",
     "LogSpacedValidation",
     "Observer",
+    "StepProgressBar",
     "TrainingClock",
 ]

@@ -69,6 +69,6 @@ class LogSpacedCheckpoint(Checkpoint):
         path = self.folder / f"step-{self.last_step:08d}.ckpt"
         # State first: the checkpoint holds it.
         self.rolling = None if keep else str(path)
-        trainer.save_checkpoint(path)  # collective: every rank calls it, rank zero writes
+        trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
         if superseded is not None and trainer.is_global_zero:
             Path(superseded).unlink(missing_ok=True)

@@ -10,8 +10,8 @@ Coordinates are kept flat, ``(x_0, y_0, x_1, y_1, ...)``: the kick and the drift
 import numpy as np
 from numba import njit, prange
 
-CELL_LIST_FROM = 150  # particles from which binning beats testing all pairs
-LONGEST_TRUST = 12  # steps for which a list is used without another look at the displacements
+CELL_LIST_FROM = 64  # particles from which binning beats testing all pairs
+LONGEST_TRUST = 16  # steps for which a list is used without another look at the displacements
 
 
 @njit(cache=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "reassoc"})
@@ -32,22 +32,19 @@ def _fastest(position, listed_position, velocity, acceleration):
 
 @njit(cache=True, error_model="numpy")
 def _list_all_pairs(position, radius, skin, first, second, reach):
-    """Fill the pairs nearer than the sum of radii plus ``skin``; their number, which may exceed the arrays' room."""
-    n, room, count = radius.size, first.size, 0
+    n, count = radius.size, 0
     for i in range(n):
         x, y, r = position[2 * i], position[2 * i + 1], radius[i]
         for j in range(i + 1, n):
             dx, dy, contact = x - position[2 * j], y - position[2 * j + 1], r + radius[j]
-            if dx * dx + dy * dy < (contact + skin) ** 2:
-                if count < room:
-                    first[count], second[count], reach[count] = 2 * i, 2 * j, contact
-                count += 1
+            # Written whether near or not, and then kept or not: a branch would be mispredicted once a pair.
+            first[count], second[count], reach[count] = 2 * i, 2 * j, contact
+            count += dx * dx + dy * dy < (contact + skin) ** 2
     return count
 
 
 @njit(cache=True, error_model="numpy")
 def _list_by_cells(position, radius, skin, first, second, reach):
-    """As :func:`_list_all_pairs`, in the same order, at a cost proportional to the number of particles."""
     n, room, count = radius.size, first.size, 0
     x_low, y_low = position[0::2].min(), position[1::2].min()
     width, height = position[0::2].max() - x_low, position[1::2].max() - y_low
@@ -56,32 +53,64 @@ def _list_by_cells(position, radius, skin, first, second, reach):
     smallest = 2 * radius.max() + skin
     cell_x, cell_y = max(smallest, width / most), max(smallest, height / most)
     n_x, n_y = int(width / cell_x) + 1, int(height / cell_y) + 1
-    head = np.full(n_x * n_y, -1, np.int64)
-    following = np.empty(n, np.int64)
-    for i in range(n - 1, -1, -1):
-        cell = int((position[2 * i] - x_low) / cell_x) * n_y + int((position[2 * i + 1] - y_low) / cell_y)
-        following[i] = head[cell]
-        head[cell] = i
+    # Sorted by cell, the three neighbouring cells of one column are one stretch of `order`.
+    cell, start = np.empty(n, np.int64), np.zeros(n_x * n_y + 1, np.int64)
+    for i in range(n):
+        cell[i] = int((position[2 * i] - x_low) / cell_x) * n_y + int((position[2 * i + 1] - y_low) / cell_y)
+        start[cell[i] + 1] += 1
+    for c in range(n_x * n_y):
+        start[c + 1] += start[c]
+    order, place = np.empty(n, np.uint32), start.copy()
+    x_sorted, y_sorted = np.empty(n), np.empty(n)
+    for i in range(n):
+        p = place[cell[i]]
+        place[cell[i]] += 1
+        order[p], x_sorted[p], y_sorted[p] = i, position[2 * i], position[2 * i + 1]
+
+    near = np.empty(n + 1, np.uint32)
+    widest = radius.max() + skin
     for i in range(n):
         x, y, r = position[2 * i], position[2 * i + 1], radius[i]
-        c_x, c_y = int((x - x_low) / cell_x), int((y - y_low) / cell_y)
-        start = count
-        for cell_column in range(max(c_x - 1, 0), min(c_x + 2, n_x)):
-            for cell in range(cell_column * n_y + max(c_y - 1, 0), cell_column * n_y + min(c_y + 2, n_y)):
-                j = head[cell]
-                while j >= 0:
-                    if j > i:
-                        dx, dy, contact = x - position[2 * j], y - position[2 * j + 1], r + radius[j]
-                        if dx * dx + dy * dy < (contact + skin) ** 2:
-                            if count < room:  # insert in ascending order
-                                slot = count
-                                while slot > start and second[slot - 1] > 2 * j:
-                                    second[slot], reach[slot] = second[slot - 1], reach[slot - 1]
-                                    slot -= 1
-                                first[count], second[slot], reach[slot] = 2 * i, 2 * j, contact
-                            count += 1
-                    j = following[j]
+        column, row = cell[i] // n_y, cell[i] % n_y
+        limit = (r + widest) ** 2
+        n_near = 0
+        for c in range(max(column - 1, 0), min(column + 2, n_x)):
+            for p in range(start[c * n_y + max(row - 1, 0)], start[c * n_y + min(row + 2, n_y)]):
+                dx, dy = x - x_sorted[p], y - y_sorted[p]
+                near[n_near] = order[p]
+                n_near += (dx * dx + dy * dy < limit) & (order[p] > i)
+        begin = count
+        for q in range(n_near):
+            j = near[q]
+            dx, dy, contact = x - position[2 * j], y - position[2 * j + 1], r + radius[j]
+            if dx * dx + dy * dy < (contact + skin) ** 2:
+                if count < room:  # insert in ascending order
+                    slot = count
+                    while slot > begin and second[slot - 1] > 2 * j:
+                        second[slot], reach[slot] = second[slot - 1], reach[slot - 1]
+                        slot -= 1
+                    first[count], second[slot], reach[slot] = 2 * i, 2 * j, contact
+                count += 1
     return count
+
+
+@njit(cache=True, error_model="numpy")
+def room_for_pairs(n):
+    """Length of the arrays for :func:`list_pairs`: all pairs and one for few particles, a first guess for many."""
+    return n * (n - 1) // 2 + 1 if n < CELL_LIST_FROM else 4 * n
+
+
+@njit(cache=True, error_model="numpy")
+def list_pairs(position, radius, skin, first, second, reach):
+    """Fill the pairs nearer than the sum of radii plus ``skin``; their number, which may exceed the arrays' room
+    for many particles (see :func:`room_for_pairs`).
+
+    ``first`` and ``second`` are indices of x coordinates, ``2 i < 2 j``, in lexicographic order; ``reach`` is the sum of
+    radii.
+    """
+    if radius.size < CELL_LIST_FROM:
+        return _list_all_pairs(position, radius, skin, first, second, reach)
+    return _list_by_cells(position, radius, skin, first, second, reach)
 
 
 @njit(cache=True, error_model="numpy")
@@ -103,14 +132,13 @@ def _list_walls(position, radius, box, skin, coordinate, wall, sign):
 def simulate_one(constants, positions, velocities, contacts, wall_contacts):
     """Fill one system's trajectory from its frame 0; whether it stayed physical.
 
-    Args: ``constants`` as unpacked below, ``pair`` and ``at_wall`` being ``(k, gamma)``; ``positions``, ``velocities``
-    ``[n_intervals + 1, 2 n_particles]``; ``contacts`` ``[n_intervals, n, n]`` and ``wall_contacts``
+    Args: ``constants`` as unpacked below (flat, for numba's parallel loops take no nested tuples); ``positions``,
+    ``velocities`` ``[n_intervals + 1, 2 n_particles]``; ``contacts`` ``[n_intervals, n, n]`` and ``wall_contacts``
     ``[n_intervals, n]``, both False.
     """
-    radius, mass, box, walls, pair, at_wall, clip, gravity, dt, n_substeps, averaged, skin = constants
+    radius, mass, box, pair_stiffness, pair_damping, wall_stiffness, wall_damping, gravity = constants[:8]
+    walls, clip, averaged, n_substeps, dt, skin = constants[8:]
     n, n_intervals = radius.size, contacts.shape[0]
-    pair_stiffness, pair_damping = pair
-    wall_stiffness, wall_damping = at_wall
     position, velocity = positions[0].copy(), velocities[0].copy()
     weight, acceleration = np.zeros(2 * n), np.zeros(2 * n)
     weight[1::2] = -gravity
@@ -119,7 +147,7 @@ def simulate_one(constants, positions, velocities, contacts, wall_contacts):
 
     # Unsigned indices spare numba the test for negative ones.
     listed_position = position.copy()
-    n_pairs, room = 0, 4 * n
+    n_pairs, room = 0, room_for_pairs(n)
     first, second, hits = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room + 1, np.uint32)
     reach = np.empty(room)
     n_near, coordinate = 0, np.empty(4 * n, np.uint32)
@@ -145,10 +173,7 @@ def simulate_one(constants, positions, velocities, contacts, wall_contacts):
                 if trust < 1 or (interval == 0 and substep == 0):
                     skin = max(skin, 5 * step)
                     while True:
-                        if n < CELL_LIST_FROM:
-                            n_pairs = _list_all_pairs(position, radius, skin, first, second, reach)
-                        else:
-                            n_pairs = _list_by_cells(position, radius, skin, first, second, reach)
+                        n_pairs = list_pairs(position, radius, skin, first, second, reach)
                         if n_pairs <= first.size:
                             break
                         room = 2 * n_pairs

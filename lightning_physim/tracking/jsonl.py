@@ -5,7 +5,8 @@ import math
 import os
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,31 @@ class JsonlLogger(Logger):
             metrics: numbers, or tensors and arrays of one element.
             step: optimizer steps taken; ``None`` repeats the step of the row before.
         """
-        begin = time.monotonic()
-        self._step = self._step if step is None else step
-        try:
+        with self._never_fatal():
+            self._step = self._step if step is None else step
             self._open_once()
             row: dict[str, float | str] = {"step": self._step, "time": round(time.monotonic() - self._start, 3)}
             row |= {key: _json_number(value) for key, value in metrics.items() if key not in row}
             _append(self.path, row)
+
+    @rank_zero_only
+    def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:
+        """Write ``figures/<last part of key>.json`` beside the file, over the table of an earlier step.
+
+        The file holds ``{"step": int, "columns": [...], "data": [[...], ...]}``, with ``null`` for a number that is
+        not finite.
+        """
+        with self._never_fatal():
+            rows = [[value if math.isfinite(value) else None for value in row] for row in data]
+            path = self.path.parent / "figures" / f"{key.rsplit('/', 1)[-1]}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, json.dumps({"step": step, "columns": columns, "data": rows}, allow_nan=False).encode())
+
+    @contextmanager
+    def _never_fatal(self) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
         except OSError as error:
             if not self._warned:
                 rank_zero_warn(f"{self.path} cannot be written and is losing rows, training goes on: {error}")
@@ -158,10 +177,15 @@ def _trim(path: Path, resume_step: int | None) -> float:
     kept = [(line, row) for line, row in _rows(path) if resume_step is None or row["step"] <= resume_step]
     content = b"".join(line for line, _ in kept)
     if len(content) != path.stat().st_size:
-        new = path.with_name(path.name + ".new")
-        with new.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        _replace(path, content)
     return max((float(row.get("time", 0.0)) for _, row in kept), default=0.0)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from lightning_physim.errors import InputError
-from lightning_physim.physics.engine import simulate_all_parallel, simulate_all_serial
+from lightning_physim.physics.engine import list_pairs, room_for_pairs, simulate_all_parallel, simulate_all_serial
 from lightning_physim.physics.system import ParticleSystem
 
 ENGINE_VERSION = 1
@@ -110,15 +110,15 @@ def simulate(
         system.radii,
         system.masses,
         np.array(system.box),
-        system.walls,
-        system.pair_contact,
-        system.wall_contact,
-        not system.attractive_tail,
+        *system.pair_contact,
+        *system.wall_contact,
         system.gravity,
-        system.interval / n_substeps,
-        n_substeps,
+        system.walls,
+        not system.attractive_tail,
         integrator == "averaged",
-        0.8 * float(system.radii.min()),
+        n_substeps,
+        system.interval / n_substeps,
+        1.3 * float(system.radii.min()),
     )
     _run((constants, positions, velocities, contacts, wall_contacts, sound), n_systems, threads)
     if not sound.all():
@@ -218,24 +218,23 @@ def _checked_states(
             raise InputError(
                 f"particles must lie in the box {box.tolist()}; got {x[s, i].tolist()} for particle {i} of system {s}"
             )
-        if check_overlap:
-            depth = radii[:, None] - gap
-            _refuse_overlap(depth.max(-1), radii, "a wall")
-    if check_overlap:
-        for s in range(0, len(x), 64):  # in slices: a batch's distance matrices need not fit in memory together
-            difference = x[s : s + 64, :, None] - x[s : s + 64, None]
-            depth = radii[:, None] + radii - np.sqrt(np.square(difference).sum(-1))
-            depth[:, np.arange(len(radii)), np.arange(len(radii))] = -np.inf
-            _refuse_overlap(depth, radii, "each other", s)
-    return x, v
-
-
-def _refuse_overlap(depth: np.ndarray, radii: np.ndarray, what: str, first_system: int = 0) -> None:
-    where = np.argwhere(depth > 1e-9 * radii.min())  # round-off of a state that touches is no overlap
-    if len(where):
-        s, *who = where[0].tolist()
-        particles = f"particles {who[0]} and {who[1]}" if len(who) == 2 else f"particle {who[0]}"
+    if not check_overlap:
+        return x, v
+    tolerance = 1e-9 * float(radii.min())  # a state that touches to round-off does not overlap
+    advice = "for states taken from a trajectory give check_overlap=False"
+    if system.walls and (inside := gap.min(-1) - radii).min() < -tolerance:
+        s, i = np.argwhere(inside < -tolerance)[0]
         raise InputError(
-            f"initial states must not overlap {what}; got {depth[tuple(where[0])]:.3g} of overlap for {particles} of "
-            f"system {first_system + s}; for states taken from a trajectory give check_overlap=False"
+            f"initial states must not overlap a wall; got {-inside[s, i]:.3g} of overlap for particle {i} of system {s}; "
+            + advice
         )
+    room = room_for_pairs(len(radii))
+    first, second, reach = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room)
+    for s, state in enumerate(x):
+        if list_pairs(state.ravel(), radii, -tolerance, first, second, reach):
+            i, j = int(first[0]) // 2, int(second[0]) // 2
+            raise InputError(
+                f"initial states must not overlap each other; got {reach[0] - math.dist(state[i], state[j]):.3g} of "
+                f"overlap for particles {i} and {j} of system {s}; {advice}"
+            )
+    return x, v

@@ -1,0 +1,204 @@
+"""The report of a run: one HTML file that opens from disk and asks nothing of the network."""
+
+import json
+import os
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lightning_physim.report.figures import (
+    FONT,
+    INK,
+    Metrics,
+    attention_distance_figure,
+    head_curves,
+    head_style,
+    loss_figure,
+    rollout_figure,
+    scores_figure,
+)
+from lightning_physim.report.summary import COLLISION_HEAD, ONSET, format_row, head_table, headline
+from lightning_physim.tracking import RunDirectory, read_metrics
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+CAPTIONS = {
+    "loss": """Error of one predicted interval on held-out data; 1 is free flight over all particles. <b>Colliding</b>
+        are the particles that touched another one in the interval. The no-pair oracle knows walls and gravity exactly
+        but no other particle: only a network that uses its neighbours gets below it. <i>Do not believe</i> a small
+        overall loss by itself, as most particles touch nothing; nor a colliding loss under the oracle by a few per
+        cent of a small validation set. The training loss is averaged in log-spaced bins.""",
+    "scores": """Attention that a head gives to near particles, self excluded, over what it would give if it attended
+        to all alike. A head that climbs away from 1 has found the particles that may collide. <i>Do not believe</i> a
+        head because of one step: scores of a small probe set scatter by some per cent. Attention to near particles is
+        also not yet use of it; that takes an ablation.""",
+    "attention_distance": """Attention to a single particle at a given distance, at step $step. A collision head falls
+        steeply beyond contact. <i>Do not believe</i> the bins below 1 and those at the far end, where few pairs are
+        found, nor the average of a head that switches between particles.""",
+    "rollout": """The network applied to its own output. Energy and momentum say whether it still is physics where
+        positions have become unpredictable. <i>Do not believe</i> positions beyond a few collisions: the true system
+        is chaotic, and two exact simulations of slightly different states differ as much.""",
+}
+TITLES = {
+    "loss": "What it has learned",
+    "scores": "Heads that find near particles",
+    "attention_distance": "How far they look",
+    "rollout": "As a simulator",
+}
+
+PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<!-- Nothing may be fetched: what is not in this file does not exist. -->
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+<title>$id</title>
+<style>
+  :root { color-scheme: light; --ink: $ink; --soft: #6a6f78; --line: #e4e1da; --paper: #fdfcf9; }
+  * { box-sizing: border-box; }
+  body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 $font; }
+  main { max-width: 60rem; margin: 0 auto; padding: clamp(1.5rem, 5vw, 4rem) clamp(1rem, 4vw, 2.5rem) 4rem; }
+  h1, h2, .headline { font-family: Charter, 'Bitstream Charter', 'Sitka Text', Cambria, Georgia, serif; }
+  h1 { font-size: 1.05rem; font-weight: 400; margin: 0; letter-spacing: .01em; overflow-wrap: anywhere; }
+  .facts { margin: .2rem 0 0; color: var(--soft); font-size: .9rem; }
+  .headline { font-size: clamp(1.5rem, 3.6vw, 2.3rem); line-height: 1.25; letter-spacing: -.01em; margin: 1.6rem 0 0;
+    text-wrap: pretty; }
+  section { margin-top: 3.2rem; border-top: 1px solid var(--line); padding-top: 1.1rem; }
+  h2 { font-size: 1.35rem; font-weight: 600; margin: 0 0 .6rem; }
+  .caption { max-width: 44rem; margin: .7rem 0 0; color: var(--soft); font-size: .9rem; }
+  .caption b, .caption i { color: var(--ink); }
+  .scroll { overflow-x: auto; }
+  table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: min(30rem, 100%); }
+  th { font-weight: 500; color: var(--soft); font-size: .85rem; vertical-align: bottom; }
+  th, td { padding: .32rem 1.1rem .32rem 0; text-align: right; white-space: nowrap; }
+  tr { border-bottom: 1px solid var(--line); }
+  th:first-child, td:first-child { text-align: left; }
+  tr.found td { font-weight: 600; }
+  svg.key { width: 1.7rem; height: .6rem; margin-right: .6rem; }
+  details { margin-top: 3.2rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+  summary { cursor: pointer; }
+  pre { font: 13px/1.5 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; overflow-x: auto; }
+  @media (max-width: 34rem) { body { font-size: 16px; } th, td { padding-right: .7rem; } }
+</style>
+<script>$plotly</script>
+</head>
+<body>
+<main>
+<header>
+<h1>$id</h1>
+<p class="facts">$facts</p>
+<p class="headline">$headline</p>
+</header>
+$sections
+$config
+</main>
+</body>
+</html>
+""")
+
+
+def write_report(run_dir: str | Path) -> Path:
+    """Write ``report.html`` of a run, finished or not, from ``metrics.jsonl`` and whatever else lies beside it.
+
+    Args:
+        run_dir: a run directory.
+
+    Returns:
+        The file, which replaces an older one at once and whole.
+
+    Raises:
+        InputError: no ``metrics.jsonl``, or not a readable one.
+    """
+    from plotly.offline import get_plotlyjs
+
+    run = RunDirectory(Path(run_dir))
+    metrics = read_metrics(run.metrics)
+    config = run.config.read_text() if run.config.is_file() else ""
+    page = PAGE.substitute(
+        id=escape(run.path.resolve().name),
+        ink=INK,
+        font=FONT,
+        plotly=get_plotlyjs(),
+        facts=" · ".join(map(escape, _facts(metrics, yaml.safe_load(config) or {}))),
+        headline=escape(headline(metrics)),
+        sections="\n".join(_sections(run, metrics)),
+        config=f"<details><summary>Configuration</summary><pre>{escape(config)}</pre></details>" if config else "",
+    )
+    new = run.report.with_name(f"{run.report.name}.{os.getpid()}.new")
+    new.write_text(page, encoding="utf-8")
+    new.replace(run.report)
+    return run.report
+
+
+def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
+    """What the run was, in a few words, as far as its configuration says so."""
+    model, data, trainer = (config.get(name) or {} for name in ("model", "data", "trainer"))
+    if "seed_everything" in config:
+        yield f"seed {config['seed_everything']}"
+    if {"n_layers", "n_heads", "d_model"} <= model.keys():
+        layers = "layer" if model["n_layers"] == 1 else "layers"
+        yield f"{model['n_layers']} {layers} of {model['n_heads']} heads, width {model['d_model']}"
+    particles = (data.get("system") or {}).get("n_particles")
+    if particles:
+        yield f"{particles} particles"
+    steps = max((int(steps[-1]) for steps, _ in metrics.values()), default=0)
+    planned = trainer.get("max_steps", -1)
+    yield f"step {steps:,} of {planned:,}" if planned > steps else f"{steps:,} steps"
+
+
+def _sections(run: RunDirectory, metrics: Metrics) -> Iterator[str]:
+    if any(key.startswith(("train/loss", "val/loss")) for key in metrics):
+        yield _section("loss", loss_figure(metrics))
+    if head_curves(metrics, "probe/enrichment"):
+        yield _section("scores", scores_figure(metrics), _head_table(metrics))
+    distance = run.figures / "attention_distance.json"
+    if distance.is_file():
+        table = json.loads(distance.read_text())
+        yield _section("attention_distance", attention_distance_figure(table), step=f"{table['step']:,}")
+    if any(key.startswith("rollout/") for key in metrics):
+        yield _section("rollout", rollout_figure(metrics))
+
+
+def _section(name: str, figure: "Figure", more: str = "", **values: str) -> str:
+    plot = figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=name,
+        config={
+            "displaylogo": False,
+            "responsive": True,
+            "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+            "toImageButtonOptions": {"scale": 3, "filename": name},
+        },
+    )
+    caption = Template(CAPTIONS[name]).substitute(values)
+    return f'<section><h2>{TITLES[name]}</h2>{plot}<p class="caption">{caption}</p>{more}</section>'
+
+
+def _head_table(metrics: Metrics) -> str:
+    names = ("head", "× uniform", "partner score", "collision score", f"step of {ONSET:g}×")
+    rows = []
+    for row in head_table(metrics):
+        first, *others = format_row(row)
+        found = ' class="found"' if row["enrichment"] >= COLLISION_HEAD else ""
+        cells = "".join(f"<td>{cell}</td>" for cell in (f"{_key(first)}{first}", *others))
+        rows.append(f"<tr{found}>{cells}</tr>")
+    header = "".join(f"<th>{name}</th>" for name in names)
+    return f'<p></p><div class="scroll"><table><tr>{header}</tr>{"".join(rows)}</table></div>'
+
+
+def _key(head: str) -> str:
+    """The line of a head as the figures draw it."""
+    color, dash = head_style(head)
+    pattern = {"solid": "", "dash": "6 4", "dot": "2 3", "dashdot": "6 3 2 3"}.get(dash, "9 4")
+    return (
+        f'<svg class="key" viewBox="0 0 28 8" aria-hidden="true"><line x1="0" x2="28" y1="4" y2="4" stroke-width="3" '
+        f'stroke="{color}" stroke-dasharray="{pattern}"/></svg>'
+    )

@@ -1,0 +1,110 @@
+"""What a run came to, in a sentence, a table, and a few lines for the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lightning_physim.report.figures import FLOORS, LOSSES, Metrics, head_curves
+from lightning_physim.tracking import RunDirectory, read_metrics
+
+COLLISION_HEAD = 5.0
+"""Enrichment from which a head counts as one that detects collisions."""
+ONSET = 3.0
+"""Enrichment whose first crossing dates the emergence of a head."""
+
+
+def head_table(metrics: Metrics) -> list[dict[str, Any]]:
+    """One row per head, highest enrichment first.
+
+    Returns:
+        ``head``, the last ``enrichment``, ``partner_score`` and ``collision_score`` (NaN where not logged), and
+        ``onset_step``, the first measured step with an enrichment of :data:`ONSET` (``None``: never).
+    """
+    return [
+        {
+            "head": head,
+            "enrichment": float(values[-1]),
+            "partner_score": last(metrics, f"probe/partner_score/{head}"),
+            "collision_score": last(metrics, f"probe/collision_score/{head}"),
+            "onset_step": first_step(steps, values, ONSET),
+        }
+        for head, (steps, values) in head_curves(metrics, "probe/enrichment").items()
+    ]
+
+
+def headline(metrics: Metrics) -> str:
+    """One sentence: how many heads detect collisions, since when, and what the network makes of it."""
+    parts = []
+    heads = head_table(metrics)
+    if heads:
+        found = [row for row in heads if row["enrichment"] >= COLLISION_HEAD]
+        if found:
+            curves = head_curves(metrics, "probe/enrichment")
+            steps = [first_step(*curves[row["head"]], COLLISION_HEAD) for row in found]
+            since = min(step for step in steps if step is not None)
+            verb = "puts" if len(found) == 1 else "put"
+            parts.append(
+                f"{len(found)} of {len(heads)} heads {verb} at least {COLLISION_HEAD:g} times the uniform attention on "
+                f"near particles, the first from step {since:,} on"
+            )
+        else:
+            parts.append(
+                f"None of {len(heads)} heads puts {COLLISION_HEAD:g} times the uniform attention on near particles; "
+                f"the highest, {heads[0]['head']}, puts {heads[0]['enrichment']:.2g} times"
+            )
+    share = 100 * last(metrics, "val/loss_colliding") / last(metrics, "val/floor_ballistic_colliding")
+    if np.isfinite(share):
+        parts.append(f"the loss on colliding particles is {share:.{0 if share >= 10 else 1}f} % of free flight’s")
+    sentence = "; ".join(parts)
+    return sentence[:1].upper() + sentence[1:] + "." if sentence else "Nothing has been measured yet."
+
+
+def print_summary(run: RunDirectory) -> None:
+    """Print the heads, the losses against their floors, and where the report is. The caller sees to rank zero."""
+    from rich.console import Console
+    from rich.table import Table
+
+    metrics = read_metrics(run.metrics)
+    console = Console(highlight=False)
+    heads = head_table(metrics)
+    if heads:
+        table = Table("head", "×uniform", "partner", "collision", f"step of {ONSET:g}×", box=None)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in heads:
+            style = "bold" if row["enrichment"] >= COLLISION_HEAD else None
+            table.add_row(*format_row(row), style=style)
+        console.print(table)
+    for kind, lines in (("loss", LOSSES), ("floor", FLOORS)):
+        for key, name, _ in lines:
+            if key in metrics:
+                console.print(f"{kind:<6}{name:<27}{last(metrics, key):>9.3g}")
+    console.print(headline(metrics))
+    if run.report.is_file():
+        console.print(f"report: {run.report}", soft_wrap=True)
+
+
+def format_row(row: dict[str, Any]) -> Sequence[str]:
+    """A row of :func:`head_table` as text; a dash for what is not there."""
+    numbers = [row[key] for key in ("enrichment", "partner_score", "collision_score")]
+    onset = row["onset_step"]
+    return [
+        row["head"],
+        *(
+            f"{number:.{digits}f}" if np.isfinite(number) else "–"
+            for number, digits in zip(numbers, (1, 3, 3), strict=True)
+        ),
+        "–" if onset is None else f"{onset:,}",
+    ]
+
+
+def first_step(steps: np.ndarray, values: np.ndarray, threshold: float) -> int | None:
+    """The first step with a value of at least ``threshold``."""
+    reached = steps[values >= threshold]
+    return int(reached[0]) if len(reached) else None
+
+
+def last(metrics: Metrics, key: str) -> float:
+    """The last value of a curve, NaN where there is none."""
+    return float(metrics[key][1][-1]) if key in metrics else float("nan")

@@ -1,0 +1,253 @@
+"""Batches and their targets, the data module's public names, and its options on the command line."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+
+from lightning_physim.data import ParticleDataModule, default_ood
+from lightning_physim.data.batch import TrajectoryDataset
+from lightning_physim.errors import InputError
+from lightning_physim.physics import ParticleSystem
+from lightning_physim.target import ResidualTarget
+
+SYSTEM = ParticleSystem(n_particles=6, box=(1.0, 1.0), radius=0.08, restitution=0.8, gravity=1.0, interval=0.05)
+SIZES: dict[str, Any] = {"n_train": 40, "n_val": 7, "n_test": 5, "n_intervals": 10, "velocity_std": 0.7}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+def module(cache: str, **options: Any) -> ParticleDataModule:
+    data = ParticleDataModule(SYSTEM, **{**SIZES, "cache_dir": cache, "batch_size": 8, "eval_batch_size": 3, **options})
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+@pytest.fixture(scope="module")
+def data(cache: str) -> ParticleDataModule:
+    return module(cache)
+
+
+def on_disk(data: ParticleDataModule, split: str, name: str) -> np.ndarray:
+    return np.load(data.split(split).directory / f"{name}.npy")
+
+
+def standardised(data: ParticleDataModule, now: np.ndarray, then: np.ndarray, gravity: float) -> np.ndarray:
+    """The target by its definition, in float64."""
+    h = SYSTEM.interval
+    flown = now.astype(np.float64)
+    flown[..., 0] += h * now[..., 2]
+    flown[..., 1] += h * now[..., 3] - gravity * h**2 / 2
+    flown[..., 3] -= gravity * h
+    result: np.ndarray = (then - flown) / data.target.residual_rms.numpy()
+    return result
+
+
+@pytest.mark.parametrize("window", [1, 3, 10])
+def test_a_training_batch_is_the_rows_that_it_was_asked_for(cache: str, window: int) -> None:
+    data = module(cache, train_window=window)
+    split, states = data.split("train"), on_disk(data, "train", "states")
+    starts = 11 - window
+    assert len(split) == 40 * starts
+    index = [0, len(split) - 1, starts, 3 * starts // 2]
+    batch = split[index]
+    for row, i in enumerate(index):
+        trajectory, start = i // starts, i % starts
+        here = slice(start, start + window)
+        np.testing.assert_array_equal(batch.states[row], states[trajectory, start : start + window + 1])
+        for name in ("contacts", "wall_contacts"):
+            np.testing.assert_array_equal(getattr(batch, name)[row], on_disk(data, "train", name)[trajectory, here])
+        expected = standardised(data, states[trajectory, here], states[trajectory, start + 1 : start + window + 1], 1.0)
+        np.testing.assert_allclose(batch.targets[row], expected, atol=2e-4)
+    assert batch.no_pair is None
+    assert batch.targets.shape == (4, window, 6, 4) and batch.targets.dtype == torch.float32
+
+
+def test_the_target_of_free_flight_is_zero_and_its_loss_one_on_the_training_split(data: ParticleDataModule) -> None:
+    batch = data.split("train")[range(len(data.split("train")))]
+    free = ~(batch.contacts.any(-1) | batch.wall_contacts)
+    assert free.sum() > 500
+    assert batch.targets[free].abs().max() < 1e-4
+    np.testing.assert_allclose(batch.targets.square().mean((0, 1, 2)), np.ones(4), rtol=1e-4)
+
+
+def test_an_evaluation_batch_is_whole_trajectories_with_the_oracle(data: ParticleDataModule) -> None:
+    batch = data.split("ood_gravity")[[4, 1]]
+    assert batch.states.shape == (2, 11, 6, 4)
+    assert batch.gravity == 2.0
+    states, oracle = on_disk(data, "ood_gravity", "states"), on_disk(data, "ood_gravity", "no_pair")
+    assert batch.no_pair is not None
+    np.testing.assert_allclose(batch.no_pair, standardised(data, states[[4, 1], :-1], oracle[[4, 1]], 2.0), atol=2e-4)
+    free = ~(batch.contacts.any(-1) | batch.wall_contacts)
+    assert batch.targets[free].abs().max() < 1e-4
+
+
+def test_a_batch_may_be_empty(data: ParticleDataModule) -> None:
+    for name, window in (("train", 1), ("val", 10)):
+        batch = data.split(name)[[]]
+        assert batch.states.shape == (0, window + 1, 6, 4)
+        assert batch.targets.shape == (0, window, 6, 4)
+        assert batch.contacts.shape == (0, window, 6, 6)
+
+
+def test_input_noise_moves_the_first_state_and_the_target_leads_back(cache: str) -> None:
+    clean = list(module(cache, train_window=3).train_dataloader())
+    data = module(cache, train_window=3, input_noise=0.1)
+    noisy = list(data.train_dataloader())
+    offsets = torch.cat([b.states[:, 0] - a.states[:, 0] for a, b in zip(clean, noisy, strict=True)])
+    np.testing.assert_allclose(offsets.std((0, 1)), 0.1 * data.target.state_std, rtol=0.1)
+    for a, b in zip(clean, noisy, strict=True):
+        torch.testing.assert_close(a.states[:, 1:], b.states[:, 1:], rtol=0, atol=0)
+        torch.testing.assert_close(a.targets[:, 1:], b.targets[:, 1:], rtol=0, atol=0)
+        torch.testing.assert_close(data.target.advance(b.states[:, 0], b.targets[:, 0]), a.states[:, 1])
+    before = torch.random.get_rng_state()
+    for a, b in zip(noisy, data.train_dataloader(), strict=True):
+        assert torch.equal(a.states, b.states)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_probe_states_are_distinct_and_even_in_trajectory_and_time(data: ParticleDataModule) -> None:
+    states, contacts = data.probe_states(35)
+    assert states.shape == (35, 6, 4) and contacts.shape == (35, 6, 6)
+    every, touched = on_disk(data, "val", "states")[:, :-1], on_disk(data, "val", "contacts")
+    found = [np.argwhere((every == state.numpy()).all((2, 3)))[0] for state in states]
+    assert len({tuple(place) for place in found}) == 35
+    for place, contact in zip(found, contacts, strict=True):
+        np.testing.assert_array_equal(touched[tuple(place)], contact)
+    per_trajectory = np.bincount([place[0] for place in found], minlength=7)
+    per_time = np.bincount([place[1] for place in found], minlength=10)
+    assert per_trajectory.min() >= 4 and per_time.min() >= 3
+    assert torch.equal(data.probe_states(70)[0].flatten(), torch.from_numpy(every.reshape(-1)))
+    with pytest.raises(InputError, match="1 to 70"):
+        data.probe_states(71)
+
+
+def test_contact_distance_is_the_sum_of_radii(cache: str) -> None:
+    unequal = replace(SYSTEM, radius=[0.02, 0.03, 0.04, 0.05, 0.06, 0.07])
+    data = ParticleDataModule(unequal, **{**SIZES, "n_train": 2}, ood={}, cache_dir=cache)
+    data.prepare_data()
+    data.setup()
+    assert data.contact_distance[1, 4] == pytest.approx(0.09)
+    assert torch.equal(data.contact_distance, data.contact_distance.T)
+
+
+def test_the_target_is_a_copy(data: ParticleDataModule) -> None:
+    data.target.residual_rms.zero_()
+    assert (data.target.residual_rms > 0).all()
+    assert isinstance(data.target, ResidualTarget)
+
+
+def test_default_ood_changes_what_the_system_allows(data: ParticleDataModule) -> None:
+    assert data.test_splits == ["test", "ood_particles", "ood_restitution", "ood_gravity"]
+    assert data.split("ood_particles")[[0]].masses.shape == (9,)
+    assert data.specs["ood_restitution"].system.restitution == 0.5
+    assert data.specs["ood_restitution"].system.stiffness == SYSTEM.stiffness
+    assert set(default_ood(replace(SYSTEM, gravity=0.0, mass=[1.0] * 6))) == {"restitution"}
+    assert default_ood(replace(SYSTEM, restitution=0.5))["restitution"] == {"restitution": 0.9}
+    damped = ParticleDataModule(replace(SYSTEM, restitution=None, damping=1.0)).specs["ood_restitution"].system
+    assert damped.damping is None and damped.restitution == 0.9
+    assert ParticleDataModule(SYSTEM, ood={}).test_splits == ["test"]
+
+
+def test_statistics_come_from_the_training_split_alone(data: ParticleDataModule) -> None:
+    for name in data.specs:
+        assert torch.equal(data.split(name).target.residual_rms, data.target.residual_rms)
+    np.testing.assert_allclose(data.target.state_mean, on_disk(data, "train", "states").mean((0, 1, 2)), rtol=1e-3)
+
+
+def test_describe_tells_the_floors(data: ParticleDataModule, cache: str) -> None:
+    text = data.describe()
+    assert str(data) == text
+    states, contacts = on_disk(data, "val", "states"), on_disk(data, "val", "contacts").any(-1)
+    truth = standardised(data, states[:, :-1], states[:, 1:], 1.0)
+    oracle = standardised(data, states[:, :-1], on_disk(data, "val", "no_pair"), 1.0)
+    expected = []
+    for guess in (np.zeros_like(truth), oracle):
+        error = np.square(guess - truth).mean(-1)
+        expected += [error.mean(), error[contacts].mean(), error[~contacts].mean()]
+    row = next(line for line in text.split("Floors")[1].splitlines() if line.startswith("val"))
+    np.testing.assert_allclose([float(word) for word in row.split()[1:]], expected, atol=1e-4)
+    for name in data.specs:
+        assert f"{name}: {cache}/{name}-" in text
+
+
+def test_a_data_set_travels_as_its_path(data: ParticleDataModule) -> None:
+    split = data.split("train")
+    packed = pickle.dumps(split)
+    assert len(packed) < 5000
+    again: TrajectoryDataset = pickle.loads(packed)
+    assert torch.equal(again[[3, 5]].targets, split[[3, 5]].targets)
+
+
+def test_a_second_module_uses_what_is_there(data: ParticleDataModule, cache: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*") if path.is_file()}
+    module(cache)
+    assert before == {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*") if path.is_file()}
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"n_train": 0}, "n_train must be at least 1; got 0"),
+    ({"train_window": 11}, "train_window must not exceed n_intervals=10; got 11"),
+    ({"input_noise": -0.1}, "input_noise must be finite"),
+    ({"velocity_std": float("nan")}, "velocity_std must be finite"),
+    ({"seed": -1}, "seed must not be negative"),
+    ({"ood": {"a/b": {}}}, "name is made of"),
+    ({"ood": {"hot": {"speed": 3}}}, "may change n_particles, box.*; got speed"),
+    ({"ood": {"slow": {"interval": 1.0}}}, "must keep the interval"),
+    ({"ood": {"odd": {"restitution": 2.0}}}, "restitution must be at most 1"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD, ids=lambda case: str(case))
+def test_bad_values_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ParticleDataModule(SYSTEM, **{**SIZES, **options})
+
+
+def test_what_is_not_there_is_refused(data: ParticleDataModule, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one of train, val, test, ood_particles.*got 'ood'"):
+        data.split("ood")
+    fresh = ParticleDataModule(SYSTEM, **SIZES, cache_dir=str(tmp_path))
+    with pytest.raises(InputError, match=r"prepare_data\(\)"):
+        fresh.setup("fit")
+    with pytest.raises(InputError, match=r"prepare_data\(\) and setup\(\)"):
+        fresh.train_dataloader()
+    with pytest.raises(InputError, match="--data.batch_size"):
+        module(str(data.cache_dir), batch_size=401).train_dataloader()
+
+
+def test_options_are_read_from_yaml(tmp_path: Path) -> None:
+    parser = ArgumentParser()
+    parser.add_class_arguments(ParticleDataModule, "data")
+    config = tmp_path / "data.yaml"
+    config.write_text(
+        "system: {n_particles: 4, radius: 0.3, restitution: 0.9}\nn_train: 3\n"
+        "ood: {heavy: {mass: 2.0}}\ncache_dir: elsewhere\n"
+    )
+    options = parser.parse_args([f"--data={config}", "--data.system.gravity=0", "--data.dt=1e-3"])
+    data = parser.instantiate_classes(options).data
+    assert data.system == ParticleSystem(n_particles=4, radius=0.3, restitution=0.9, gravity=0.0)
+    assert data.specs["ood_heavy"].system.mass == 2.0
+    assert data.specs["train"].dt == 1e-3 and data.cache_dir == Path("elsewhere")
+
+
+def test_hyperparameters_are_plain_values(data: ParticleDataModule) -> None:
+    def plain(value: Any) -> bool:
+        if isinstance(value, dict):
+            return all(isinstance(key, str) and plain(item) for key, item in value.items())
+        if isinstance(value, list | tuple):
+            return all(map(plain, value))
+        return value is None or type(value) in (int, float, bool, str)
+
+    assert plain(dict(data.hparams))
+    again = ParticleDataModule(**data.hparams)
+    assert again.specs == data.specs and again.hparams == data.hparams
