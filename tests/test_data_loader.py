@@ -139,18 +139,20 @@ def same(batches: list[Tensor], others: list[Tensor]) -> bool:
     return len(batches) == len(others) and all(map(torch.equal, batches, others))
 
 
+EARLY = {"kind": EstimatesEarly, "num_workers": 2}
 # An epoch has four batches: the checkpoint lies at a start, in a middle and at an end of one.
-@pytest.mark.parametrize("stopped", [1, 4, 5, 7, 8])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"num_workers": 2}, {"kind": EstimatesEarly, "num_workers": 2}, {"input_noise": 0.1}],
-    ids=["plain", "workers", "early", "noise"],
-)
+RESUMES: list[tuple[int, dict[str, Any]]] = [
+    *((stopped, {}) for stopped in (1, 4, 5, 7, 8)),
+    *((stopped, {"num_workers": 2}) for stopped in (4, 7)),
+    *((stopped, EARLY) for stopped in (4, 7)),
+    *((stopped, {"input_noise": 0.1}) for stopped in (4, 7)),
+]
+
+
+@pytest.mark.parametrize(("stopped", "options"), RESUMES, ids=str)
 def test_a_resumed_run_sees_the_batches_of_an_uninterrupted_one(
     tmp_path: Path, cache: str, stopped: int, options: dict[str, Any]
 ) -> None:
-    if options.get("num_workers") and stopped not in (4, 7):
-        pytest.skip("workers take their time to start")
     whole = fit(tmp_path / "whole", cache, 10, **options)
     assert len(whole) == 10 and not any(torch.equal(whole[0], batch) for batch in whole[1:])
     rest = fit(tmp_path / "rest", cache, 10, ckpt_path=tmp_path / "whole" / f"step={stopped}.ckpt", **options)

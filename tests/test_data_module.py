@@ -132,11 +132,11 @@ def test_probe_states_are_distinct_and_even_in_trajectory_and_time(data: Particl
 
 
 def test_contact_distance_is_the_sum_of_radii(cache: str) -> None:
-    unequal = replace(SYSTEM, radius=[0.02, 0.03, 0.04, 0.05, 0.06, 0.07])
+    unequal = replace(SYSTEM, radius=[0.05, 0.06, 0.07, 0.08, 0.09, 0.1])
     data = ParticleDataModule(unequal, **{**SIZES, "n_train": 2}, ood={}, cache_dir=cache)
     data.prepare_data()
     data.setup()
-    assert data.contact_distance[1, 4] == pytest.approx(0.09)
+    assert data.contact_distance[1, 4] == pytest.approx(0.15)
     assert torch.equal(data.contact_distance, data.contact_distance.T)
 
 
@@ -234,7 +234,7 @@ def test_options_are_read_from_yaml(tmp_path: Path) -> None:
         "ood: {heavy: {mass: 2.0}}\ncache_dir: elsewhere\n"
     )
     options = parser.parse_args([f"--data={config}", "--data.system.gravity=0", "--data.dt=1e-3"])
-    data = parser.instantiate_classes(options).data
+    data = parser.instantiate(options).data
     assert data.system == ParticleSystem(n_particles=4, radius=0.3, restitution=0.9, gravity=0.0)
     assert data.specs["ood_heavy"].system.mass == 2.0
     assert data.specs["train"].dt == 1e-3 and data.cache_dir == Path("elsewhere")

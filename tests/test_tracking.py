@@ -119,6 +119,15 @@ def test_rows_are_strict_json_on_disk_at_once(tmp_path):
     assert logger.seconds > 0.0
 
 
+def test_tables_are_strict_json_and_the_last_one_stays(tmp_path):
+    logger = JsonlLogger(tmp_path / "metrics.jsonl")
+    for step in (1, 2):
+        logger.log_table("probe/distance", ["a", "b"], [[float("nan"), 0.5], [None, "x"]], step)
+    (file,) = (tmp_path / "figures").iterdir()
+    assert file.name == "distance.json"
+    assert strict_rows(file) == [{"step": 2, "columns": ["a", "b"], "data": [[None, 0.5], [None, "x"]]}]
+
+
 def test_a_later_row_of_a_step_counts(tmp_path):
     logger = JsonlLogger(tmp_path / "metrics.jsonl")
     for step, value in ((5, 1.0), (3, 2.0), (5, 3.0)):

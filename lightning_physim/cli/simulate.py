@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         options = parser.parse_args(_inline_config(argv))
     except argparse.ArgumentError as error:
         raise InputError(" ".join(f"{error}".split())) from error
-    data: ParticleDataModule = parser.instantiate_classes(options).data
+    data: ParticleDataModule = parser.instantiate(options).data
     if options.animate and options.split not in data.specs:
         raise InputError(f"--split is one of {', '.join(data.specs)}; got {options.split}")
     data.prepare_data()
@@ -47,7 +47,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--config",
         action="append",
-        help="Shipped configuration or YAML file, of which the data section is used (default: demo).",
+        help="Shipped configuration or YAML file, of which the data section is used; without it: demo.",
     )
     parser.add_class_arguments(ParticleDataModule, "data")
     parser.add_argument("--animate", type=str | None, help="HTML file for an animation of one trajectory.")

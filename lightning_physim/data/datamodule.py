@@ -31,7 +31,9 @@ class ParticleDataModule(pl.LightningDataModule):
 
     Args:
         system: the particles, their box and forces. ``interval`` is the time between two states.
-        n_train, n_val, n_test: trajectories per split; each out-of-distribution split has ``n_test``.
+        n_train: trajectories in the training split.
+        n_val: trajectories in the validation split.
+        n_test: trajectories in the test split, and in each out-of-distribution split.
         n_intervals: intervals per trajectory. Collisions cool the system: short trajectories keep it lively.
         velocity_std: standard deviation of each component of the initial velocities, units of length per time.
         ood: out-of-distribution test splits, ``{name: {field of the system: value}}``, each the system with those
@@ -225,8 +227,10 @@ class ParticleDataModule(pl.LightningDataModule):
             return None
         if trainer.overfit_batches:
             return 0, 0  # the same batches in every epoch
-        loop = trainer.fit_loop
-        return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
+        batches = trainer.fit_loop.epoch_loop.batch_progress
+        first = batches.current.ready
+        # Not Lightning's number of the epoch, which counts one twice when resumed from a checkpoint at its end.
+        return (batches.total.completed - first) // trainer.num_training_batches, first
 
 
 def default_ood(system: ParticleSystem) -> dict[str, dict[str, Any]]:

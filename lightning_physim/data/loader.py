@@ -1,6 +1,6 @@
 """Which windows make up which batch, on every rank, and the loader that Lightning iterates over."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -84,31 +84,34 @@ class BatchLoader:
         pin_memory: bool = False,
     ) -> None:
         self.dataset, self.batch_sampler, self.input_noise = dataset, sampler, input_noise
+        self.num_workers, self.pin_memory = num_workers, pin_memory
         self._position = position
-        self._current: Position = (-1, 0)
-        # Without workers a batch is read sooner than a DataLoader has asked for it.
-        self._reader = None
-        if num_workers or pin_memory:
-            self._reader = DataLoader(
-                dataset,
-                sampler=_Remaining(self),
-                batch_size=None,  # the data set is indexed with whole batches
-                collate_fn=_identity,
-                num_workers=num_workers,
-                pin_memory=pin_memory,
-                persistent_workers=num_workers > 0,
-                generator=torch.Generator(),  # else every epoch draws a number from the global one
-            )
+        self._epoch = -1
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing is asked or prefetched before the first batch is due, when Lightning knows the epoch.
-        epoch, first = self._current = self._position() or (self._current[0] + 1, 0)
-        batches = self._reader or map(self.dataset.__getitem__, self.batch_sampler.batches(epoch, first))
-        for number, batch in enumerate(batches, first):
+        epoch, first = self._position() or (self._epoch + 1, 0)
+        self._epoch = epoch
+        for number, batch in enumerate(self._read(self.batch_sampler.batches(epoch, first)), first):
             yield batch if self.input_noise == 0.0 else self._perturb(batch, epoch, number)
+
+    def _read(self, indices: Iterator[list[int]]) -> Iterable[Batch]:
+        if not self.num_workers and not self.pin_memory:
+            # A batch is read sooner than a DataLoader has asked for it.
+            return map(self.dataset.__getitem__, indices)
+        # Its worker processes live as long as the iteration.
+        return DataLoader(
+            self.dataset,
+            sampler=indices,  # any iterable will do
+            batch_size=None,  # the data set is indexed with whole batches
+            collate_fn=_identity,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            generator=torch.Generator(),  # else every epoch draws a number from the global one
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: the position is in Lightning's own counters. That there is one tells Lightning that we can resume."""
@@ -125,19 +128,6 @@ class BatchLoader:
         noise = rng.standard_normal((sampler.global_batch_size, n_particles, 4), dtype=np.float32)
         mine = torch.from_numpy(noise[sampler.rank :: sampler.world_size])
         return self.dataset.perturb(batch, mine * (self.input_noise * self.dataset.target.state_std))
-
-
-class _Remaining:
-    """The rest of a loader's current epoch, as the index source of a ``DataLoader``."""
-
-    def __init__(self, loader: BatchLoader) -> None:
-        self._owner = loader
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return self._owner.batch_sampler.batches(*self._owner._current)
-
-    def __len__(self) -> int:
-        return len(self._owner.batch_sampler)
 
 
 def _identity(batch: Any) -> Any:

@@ -8,14 +8,18 @@ Coordinates are kept flat, ``(x_0, y_0, x_1, y_1, ...)``: the kick and the drift
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from lightning_physim.physics.compiled import compiled
+
+Array = np.ndarray
 
 CELL_LIST_FROM = 64  # particles from which binning beats testing all pairs
-LONGEST_TRUST = 16  # steps for which a list is used without another look at the displacements
+LONGEST_TRUST = 10  # steps for which a list is used without another look at the displacements
 
 
-@njit(cache=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "reassoc"})
-def _fastest(position, listed_position, velocity, acceleration):
+@compiled(fastmath={"nnan", "ninf", "nsz", "reassoc"})
+def _fastest(position: Array, listed_position: Array, velocity: Array, acceleration: Array) -> tuple:
     """Largest squared displacement since the list was built, squared speed and squared acceleration.
 
     These decide only when a list is renewed, never a force: here the order of operations is free.
@@ -30,8 +34,8 @@ def _fastest(position, listed_position, velocity, acceleration):
     return moved, speed, pull
 
 
-@njit(cache=True, error_model="numpy")
-def _list_all_pairs(position, radius, skin, first, second, reach):
+@compiled()
+def _list_all_pairs(position: Array, radius: Array, skin: float, first: Array, second: Array, reach: Array) -> int:
     n, count = radius.size, 0
     for i in range(n):
         x, y, r = position[2 * i], position[2 * i + 1], radius[i]
@@ -43,8 +47,8 @@ def _list_all_pairs(position, radius, skin, first, second, reach):
     return count
 
 
-@njit(cache=True, error_model="numpy")
-def _list_by_cells(position, radius, skin, first, second, reach):
+@compiled()
+def _list_by_cells(position: Array, radius: Array, skin: float, first: Array, second: Array, reach: Array) -> int:
     n, room, count = radius.size, first.size, 0
     x_low, y_low = position[0::2].min(), position[1::2].min()
     width, height = position[0::2].max() - x_low, position[1::2].max() - y_low
@@ -94,27 +98,29 @@ def _list_by_cells(position, radius, skin, first, second, reach):
     return count
 
 
-@njit(cache=True, error_model="numpy")
-def room_for_pairs(n):
+@compiled()
+def room_for_pairs(n: int) -> int:
     """Length of the arrays for :func:`list_pairs`: all pairs and one for few particles, a first guess for many."""
     return n * (n - 1) // 2 + 1 if n < CELL_LIST_FROM else 4 * n
 
 
-@njit(cache=True, error_model="numpy")
-def list_pairs(position, radius, skin, first, second, reach):
+@compiled()
+def list_pairs(position: Array, radius: Array, skin: float, first: Array, second: Array, reach: Array) -> int:
     """Fill the pairs nearer than the sum of radii plus ``skin``; their number, which may exceed the arrays' room
     for many particles (see :func:`room_for_pairs`).
 
-    ``first`` and ``second`` are indices of x coordinates, ``2 i < 2 j``, in lexicographic order; ``reach`` is the sum of
-    radii.
+    ``first`` and ``second`` are indices of x coordinates, ``2 i < 2 j``, in lexicographic order; ``reach`` is the sum
+    of radii.
     """
     if radius.size < CELL_LIST_FROM:
         return _list_all_pairs(position, radius, skin, first, second, reach)
     return _list_by_cells(position, radius, skin, first, second, reach)
 
 
-@njit(cache=True, error_model="numpy")
-def _list_walls(position, radius, box, skin, coordinate, wall, sign):
+@compiled()
+def _list_walls(
+    position: Array, radius: Array, box: Array, skin: float, coordinate: Array, wall: Array, sign: Array
+) -> int:
     """Fill the particle-wall couples nearer than ``skin``: coordinate index, the wall's place, its normal's sign."""
     count = 0
     for k in range(position.size):
@@ -128,8 +134,8 @@ def _list_walls(position, radius, box, skin, coordinate, wall, sign):
     return count
 
 
-@njit(cache=True, error_model="numpy")
-def simulate_one(constants, positions, velocities, contacts, wall_contacts):
+@compiled()
+def simulate_one(constants: tuple, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array) -> bool:
     """Fill one system's trajectory from its frame 0; whether it stayed physical.
 
     Args: ``constants`` as unpacked below (flat, for numba's parallel loops take no nested tuples); ``positions``,
@@ -285,15 +291,19 @@ def simulate_one(constants, positions, velocities, contacts, wall_contacts):
     return True
 
 
-@njit(cache=True, error_model="numpy")
-def simulate_all_serial(constants, positions, velocities, contacts, wall_contacts, sound):
-    """Every system in turn, ``sound[s]`` telling whether it stayed physical. Starts no threads: fit for forked processes."""
+@compiled()
+def simulate_all_serial(
+    constants: tuple, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array, sound: Array
+) -> None:
+    """Every system in turn; ``sound[s]`` tells whether it stayed physical. Starts no threads."""
     for s in range(positions.shape[0]):
         sound[s] = simulate_one(constants, positions[s], velocities[s], contacts[s], wall_contacts[s])
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def simulate_all_parallel(constants, positions, velocities, contacts, wall_contacts, sound):
+@compiled(parallel=True)
+def simulate_all_parallel(
+    constants: tuple, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array, sound: Array
+) -> None:
     """As :func:`simulate_all_serial`, the systems shared among numba's threads."""
     for s in prange(positions.shape[0]):
         sound[s] = simulate_one(constants, positions[s], velocities[s], contacts[s], wall_contacts[s])

@@ -9,9 +9,9 @@ import hashlib
 import math
 
 import numpy as np
-from numba import njit
 
 from lightning_physim.errors import InputError
+from lightning_physim.physics.compiled import compiled
 from lightning_physim.physics.system import ParticleSystem
 
 TRIES_PER_PARTICLE = 400  # random sequential addition gives up after this many throws a particle
@@ -95,23 +95,22 @@ def _grow(rng: np.random.Generator, radii: np.ndarray, box: np.ndarray) -> np.nd
     fraction = float(np.pi * np.sum(radii**2) / np.prod(box))
     raise InputError(
         f"the particles must fit in the box; got a packing fraction of {fraction:.3f}, for which no arrangement was "
-        f"found (best: radii {_free_size(radii, x):.3f} times as large); give fewer or smaller particles or a larger box"
+        f"found (best: radii {_free_size(radii, x):.3f} times as large); give fewer or smaller particles, or a larger "
+        "box"
     )
 
 
 def _refuse_impossible(system: ParticleSystem) -> None:
     """Refuse equal discs beyond Groemer's bound (Math. Z. 73, 285, 1960), and unequal ones larger than the box.
 
-    Centres of discs of diameter ``d`` lie in a rectangle of area ``A`` and perimeter ``P``, a distance ``d`` apart: there
-    are at most ``2 A / (sqrt(3) d^2) + P / (2 d) + 1`` of them.
+    Centres of discs of diameter ``d`` lie in a rectangle of area ``A`` and perimeter ``P``, a distance ``d`` apart:
+    there are at most ``2 A / (sqrt(3) d^2) + P / (2 d) + 1`` of them.
     """
     radii = system.radii
     if (radii == radii[0]).all():
         width, height = (side - 2 * radii[0] for side in system.box)
         diameter = 2 * radii[0]
-        most = math.floor(
-            2 * width * height / (math.sqrt(3) * diameter**2) + (width + height) / diameter + 1 + 1e-9
-        )
+        most = math.floor(2 * width * height / (math.sqrt(3) * diameter**2) + (width + height) / diameter + 1 + 1e-9)
         if system.n_particles > most:
             raise InputError(
                 f"the particles must fit in the box; got {system.n_particles} (packing fraction "
@@ -146,8 +145,10 @@ def _roomiest_lattice(n: int, radius: float, box: np.ndarray) -> np.ndarray | No
     return best
 
 
-@njit(cache=True, error_model="numpy")
-def _throw(uniform, radii, box, order, placed, x):
+@compiled()
+def _throw(
+    uniform: np.ndarray, radii: np.ndarray, box: np.ndarray, order: np.ndarray, placed: int, x: np.ndarray
+) -> int:
     """Random sequential addition from the throws in ``uniform``; how many of ``order`` now have their place."""
     for t in range(uniform.shape[0]):
         if placed == order.size:
@@ -167,8 +168,10 @@ def _throw(uniform, radii, box, order, placed, x):
     return placed
 
 
-@njit(cache=True, error_model="numpy")
-def _stir(uniform, radii, box, x, reach, size=1.0):
+@compiled()
+def _stir(
+    uniform: np.ndarray, radii: np.ndarray, box: np.ndarray, x: np.ndarray, reach: float, size: float = 1.0
+) -> float:
     """Monte Carlo sweeps of hard discs of ``size`` times their radii, in place; share of moves accepted."""
     sweeps, n, _ = uniform.shape
     accepted = 0
@@ -189,8 +192,8 @@ def _stir(uniform, radii, box, x, reach, size=1.0):
     return accepted / (sweeps * n)
 
 
-@njit(cache=True, error_model="numpy")
-def _free_size(radii, x):
+@compiled()
+def _free_size(radii: np.ndarray, x: np.ndarray) -> float:
     """Factor by which all radii can be multiplied before two discs touch."""
     size = np.inf
     for i in range(radii.size):

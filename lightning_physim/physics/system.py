@@ -181,9 +181,7 @@ class ParticleSystem:
             assert self.damping is not None
             return self.stiffness, self.damping
         lightest = self._lightest_pair_mass
-        return self.stiffness, damping_for_restitution(
-            self.restitution, self.stiffness, lightest, self.attractive_tail
-        )
+        return self.stiffness, damping_for_restitution(self.restitution, self.stiffness, lightest, self.attractive_tail)
 
     @property
     def wall_contact(self) -> tuple[float, float]:
@@ -217,9 +215,7 @@ class ParticleSystem:
         return float(np.pi * np.sum(self.radii**2)) / (self.box[0] * self.box[1])
 
 
-def _number(
-    name: str, value: object, example: str, above: float | None = None, at_least: float | None = None
-) -> float:
+def _number(name: str, value: object, example: str, above: float | None = None, at_least: float | None = None) -> float:
     """``value`` as a float, refused unless finite and within its bound."""
     rule = "positive" if above == 0 else "at least 0" if at_least == 0 else "a finite number"
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):

@@ -234,6 +234,7 @@ def _uniform_line(figure: "Figure", value: float, log: bool, x: float) -> None:
         xanchor="right" if x else "left",
         y=np.log10(value) if log else value,
         yanchor="top",
+        yshift=-4,
         text="uniform attention",
         font=NOTE,
         showarrow=False,

@@ -83,7 +83,7 @@ class JsonlLogger(Logger):
         not finite.
         """
         with self._never_fatal():
-            rows = [[value if math.isfinite(value) else None for value in row] for row in data]
+            rows = [[None if isinstance(x, float) and not math.isfinite(x) else x for x in row] for row in data]
             path = self.path.parent / "figures" / f"{key.rsplit('/', 1)[-1]}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(path, json.dumps({"step": step, "columns": columns, "data": rows}, allow_nan=False).encode())

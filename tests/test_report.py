@@ -1,0 +1,227 @@
+"""Figures, summary and the HTML report, from curves whose answers are known."""
+
+import re
+
+import numpy as np
+import pytest
+
+from lightning_physim.errors import InputError
+from lightning_physim.report import (
+    attention_distance_figure,
+    head_table,
+    headline,
+    loss_figure,
+    print_summary,
+    rollout_figure,
+    scores_figure,
+    write_report,
+)
+from lightning_physim.report.figures import _log_bins, head_style
+from lightning_physim.tracking import JsonlLogger, RunDirectory
+
+STEPS = np.array([0, 1, 10, 100, 1000])
+
+
+def curve(*values):
+    return STEPS[: len(values)], np.array(values, dtype=float)
+
+
+@pytest.fixture
+def metrics():
+    return {
+        "train/loss": curve(1.0, 1.0, 0.8, 0.5, 0.1),
+        "val/loss": curve(1.0, 1.0, 0.8, 0.5, 0.1),
+        "val/loss_colliding": curve(6.0, 6.0, 5.0, 3.0, 0.45),
+        "val/floor_ballistic_colliding": curve(6.0, 6.0, 6.0, 6.0, 6.0),
+        "val/floor_no_pair_colliding": curve(5.5, 5.5, 5.5, 5.5, 5.5),
+        "probe/enrichment/L0H0": curve(1.0, 1.0, 1.1, 3.0, 6.0),
+        "probe/enrichment/L0H1": curve(1.0, 1.0, 1.2, 5.5, 9.0),
+        "probe/enrichment/L1H0": curve(1.0, 0.9, 0.9, 0.8, 0.7),
+        "probe/partner_score/L0H1": curve(0.1, 0.1, 0.12, 0.5, 0.75),
+        "rollout/mse@2": curve(1.0, 0.9, 0.5, 0.2, 0.1),
+        "rollout/mse@10": curve(9.0, 8.0, 5.0, 2.0, 1.0),
+        "rollout/energy_error@2": curve(0.5, 0.4, 0.3, 0.2, 0.05),
+    }
+
+
+TABLE = {
+    "step": 1000,
+    "columns": ["distance_from", "distance_to", "uniform", "L0H0", "L0H1"],
+    "data": [[0.0, 1.0, 0.1, None, None], [1.0, 2.0, 0.1, 0.2, 0.6], [2.0, 3.0, 0.1, 0.15, 0.01]],
+}
+
+
+@pytest.fixture
+def run(tmp_path, metrics):
+    """A run directory as a fit leaves it."""
+    run = RunDirectory(tmp_path / "20260101-000000-demo-abcd")
+    logger = JsonlLogger(run.metrics)
+    for step in STEPS:
+        row = {key: values[steps == step][0] for key, (steps, values) in metrics.items()}
+        logger.log_metrics(row, int(step))
+    logger.log_table("probe/attention_distance", TABLE["columns"], TABLE["data"], step=1000)
+    run.config.write_text(
+        "seed_everything: 3\nmodel: {n_layers: 2, n_heads: 2, d_model: 32}\n"
+        "data: {system: {n_particles: 16}}\ntrainer: {max_steps: 2000}\nnote: </pre><script>alert(1)</script>\n"
+    )
+    return run
+
+
+def lines(figure):
+    return {trace.name: (np.array(trace.x), np.array(trace.y)) for trace in figure.data}
+
+
+def test_losses_with_their_floors(metrics):
+    figure = loss_figure(metrics)
+    drawn = lines(figure)
+    assert list(drawn) == ["training", "colliding", "all", "free flight, colliding", "no-pair oracle, colliding"]
+    # The untrained network has its place left of step 1, under a tick that says 0.
+    assert drawn["colliding"][0].tolist() == [0.5, 1, 10, 100, 1000]
+    assert drawn["colliding"][1].tolist() == [6.0, 6.0, 5.0, 3.0, 0.45]
+    axis = figure.layout.xaxis
+    assert (axis.tickvals[0], axis.ticktext[0], axis.tickvals[-1], axis.ticktext[-1]) == (0.5, "0", 1000, "1k")
+    assert axis.range[0] < np.log10(0.5) and axis.range[1] > 3
+    assert drawn["no-pair oracle, colliding"][1].tolist() == [5.5, 5.5]
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
+
+
+def test_a_run_that_starts_after_step_0_has_no_such_tick():
+    figure = loss_figure({"val/loss": (np.array([10, 100]), np.array([1.0, 0.5]))})
+    assert "0" not in figure.layout.xaxis.ticktext
+    assert lines(figure)["all"][0].tolist() == [10, 100]
+
+
+def test_log_bins_keep_the_mean_and_the_span():
+    rng = np.random.default_rng(0)
+    steps, values = np.arange(0, 50_000, 10), rng.exponential(size=5000)
+    binned, means = _log_bins(steps, values)
+    assert len(binned) <= 200 and np.all(np.diff(binned) > 0)
+    late = binned > 5000
+    assert np.mean(means[late]) == pytest.approx(np.mean(values[steps > 5000]), rel=0.02)
+    assert np.std(means[late]) < 0.3 * np.std(values)
+
+
+def test_scores_are_sorted_and_styled_the_same_everywhere(metrics):
+    figure = scores_figure(metrics)
+    assert list(lines(figure)) == ["L0H1", "L0H0", "L1H0"]
+    (uniform,) = figure.layout.shapes
+    assert uniform.y0 == uniform.y1 == 1.0 and figure.layout.annotations[0].y == 0.0  # a logarithm
+    assert figure.layout.yaxis.type == "log"
+    other = {trace.name: (trace.line.color, trace.line.dash) for trace in attention_distance_figure(TABLE).data}
+    for trace in figure.data:
+        assert other.get(trace.name, head_style(trace.name)) == (trace.line.color, trace.line.dash)
+    assert len({head_style(f"L{layer}H{head}") for layer in range(3) for head in range(16)}) == 48
+
+
+def test_scores_that_may_be_negative_keep_a_linear_axis():
+    figure = scores_figure({"probe/ablation/L0H0": curve(-0.1, 0.0, 0.2)}, key="probe/ablation")
+    assert figure.layout.yaxis.type != "log" and not figure.layout.shapes
+    assert lines(figure)["L0H0"][1].tolist() == [-0.1, 0.0, 0.2]
+
+
+def test_attention_against_distance():
+    figure = attention_distance_figure(TABLE)
+    drawn = lines(figure)
+    assert list(drawn) == ["L0H1", "L0H0"]
+    assert drawn["L0H1"][0].tolist() == [0.5, 1.5, 2.5]
+    assert np.isnan(drawn["L0H1"][1][0]) and drawn["L0H1"][1][1:].tolist() == [0.6, 0.01]
+    uniform, contact = figure.layout.shapes
+    assert uniform.y0 == 0.1 and contact.x0 == contact.x1 == 1.0
+
+
+def test_rollout_horizons_are_in_order_and_the_last_curve_is_the_last_step(metrics):
+    figure = rollout_figure(metrics)
+    first_panel = [trace for trace in figure.data if trace.yaxis == "y"]
+    assert [trace.name for trace in first_panel] == ["step 0", "step 1", "step 10", "step 100", "step 1,000"]
+    assert list(first_panel[-1].x) == [2, 10] and list(first_panel[-1].y) == [0.1, 1.0]
+    assert [trace.name for trace in figure.data if trace.yaxis == "y2"] == [trace.name for trace in first_panel]
+    assert {annotation.text for annotation in figure.layout.annotations} == {
+        "position, squared units of length",
+        "energy, relative",
+    }
+
+
+def test_head_table(metrics):
+    rows = head_table(metrics)
+    assert [row["head"] for row in rows] == ["L0H1", "L0H0", "L1H0"]
+    assert [row["onset_step"] for row in rows] == [100, 100, None]
+    assert rows[0]["partner_score"] == 0.75 and np.isnan(rows[1]["partner_score"])
+
+
+def test_headline(metrics):
+    assert headline(metrics) == (
+        "2 of 3 heads put at least 5 times the uniform attention on near particles, the first from step 100 on; "
+        "the loss on colliding particles is 7.5 % of free flight’s."
+    )
+    flat = {"probe/enrichment/L0H3": curve(1.0, 1.8)}
+    assert headline(flat) == (
+        "None of 1 heads puts 5 times the uniform attention on near particles; the highest, L0H3, puts 1.8 times."
+    )
+    losses = {key: value for key, value in metrics.items() if key.startswith("val/")}
+    assert headline(losses) == "The loss on colliding particles is 7.5 % of free flight’s."
+    assert headline({}) == "Nothing has been measured yet."
+
+
+def test_the_report_is_one_file_that_asks_for_nothing(run):
+    run.report.write_text("older")
+    assert write_report(run.path) == run.report
+    page = run.report.read_text()
+    assert run.report.stat().st_size < 6e6
+    assert page.count("plotly.js v") == 1
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert not re.search(r"\b(src|href)=|url\(|@import|https?:", markup)
+    assert "default-src 'none'" in markup
+    for section in ("loss", "scores", "attention_distance", "rollout"):
+        assert f'id="{section}"' in markup
+    assert "2 of 3 heads" in markup and "seed 3 · 2 layers of 2 heads, width 32 · 16 particles" in markup
+    assert "step 1,000 of 2,000" in markup
+    assert "&lt;script&gt;alert(1)" in markup and "alert(1)</script>" not in page
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "config.yaml",
+        "figures",
+        "metrics.jsonl",
+        "report.html",
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"train/loss": 1.0},
+        {"val/loss": float("nan"), "val/floor_ballistic": 1.0},
+        {"probe/enrichment/L0H0": float("nan")},
+        {"probe/enrichment/L0H0": 1.0},
+        {"rollout/mse@1": 0.5},
+        {"time/train": 1.0, "epoch": 0},
+    ],
+)
+@pytest.mark.parametrize("step", [0, 7])
+def test_a_run_that_has_just_begun(tmp_path, row, step):
+    run = RunDirectory(tmp_path)
+    JsonlLogger(run.metrics).log_metrics(row, step)
+    assert write_report(run.path).is_file()
+    print_summary(run)
+
+
+def test_a_failed_write_leaves_the_older_report(run, monkeypatch):
+    run.report.write_text("older")
+    monkeypatch.setattr("pathlib.Path.replace", lambda self, target: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_report(run.path)
+    assert run.report.read_text() == "older"
+
+
+def test_no_metrics_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="found no file"):
+        write_report(tmp_path)
+
+
+def test_the_summary_names_heads_losses_and_the_report(run, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    write_report(run.path)
+    print_summary(run)
+    said = capsys.readouterr().out
+    assert re.search(r"L0H1 +9\.0 +0\.750 +– +100", said)
+    assert re.search(r"loss +colliding +0\.45", said) and re.search(r"floor no-pair oracle, colliding +5\.5", said)
+    assert f"report: {run.report}" in said.replace("\n", "")
