@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -12,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.cli.configs import resolve_config
 from lightning_physim.data import ParticleDataModule
+from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import print_summary, write_report
 from lightning_physim.tracking import RunDirectory, find_run, last_checkpoint, new_run, run_loggers
@@ -58,6 +61,20 @@ class PhysimCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            default=None,
+            help="CPU threads that torch computes with; None: its own choice. Small networks gain nothing from more than "
+            "two, and rounding depends on the number.",
+        )
+
+    def before_instantiate_classes(self) -> None:
+        threads = self._get(self.config, "threads")
+        if threads is not None:
+            if threads < 1:
+                raise InputError(f"threads must be at least 1; got {threads}; give e.g. --threads=2")
+            torch.set_num_threads(threads)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         logger = self._get(self.config_init, "trainer").get("logger")
@@ -69,6 +86,16 @@ class PhysimCLI(LightningCLI):
         if logger in (None, True):
             logger = run_loggers(self.run, resume_from=self._get(self.config, "ckpt_path") if self.resumed else None)
         return super().instantiate_trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
+
+    def fit(self, **kwargs: Any) -> None:
+        try:
+            self.trainer.fit(**kwargs)
+        except InputError:
+            # Refused before anything was measured: an empty directory is no run. One that holds something stays.
+            if self.run is not None:
+                with suppress(OSError):
+                    self.run.path.rmdir()
+            raise
 
     @rank_zero_only
     def after_fit(self) -> None:

@@ -8,7 +8,6 @@ Coordinates are kept flat, ``(x_0, y_0, x_1, y_1, ...)``: the kick and the drift
 """
 
 import numpy as np
-from numba import prange
 
 from lightning_physim.physics.compiled import compiled
 
@@ -291,19 +290,10 @@ def simulate_one(constants: tuple, positions: Array, velocities: Array, contacts
     return True
 
 
-@compiled()
-def simulate_all_serial(
+@compiled(nogil=True)
+def simulate_all(
     constants: tuple, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array, sound: Array
 ) -> None:
-    """Every system in turn; ``sound[s]`` tells whether it stayed physical. Starts no threads."""
+    """Every system in turn; ``sound[s]`` tells whether it stayed physical."""
     for s in range(positions.shape[0]):
-        sound[s] = simulate_one(constants, positions[s], velocities[s], contacts[s], wall_contacts[s])
-
-
-@compiled(parallel=True)
-def simulate_all_parallel(
-    constants: tuple, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array, sound: Array
-) -> None:
-    """As :func:`simulate_all_serial`, the systems shared among numba's threads."""
-    for s in prange(positions.shape[0]):
         sound[s] = simulate_one(constants, positions[s], velocities[s], contacts[s], wall_contacts[s])

@@ -1,16 +1,16 @@
 """From initial states to trajectories with contact labels."""
 
+import itertools
 import math
 import os
-import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
-import numba
 import numpy as np
 
 from lightning_physim.errors import InputError
-from lightning_physim.physics.engine import list_pairs, room_for_pairs, simulate_all_parallel, simulate_all_serial
+from lightning_physim.physics.engine import list_pairs, room_for_pairs, simulate_all
 from lightning_physim.physics.system import ParticleSystem
 
 ENGINE_VERSION = 1
@@ -20,18 +20,6 @@ Integrator = Literal["averaged", "verlet"]
 
 STEPS_PER_CONTACT = {"averaged": 20.0, "verlet": 50.0}
 COARSE, TOO_COARSE = 20.0, 10.0  # steps per contact
-
-_threads_lock = threading.Lock()
-_forked = False
-
-
-def _note_fork() -> None:
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_note_fork)
 
 
 class Trajectory(NamedTuple):
@@ -83,8 +71,7 @@ def simulate(
         integrator: ``"averaged"`` or ``"verlet"``.
         dt: step (time), shortened where needed so that a whole number of steps makes an interval. None: 1/20 of
             ``system.contact_time`` for ``"averaged"``, 1/50 for ``"verlet"``. Halve it to see what it costs.
-        threads: threads to share the systems among; None: as many as numba is set to use. The results do not depend on
-            it. A forked process (a ``DataLoader`` worker) always runs in its own thread.
+        threads: threads to share the systems among; None: one per core. The results do not depend on it.
         check_overlap: refuse initial states in which particles overlap one another or a wall. Turn it off for states
             taken from a trajectory, where discs in contact do overlap a little.
 
@@ -97,9 +84,8 @@ def simulate(
         raise InputError(
             f"n_intervals must be an integer of at least 1; got {n_intervals!r}; give e.g. n_intervals=100"
         )
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
-        raise InputError(f"threads must be between 1 and {most}; got {threads!r}; give e.g. threads=1 or leave it out")
+    if threads is not None and not (isinstance(threads, int) and threads >= 1):
+        raise InputError(f"threads must be at least 1; got {threads!r}; give e.g. threads=1 or leave it out")
     n_substeps = _n_substeps(system, integrator, dt)
 
     positions = np.empty((n_systems, n_intervals + 1, 2 * n))
@@ -122,7 +108,7 @@ def simulate(
         system.interval / n_substeps,
         float(system.radii.min()),  # skin of the pair list: measured optimum, flat, for 20 and 2000 particles
     )
-    _run((constants, positions, velocities, contacts, wall_contacts, sound), n_systems, threads)
+    _run(constants, (positions, velocities, contacts, wall_contacts, sound), threads or os.cpu_count() or 1)
     if not sound.all():
         worst = int(np.argmin(sound))
         raise InputError(
@@ -134,18 +120,18 @@ def simulate(
     return Trajectory(positions.reshape(shape), velocities.reshape(shape), contacts, wall_contacts, times)
 
 
-def _run(arguments: tuple, n_systems: int, threads: int | None) -> None:
-    if _forked or threads == 1 or n_systems == 1:
-        simulate_all_serial(*arguments)
+def _run(constants: tuple, arrays: tuple[np.ndarray, ...], threads: int) -> None:
+    n_systems = len(arrays[0])
+    if min(threads, n_systems) == 1:
+        simulate_all(constants, *arrays)
         return
-    before = numba.get_num_threads()
-    # One at a time: numba's fallback threading layer ends the process when entered from two threads.
-    with _threads_lock:
-        try:
-            numba.set_num_threads(before if threads is None else threads)
-            simulate_all_parallel(*arguments)
-        finally:
-            numba.set_num_threads(before)
+    # Plain threads over compiled code that releases the interpreter: numba's own pool changes the number of OpenMP
+    # threads that torch computes with, and so its rounding, and does not survive a fork.
+    edges = np.linspace(0, n_systems, 4 * threads + 1).astype(int)  # a few shares each, as some take longer
+    with ThreadPoolExecutor(threads) as pool:
+        shares = (tuple(array[a:b] for array in arrays) for a, b in itertools.pairwise(edges))
+        for done in [pool.submit(simulate_all, constants, *share) for share in shares]:
+            done.result()
 
 
 def _n_substeps(system: ParticleSystem, integrator: Integrator, dt: float | None) -> int:
