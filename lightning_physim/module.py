@@ -90,11 +90,13 @@ class PhysicsSimulator(pl.LightningModule):
 
     def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
         loss = self.loss(batch)
-        trainer = self.trainer
-        # Lightning's own bookkeeping of a value that is not going to be written costs as much as the write.
-        if (self.global_step + 1) % trainer.log_every_n_steps == 0:
-            self.log("train/loss", loss, prog_bar=True, sync_dist=trainer.world_size > 1)
-            self.log("step", float(self.global_step + 1))  # Lightning counts a row's step from 0 otherwise
+        step = self.global_step + 1
+        if step % self.trainer.log_every_n_steps == 0:
+            # To the loggers directly: Lightning's own count of rows is off by one after some resumes.
+            mean = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")  # collective: all ranks log at this step
+            self.log("train/loss", mean, prog_bar=True, logger=False)
+            for logger in self.trainer.loggers:
+                logger.log_metrics({"train/loss": float(mean)}, step=step)
         return loss
 
     def loss(self, batch: "Batch") -> Tensor:

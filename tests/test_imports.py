@@ -11,7 +11,8 @@ LAYERS = [
     {"model", "data"},
     {"module", "probes", "llc", "emergence"},
     {"callbacks"},
-    {"tracking", "report"},
+    {"tracking"},
+    {"report"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
