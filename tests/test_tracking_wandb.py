@@ -61,7 +61,7 @@ def test_offline_without_a_key(tmp_path, no_key, capfd, caplog):
         for step in range(first, first + 3):
             logger.log_metrics({"train/loss": torch.tensor(0.5), "a": np.float32(2.0), "b": True}, step)
         logger.finalize("success")
-        logger._finish(logger.experiment)
+        logger.finish()
     records = read_back(run)
     logged = rows(records)
     assert [row["trainer/global_step"] for row in logged] == list(range(6))
@@ -90,7 +90,7 @@ def test_figures(tmp_path, no_key):
     run.path.mkdir()
     logger = PhysimWandbLogger(run)
     logger.log_figure("probe/attention_distance", Figure().add_scatter(x=[1, 2], y=[3, 4]), step=12)
-    logger._finish(logger.experiment)
+    logger.finish()
     (row,) = rows(read_back(run))
     assert row["trainer/global_step"] == 12
     (media,) = (run.path / "wandb").glob("offline-run-*/files/media/plotly/**/*.json")
@@ -112,7 +112,7 @@ def test_a_server_that_does_not_answer_is_given_up(tmp_path, no_key, monkeypatch
         begin = time.monotonic()
         logger.log_metrics({"a": 1.0}, step=1)
         assert time.monotonic() - begin < 10.0
-        logger._finish(logger.experiment)
+        logger.finish()
     assert [row["a"] for row in rows(read_back(run))] == [1]
     assert "W&B: offline (" in caplog.text and "no API key" not in caplog.text
 
@@ -123,7 +123,7 @@ def test_a_key_in_netrc_is_found(no_key, tmp_path, monkeypatch, caplog):
     (no_key / ".netrc").chmod(0o600)
     logger = PhysimWandbLogger(RunDirectory(tmp_path))
     logger.log_metrics({"a": 1.0}, step=1)
-    logger._finish(logger.experiment)
+    logger.finish()
     assert "W&B: offline (" in caplog.text and "no API key" not in caplog.text
 
 
@@ -133,7 +133,7 @@ def test_disabled_leaves_nothing(tmp_path, no_key, monkeypatch):
     run.path.mkdir()
     logger = PhysimWandbLogger(run)
     logger.log_metrics({"a": 1.0}, step=1)
-    logger._finish(logger.experiment)
+    logger.finish()
     assert not list(run.path.iterdir())
 
 

@@ -17,7 +17,7 @@ from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import print_summary, write_report
-from lightning_physim.tracking import RunDirectory, find_run, last_checkpoint, new_run, run_loggers
+from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, find_run, last_checkpoint, new_run, run_loggers
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -100,6 +100,9 @@ class PhysimCLI(LightningCLI):
     @rank_zero_only
     def after_fit(self) -> None:
         assert self.run is not None
+        for logger in self.trainer.loggers:
+            if isinstance(logger, PhysimWandbLogger):
+                logger.finish()
         if self.run.metrics.is_file():
             write_report(self.run.path)
             print_summary(self.run)

@@ -55,7 +55,7 @@ class PhysimWandbLogger(WandbLogger):
         """The wandb run, started at the first use on rank zero. Other ranks get a dummy."""
         if self._experiment is None:
             self._experiment = self._start()
-            atexit.register(self._finish, self._experiment)
+            atexit.register(self.finish)
         return self._experiment
 
     @rank_zero_only
@@ -91,6 +91,17 @@ class PhysimWandbLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         super().finalize(status)
         self._exit_code = int(status != "success")
+
+    @rank_zero_only
+    def finish(self) -> None:
+        """End the wandb run; at exit by itself, before wandb's own handler, which would not say that rows are missing."""
+        experiment, self._experiment = self._experiment, None
+        if experiment is None:
+            return
+        try:
+            experiment.finish(exit_code=self._exit_code)
+        except TimeoutError:
+            rank_zero_info(f"W&B: upload unfinished; complete it with `wandb sync {self.save_dir}/wandb/run-*`")
 
     def _start(self) -> "Run":
         import wandb
@@ -142,13 +153,6 @@ class PhysimWandbLogger(WandbLogger):
         experiment.define_metric("trainer/global_step")
         experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return experiment
-
-    def _finish(self, experiment: "Run") -> None:
-        """Runs before wandb's own exit handler, which would not say that rows are missing on the server."""
-        try:
-            experiment.finish(exit_code=self._exit_code)
-        except TimeoutError:
-            rank_zero_info(f"W&B: upload unfinished; complete it with `wandb sync {self.save_dir}/wandb/run-*`")
 
 
 def _dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
