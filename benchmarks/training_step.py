@@ -17,7 +17,13 @@ import torch
 import yaml
 
 from lightning_physim import ParticleDataModule, ParticleSystem, PhysicsSimulator
-from lightning_physim.callbacks import CollisionProbe, LogSpacedCheckpoint, LogSpacedValidation, StepProgressBar, TrainingClock
+from lightning_physim.callbacks import (
+    CollisionProbe,
+    LogSpacedCheckpoint,
+    LogSpacedValidation,
+    StepProgressBar,
+    TrainingClock,
+)
 from lightning_physim.cli.configs import resolve_config
 from lightning_physim.tracking import JsonlLogger
 
@@ -45,7 +51,9 @@ def through_lightning(config: dict, cache: str, steps: int, observers: bool) -> 
     model, data = make(config, cache)
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
-        measuring = [TrainingClock(), LogSpacedValidation(), CollisionProbe(), LogSpacedCheckpoint()] if observers else []
+        measuring = (
+            [TrainingClock(), LogSpacedValidation(), CollisionProbe(), LogSpacedCheckpoint()] if observers else []
+        )
         trainer = pl.Trainer(
             max_steps=steps,
             max_epochs=-1,
@@ -113,11 +121,15 @@ def main() -> None:
         print(f"repeat {repeat}: " + ", ".join(f"{1e3 * seconds:.3f} ms" for seconds in rows[-1]), flush=True)
     plain = statistics.median(lightning / loop for loop, lightning, _ in rows)
     full = statistics.median(lightning / loop for loop, _, lightning in rows)
-    print(f"\n| {given.config}, {given.steps} steps, {torch.get_num_threads()} threads | ms per step (best) | ratio (median) |")
+    print(
+        f"\n| {given.config}, {given.steps} steps, {torch.get_num_threads()} threads | ms per step (best) | ratio (median) |"
+    )
     print("|---|---|---|")
     print(f"| bare PyTorch loop | {1e3 * min(r[0] for r in rows):.3f} | 1 |")
     print(f"| Trainer.fit, logging and progress bar | {1e3 * min(r[1] for r in rows):.3f} | {plain:.3f} |")
-    print(f"| with validation, probe and checkpoints at log-spaced steps | {1e3 * min(r[2] for r in rows):.3f} | {full:.3f} |")
+    print(
+        f"| with validation, probe and checkpoints at log-spaced steps | {1e3 * min(r[2] for r in rows):.3f} | {full:.3f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -68,9 +68,7 @@ class PhysicsSimulator(pl.LightningModule):
         if not rollout_horizons or min(rollout_horizons) < 1:
             raise InputError(f"rollout_horizons must be one or more positive integers; got {rollout_horizons}")
         self.save_hyperparameters()
-        self.network = PhysicsTransformer(
-            n_layers, n_heads, d_model, d_mlp, embedding, d_embedding, norm, attend_self
-        )
+        self.network = PhysicsTransformer(n_layers, n_heads, d_model, d_mlp, embedding, d_embedding, norm, attend_self)
         self.rollout_horizons = tuple(rollout_horizons)
         # One pair of metrics for each evaluation split, made when the loop over it starts.
         self.errors = torch.nn.ModuleDict()
@@ -93,7 +91,9 @@ class PhysicsSimulator(pl.LightningModule):
         step = self.global_step + 1
         if step % self.trainer.log_every_n_steps == 0:
             # To the loggers directly: Lightning's own count of rows is off by one after some resumes.
-            mean = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")  # collective: all ranks log at this step
+            mean = self.trainer.strategy.reduce(
+                loss.detach(), reduce_op="mean"
+            )  # collective: all ranks log at this step
             self.log("train/loss", mean, prog_bar=True, logger=False)
             for logger in self.trainer.loggers:
                 logger.log_metrics({"train/loss": float(mean)}, step=step)
@@ -167,7 +167,9 @@ class PhysicsSimulator(pl.LightningModule):
     def _datamodule(self) -> Any:
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is None:
-            raise InputError("PhysicsSimulator needs a ParticleDataModule; got none: pass datamodule=... to the Trainer")
+            raise InputError(
+                "PhysicsSimulator needs a ParticleDataModule; got none: pass datamodule=... to the Trainer"
+            )
         return datamodule
 
     def _start_evaluation(self, splits: list[str]) -> None:

@@ -10,9 +10,7 @@ import torch.multiprocessing as mp
 
 
 def _rank_main(rank: int, world: int, port: int, work: Callable[..., Any], args: tuple, results: Any) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     torch.set_num_threads(1)
     results[rank] = work(rank, world, *args)
     torch.distributed.destroy_process_group()

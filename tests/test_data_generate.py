@@ -53,9 +53,7 @@ def test_statistics_of_the_training_split_are_numpys(tmp_path: Path) -> None:
     statistics = json.loads((directory / "metadata.json").read_text())["statistics"]
     states = load(directory, "states").astype(np.float64)
     now, then, h = states[:, :-1], states[:, 1:], 0.05
-    flown = now + np.stack(
-        (h * now[..., 2], h * now[..., 3] - h**2 / 2, 0 * now[..., 2], 0 * now[..., 3] - h), axis=-1
-    )
+    flown = now + np.stack((h * now[..., 2], h * now[..., 3] - h**2 / 2, 0 * now[..., 2], 0 * now[..., 3] - h), axis=-1)
     np.testing.assert_allclose(statistics["state_mean"], states.mean((0, 1, 2)), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(statistics["state_std"], states.std((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(statistics["residual_rms"], np.sqrt(np.square(then - flown).mean((0, 1, 2))), rtol=1e-5)

@@ -188,9 +188,7 @@ def test_a_resume_after_a_crash_in_the_middle_of_a_step(tmp_path: Path, cache: s
     assert same(fit(tmp_path / "rest", cache, 10, ckpt_path=tmp_path / "crash.ckpt"), whole[6:])
 
 
-def test_seed_everything_decides_the_order(
-    tmp_path: Path, cache: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_seed_everything_decides_the_order(tmp_path: Path, cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = fit(tmp_path / "a", cache, 2)
     monkeypatch.setitem(os.environ, "PL_GLOBAL_SEED", "7")
     seeded = fit(tmp_path / "b", cache, 2)

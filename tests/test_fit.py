@@ -166,15 +166,16 @@ def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
         cwd=tmp_path,
     )  # fmt: skip
     ours, theirs = (
-        torch.load(only / "checkpoints" / "step-00000030.ckpt", weights_only=True)
-        for only in (run, only_run(tmp_path))
+        torch.load(only / "checkpoints" / "step-00000030.ckpt", weights_only=True) for only in (run, only_run(tmp_path))
     )
     assert ours["state_dict"].keys() == theirs["state_dict"].keys()
     for name, tensor in ours["state_dict"].items():
         assert torch.equal(tensor, theirs["state_dict"][name]), name
     for index, state in ours["optimizer_states"][0]["state"].items():
         for key, value in state.items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(theirs["optimizer_states"][0]["state"][index][key]))
+            assert torch.equal(
+                torch.as_tensor(value), torch.as_tensor(theirs["optimizer_states"][0]["state"][index][key])
+            )
 
 
 @pytest.mark.parametrize("killed_at", [14, 18])  # a rolling checkpoint; one that a validation precedes

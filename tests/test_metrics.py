@@ -50,7 +50,8 @@ def test_free_flight_has_no_rollout_error_and_a_lifted_one_exactly_its_own():
     metric.update(lifted, true, masses, gravity)
     values = metric.compute()
     energy = (
-        0.5 * masses.numpy() * (true[:, 5, :, 2:].numpy() ** 2).sum(-1) + masses.numpy() * 2.0 * true[:, 5, :, 1].numpy()
+        0.5 * masses.numpy() * (true[:, 5, :, 2:].numpy() ** 2).sum(-1)
+        + masses.numpy() * 2.0 * true[:, 5, :, 1].numpy()
     ).sum(-1)
     assert values["mse@5"].item() == pytest.approx(0.3**2 / 2)
     assert values["energy_error@5"].item() == pytest.approx(10 * 2.0 * 0.3 / energy.mean())

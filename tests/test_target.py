@@ -9,9 +9,7 @@ from lightning_physim.target import ResidualTarget, free_flight
 def test_free_flight_solves_the_equation_of_motion():
     gravity, interval = 9.81, 0.3
     start = [0.2, 1.0, -0.7, 2.0]
-    exact = solve_ivp(
-        lambda t, s: [s[2], s[3], 0.0, -gravity], (0, interval), start, rtol=1e-12, atol=1e-12
-    ).y[:, -1]
+    exact = solve_ivp(lambda t, s: [s[2], s[3], 0.0, -gravity], (0, interval), start, rtol=1e-12, atol=1e-12).y[:, -1]
     ours = free_flight(torch.tensor(start, dtype=torch.float64), interval, gravity)
     np.testing.assert_allclose(ours.numpy(), exact, atol=1e-10)
 

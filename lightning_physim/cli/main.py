@@ -32,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK:
             raise
-        return refuse(f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space or name another folder")
+        return refuse(
+            f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space or name another folder"
+        )
     return 0
 
 

@@ -69,5 +69,3 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
         "  ".join((row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))))
         for row in rows
     ]
-
-

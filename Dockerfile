@@ -1,0 +1,26 @@
+# A CUDA host needs the NVIDIA driver and container toolkit only: torch's wheels carry the CUDA libraries.
+#
+#   docker build -t physim .
+#   docker run --rm --gpus all --ipc=host -v "$PWD:/work" -e WANDB_API_KEY physim fit --config paper
+#
+# --ipc=host gives data-loading workers shared memory. The W&B key is passed at run time and never becomes part of the
+# image; without it runs are logged offline. Runs and data appear under the mounted folder, which must be writable for
+# user 1000 (or add --user "$(id -u):$(id -g)").
+FROM python:3.11.14-slim-bookworm
+
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
+WORKDIR /src
+# torch first: the layer of several gigabytes survives a change of the package.
+COPY constraints.txt ./
+RUN pip install -c constraints.txt torch
+COPY pyproject.toml README.md LICENSE ./
+COPY lightning_physim ./lightning_physim
+RUN pip install -c constraints.txt . && rm -rf /src/*
+
+RUN useradd --create-home --uid 1000 physim
+USER physim
+# numba keeps its machine code here when the package's folder is read-only, also for users without a home.
+ENV NUMBA_CACHE_DIR=/tmp/numba
+WORKDIR /work
+ENTRYPOINT ["physim"]
+CMD ["--help"]
