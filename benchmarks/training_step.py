@@ -121,15 +121,12 @@ def main() -> None:
         print(f"repeat {repeat}: " + ", ".join(f"{1e3 * seconds:.3f} ms" for seconds in rows[-1]), flush=True)
     plain = statistics.median(lightning / loop for loop, lightning, _ in rows)
     full = statistics.median(lightning / loop for loop, _, lightning in rows)
-    print(
-        f"\n| {given.config}, {given.steps} steps, {torch.get_num_threads()} threads | ms per step (best) | ratio (median) |"
-    )
+    what = f"{given.config}, {given.steps} steps, {torch.get_num_threads()} threads"
+    print(f"\n| {what} | ms per step (best) | ratio (median) |")
     print("|---|---|---|")
     print(f"| bare PyTorch loop | {1e3 * min(r[0] for r in rows):.3f} | 1 |")
     print(f"| Trainer.fit, logging and progress bar | {1e3 * min(r[1] for r in rows):.3f} | {plain:.3f} |")
-    print(
-        f"| with validation, probe and checkpoints at log-spaced steps | {1e3 * min(r[2] for r in rows):.3f} | {full:.3f} |"
-    )
+    print(f"| the same, measuring at log-spaced steps | {1e3 * min(r[2] for r in rows):.3f} | {full:.3f} |")
 
 
 if __name__ == "__main__":

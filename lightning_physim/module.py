@@ -89,7 +89,7 @@ class PhysicsSimulator(pl.LightningModule):
     def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
         loss = self.loss(batch)
         step = self.global_step + 1
-        if step % self.trainer.log_every_n_steps == 0:
+        if step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             # To the loggers directly: Lightning's own count of rows is off by one after some resumes.
             mean = self.trainer.strategy.reduce(
                 loss.detach(), reduce_op="mean"
@@ -167,9 +167,7 @@ class PhysicsSimulator(pl.LightningModule):
     def _datamodule(self) -> Any:
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is None:
-            raise InputError(
-                "PhysicsSimulator needs a ParticleDataModule; got none: pass datamodule=... to the Trainer"
-            )
+            raise InputError("PhysicsSimulator needs a ParticleDataModule; got none: pass datamodule=... to fit")
         return datamodule
 
     def _start_evaluation(self, splits: list[str]) -> None:

@@ -45,7 +45,7 @@ class ResidualTarget(nn.Module):
 
     @classmethod
     def fit(cls, states: np.ndarray, interval: float, gravity: float, chunk: int = 256) -> "ResidualTarget":
-        """Statistics of ``states`` ``[trajectories, times, particles, 4]`` (may be memory-mapped), summed in float64."""
+        """Statistics of ``states`` ``[trajectories, times, particles, 4]``, memory-mapped or not; sums in float64."""
         total, square, residual = np.zeros(4), np.zeros(4), np.zeros(4)
         for start in range(0, len(states), chunk):
             part = torch.from_numpy(np.array(states[start : start + chunk], dtype=np.float64))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import yaml
+from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_only
@@ -25,8 +26,8 @@ SUBCOMMANDS = ("fit", "validate", "test", "predict")
 class RunConfig(SaveConfigCallback):
     """Puts the complete configuration into the run directory and into every logger. Rank zero only, no collective."""
 
-    def __init__(self, *args: Any, run: RunDirectory, **kwargs: Any) -> None:
-        super().__init__(*args, save_to_log_dir=False, **kwargs)
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, run: RunDirectory) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)
         self.run = run
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -65,8 +66,8 @@ class PhysimCLI(LightningCLI):
             "--threads",
             type=int | None,
             default=None,
-            help="CPU threads that torch computes with; None: its own choice. Small networks gain nothing from more than "
-            "two, and rounding depends on the number.",
+            help="CPU threads that torch computes with; None: its own choice. Small networks gain nothing from more "
+            "than two, and rounding depends on the number.",
         )
 
     def before_instantiate_classes(self) -> None:

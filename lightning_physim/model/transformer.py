@@ -87,6 +87,7 @@ class PhysicsTransformer(nn.Module):
         x = self.embedding(self.target.standardize(state))
         patterns = []
         for block in self.blocks:
+            assert isinstance(block, Block)
             patterns.append(block.attention.pattern(block.attention_norm(x)))
             x = block(x)
         if not patterns:
