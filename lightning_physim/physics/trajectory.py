@@ -167,8 +167,8 @@ def stable_step(system: ParticleSystem, integrator: Integrator = "averaged") -> 
     """Largest linearly stable step (time).
 
     One contact needs ``omega_0^2 dt^2 + 2 gamma dt < 4`` with ``"verlet"``, and ``omega_0^2 dt^2 + 4 gamma dt < 4``
-    with ``"averaged"``, whose dashpot sees a predicted velocity. In a triangular pack the stiffest mode is three times as
-    stiff, and as damped, as that of a lone pair; a wall adds its own share.
+    with ``"averaged"``, whose dashpot sees a predicted velocity. In a triangular pack the stiffest mode is three times
+    as stiff, and as damped, as that of a lone pair; a wall adds its own share.
     """
     per_gamma = 4 if integrator == "averaged" else 2
     lightest = np.sort(system.masses)[:2]

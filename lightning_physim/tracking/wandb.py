@@ -94,7 +94,7 @@ class PhysimWandbLogger(WandbLogger):
 
     @rank_zero_only
     def finish(self) -> None:
-        """End the wandb run. Done at exit too, before wandb's own handler, which would not say that rows are missing."""
+        """End the wandb run. At exit too, before wandb's own handler, which would not say that rows are missing."""
         experiment, self._experiment = self._experiment, None
         if experiment is None:
             return
