@@ -26,8 +26,14 @@ class PhysicsSimulator(pl.LightningModule):
     apart, beside the ballistic and no-pair floors on the same data, and the errors of rollouts.
 
     Args:
-        n_layers, n_heads, d_model, d_mlp, embedding, d_embedding, norm, attend_self: the network; see
-            :class:`PhysicsTransformer`.
+        n_layers: attention blocks of the network, a :class:`PhysicsTransformer`.
+        n_heads: attention heads in a block; must divide ``d_model``.
+        d_model: width of the residual stream.
+        d_mlp: hidden width of a block's MLP.
+        embedding: ``"mlp"`` or ``"linear"``, from the standardised state to ``d_model``.
+        d_embedding: hidden width of the MLP embedding.
+        norm: ``"layer"``, ``"rms"`` or ``"none"``.
+        attend_self: let a particle attend to itself.
         optimizer: ``"adam"``, ``"adamw"`` or ``"sgd"`` (with ``momentum``).
         lr: peak learning rate.
         warmup_steps: optimizer steps over which the learning rate rises linearly from 0.

@@ -75,8 +75,8 @@ class ParticleSystem:
         wall_damping: ``gamma`` of the walls (1/time); None: that of the pairs.
         gravity: acceleration along ``-y``.
         interval: time between two states that the network sees.
-        attractive_tail: keep the pull with which the dashpot ends a contact, as LAMMPS does; otherwise forces between
-            discs are clipped at zero (LAMMPS's ``limit_damping``), and ``restitution`` refers to that contact.
+        attractive_tail: keep the pull with which the dashpot ends a contact, as LAMMPS does; otherwise contact
+            forces are clipped at zero (LAMMPS's ``limit_damping``), and ``restitution`` refers to that contact.
         walls: False removes the walls; ``box`` then only bounds the initial positions.
 
     Raises:

@@ -142,7 +142,6 @@ class PhysimWandbLogger(WandbLogger):
             resume="allow",
             mode=mode,  # type: ignore[arg-type]
             settings=wandb.Settings(
-                silent=True,
                 reinit="create_new",  # a run that something else in this process has opened is not ours
                 init_timeout=INIT_TIMEOUT,
                 finish_timeout=FINISH_TIMEOUT,

@@ -1,0 +1,175 @@
+"""The particle system: closed forms of a contact, derived values and refusals."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+from lightning_physim.errors import InputError
+from lightning_physim.physics import ParticleSystem
+from lightning_physim.physics.system import contact_duration, damping_for_restitution
+
+
+def restitution_by_quadrature(stiffness, damping, effective_mass, attractive_tail):
+    """Speed ratio and duration of a contact, by integrating its equation of motion until it ends."""
+
+    def motion(_, state):
+        return state[1], -stiffness / effective_mass * state[0] - damping * state[1]
+
+    def end(_, state):
+        return state[0] if attractive_tail else motion(0, state)[1]
+
+    # Both ends also hold at the start, where the overlap is zero and the force jumps: look for the later one.
+    end.terminal, end.direction = True, -1 if attractive_tail else 1
+    start = 1e-9
+    run = solve_ivp(motion, (start, 10), [start, 1.0], events=end, rtol=1e-11, atol=1e-14, max_step=1e-3)
+    return -run.y[1, -1], run.t[-1]
+
+
+@pytest.mark.parametrize("attractive_tail", [True, False])
+@pytest.mark.parametrize("damping", [0.5, 4.2398, 30.0, 80.0, 130.0, 400.0])
+def test_contact_duration_and_restitution(damping, attractive_tail):
+    stiffness, effective_mass = 2000.0, 0.5
+    duration = contact_duration(stiffness, damping, effective_mass, attractive_tail)
+    if attractive_tail and damping > 2 * math.sqrt(stiffness / effective_mass):
+        assert duration == math.inf
+        return
+    ratio, time = restitution_by_quadrature(stiffness, damping, effective_mass, attractive_tail)
+    assert duration == pytest.approx(time, rel=1e-5)
+    assert math.exp(-damping / 2 * duration) == pytest.approx(ratio, rel=1e-4, abs=1e-8)
+
+
+def test_critical_damping_is_the_limit_of_both_sides():
+    critical = 2 * math.sqrt(2000.0 / 0.5)
+    below, at, above = (contact_duration(2000.0, critical * f, 0.5, False) for f in (1 - 1e-7, 1, 1 + 1e-7))
+    assert at == pytest.approx(below, rel=1e-6) == pytest.approx(above, rel=1e-6)
+    assert math.exp(-critical / 2 * at) == pytest.approx(math.exp(-2))
+
+
+@pytest.mark.parametrize("attractive_tail", [True, False])
+@pytest.mark.parametrize("restitution", [1.0, 0.99, 0.9, 0.5, 0.14, 0.13, 0.01])
+def test_damping_inverts_restitution(restitution, attractive_tail):
+    damping = damping_for_restitution(restitution, 2000.0, 0.5, attractive_tail)
+    duration = contact_duration(2000.0, damping, 0.5, attractive_tail)
+    assert math.exp(-damping / 2 * duration) == pytest.approx(restitution, rel=1e-12)
+
+
+def test_published_values():
+    """k = 2000, m = 1, e = 0.9: the example of the LAMMPS references."""
+    system = ParticleSystem(restitution=0.9)
+    assert system.pair_contact == pytest.approx((2000.0, 4.239785712414847), rel=1e-14)
+    assert system.wall_contact == system.pair_contact
+    assert system.contact_time == pytest.approx(0.04970086830063697, rel=1e-12)
+    alone = ParticleSystem(n_particles=1, restitution=0.9)
+    assert alone.pair_contact == system.pair_contact
+    assert math.exp(-alone.pair_contact[1] / 2 * alone.contact_time) == pytest.approx(0.861495, abs=1e-6)
+    assert ParticleSystem(n_particles=1, restitution=0.9, walls=False).contact_time == math.inf
+
+
+def test_restitution_belongs_to_the_two_lightest():
+    system = ParticleSystem(n_particles=3, mass=[3.0, 1.0, 2.0], restitution=0.8)
+    damping = system.pair_contact[1]
+    assert damping == pytest.approx(damping_for_restitution(0.8, 2000.0, 2 / 3, True))
+    assert system.contact_time == pytest.approx(contact_duration(2000.0, damping, 2 / 3, True))
+
+
+def test_walls_of_their_own():
+    system = ParticleSystem(damping=4.0, wall_stiffness=8000.0, wall_damping=1.0)
+    assert (system.pair_contact, system.wall_contact) == ((2000.0, 4.0), (8000.0, 1.0))
+    assert system.contact_time == pytest.approx(math.pi / math.sqrt(8000.0 - 0.25))
+
+
+def test_arrays_and_packing_fraction():
+    system = ParticleSystem(n_particles=2, radius=[0.5, 0.8], mass=[1, 2.56], restitution=0.9)
+    assert system.radii.tolist() == [0.5, 0.8] and system.masses.tolist() == [1.0, 2.56]
+    assert system.packing_fraction == pytest.approx(math.pi * (0.25 + 0.64) / 100)
+
+
+def test_plain_values_make_equal_json():
+    one = ParticleSystem(box=[10, 10], stiffness=2000, restitution=0.9, gravity=np.float64(1))
+    other = ParticleSystem(restitution=0.9)
+    assert one == other
+    assert json.dumps(dataclasses.asdict(one)) == json.dumps(dataclasses.asdict(other))
+
+
+def test_jsonargparse_builds_it():
+    jsonargparse = pytest.importorskip("jsonargparse")
+    parser = jsonargparse.ArgumentParser()
+    parser.add_argument("--system", type=ParticleSystem, default=ParticleSystem(restitution=0.9))
+    arguments = parser.parse_args(
+        ["--system.n_particles=2", "--system.radius=[0.4,0.5]", "--system.box=[8,9]", "--system.restitution=0.5"]
+    )
+    system = parser.instantiate_classes(arguments).system
+    assert system == ParticleSystem(n_particles=2, radius=[0.4, 0.5], box=(8.0, 9.0), restitution=0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"n_particles": 0}, r"n_particles must be an integer of at least 1; got 0"),
+        ({"n_particles": 2.5}, r"n_particles must be an integer"),
+        ({"n_particles": True}, r"n_particles must be an integer"),
+        ({"box": 10.0}, r"box must be a width and a height; got 10.0"),
+        ({"box": (10.0, 10.0, 10.0)}, r"box must be a width and a height"),
+        ({"box": (10.0, -1.0)}, r"box must be positive and finite; got -1.0"),
+        ({"radius": 0.0}, r"radius must be positive"),
+        ({"radius": [0.5, 0.5]}, r"radius must be one number or one per particle; got 2 numbers for 16"),
+        ({"radius": "wide"}, r"radius must be positive; got 'wide'"),
+        ({"radius": 5.1}, r"every particle must fit in the box; got a diameter of 10.2"),
+        ({"mass": float("nan")}, r"mass must be positive and finite; got nan"),
+        ({"mass": [1.0] * 15 + [0.0]}, r"mass must be positive"),
+        ({"stiffness": -5.0}, r"stiffness must be positive and finite; got -5.0; give e.g. stiffness=2000"),
+        ({"stiffness": float("inf")}, r"stiffness must be positive and finite; got inf"),
+        ({"wall_stiffness": 0.0}, r"wall_stiffness must be positive"),
+        ({"wall_damping": -1.0}, r"wall_damping must be at least 0"),
+        ({"restitution": None}, r"exactly one of restitution and damping must be given; got neither"),
+        ({"damping": 4.0}, r"exactly one of restitution and damping must be given; got both"),
+        ({"restitution": None, "damping": -4.0}, r"damping must be at least 0 and finite; got -4.0"),
+        ({"restitution": 0.0}, r"restitution must be positive"),
+        ({"restitution": 1.1}, r"restitution must be at most 1; got 1.1"),
+        ({"gravity": float("nan")}, r"gravity must be a finite number and finite|gravity must be a finite number"),
+        ({"interval": 0.0}, r"interval must be positive"),
+        ({"interval": True}, r"interval must be positive"),
+        ({"restitution": None, "damping": 90.0}, r"a wall contact must not be overdamped .* got damping 90, limit 89.4"),
+        (
+            {"restitution": None, "damping": 130.0, "wall_damping": 0.0},
+            r"a pair contact must not be overdamped .* limit 126",
+        ),
+    ],
+)
+def test_refusals(values, message):
+    with pytest.raises(InputError, match=message) as refusal:
+        ParticleSystem(**{"restitution": 0.9, **values})
+    assert "\n" not in str(refusal.value)
+
+
+def test_overdamped_contacts_end_without_their_tail():
+    system = ParticleSystem(restitution=None, damping=300.0, attractive_tail=False)
+    assert 0 < system.contact_time < math.inf
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="drops the rights of root")
+def test_import_without_a_place_for_the_cache(tmp_path):
+    """In a container whose folders are all read-only, numba must compile without a cache instead of raising."""
+    code = (
+        "import os, numba, torch, lightning_physim.errors as e, shutil, sys, importlib.util, pathlib\n"
+        "source = pathlib.Path(e.__file__).parent / 'physics' / 'compiled.py'\n"
+        f"target = pathlib.Path({str(tmp_path)!r}) / 'locked.py'\n"
+        "target.write_text(source.read_text() + '\\n@compiled()\\ndef one() -> int:\\n    return 1\\n')\n"
+        "os.environ['HOME'] = '/nonexistent'; os.environ.pop('XDG_CACHE_HOME', None)\n"
+        "spec = importlib.util.spec_from_file_location('locked', target)\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "os.chmod(target.parent, 0o555)\n"
+        "for folder in target.parents: os.chmod(folder, folder.stat().st_mode | 0o055)\n"
+        "os.setuid(65534)\n"
+        "spec.loader.exec_module(module)\n"
+        "assert module.one() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
