@@ -29,8 +29,8 @@ class CollisionProbe(Observer):
 
     Args:
         radius: within which a particle is near, in contact diameters.
-        n_states: size of the probe set. Scores of 512 states of 16 particles have a standard error of about one per
-            cent of their value.
+        n_states: size of the probe set. Over sets of 256 states of ``demo`` the enrichment of collision heads scatters
+            by 1 to 2 %.
         steps_per_decade: measurements per tenfold increase of the step. A measurement costs about three training
             steps in ``demo``.
         max_distance, n_bins: axis of attention against distance, contact diameters.

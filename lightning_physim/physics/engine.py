@@ -1,7 +1,8 @@
 """The compiled inner loop: many independent systems, each stepped on its own Verlet list.
 
-Systems share nothing with one another, and the pair list is always in lexicographic order, so a trajectory is the same to the last bit whatever the batch, the number of threads, the skin of
-the list and the way it was built. ``fastmath`` stays off in all that touches a state, for the same reason.
+Systems share nothing with one another, and the pair list is always in lexicographic order, so a trajectory is the
+same to the last bit whatever the batch, the number of threads, the skin of the list and the way it was built.
+``fastmath`` stays off in all that touches a state, for the same reason.
 
 Coordinates are kept flat, ``(x_0, y_0, x_1, y_1, ...)``: the kick and the drift are then one vectorised loop.
 """
@@ -136,8 +137,8 @@ def _list_walls(
 def simulate_one(constants: tuple, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array) -> bool:
     """Fill one system's trajectory from its frame 0; whether it stayed physical.
 
-    Args: ``constants`` as unpacked below; ``positions``, ``velocities`` ``[n_intervals + 1, 2 n_particles]``; ``contacts`` ``[n_intervals, n, n]`` and ``wall_contacts``
-    ``[n_intervals, n]``, both False.
+    Args: ``constants`` as unpacked below; ``positions``, ``velocities`` ``[n_intervals + 1, 2 n_particles]``;
+    ``contacts`` ``[n_intervals, n, n]`` and ``wall_contacts`` ``[n_intervals, n]``, both False.
     """
     radius, mass, box, pair_stiffness, pair_damping, wall_stiffness, wall_damping, gravity = constants[:8]
     walls, clip, averaged, n_substeps, dt, skin = constants[8:]

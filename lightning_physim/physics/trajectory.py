@@ -156,7 +156,7 @@ def _n_substeps(system: ParticleSystem, integrator: Integrator, dt: float | None
         )
     if per_contact < COARSE:
         warnings.warn(
-            f"only {per_contact:.1f} steps per contact: restitution is off by a percent or more; "
+            f"only {per_contact:.1f} steps per contact: expect errors of a percent in restitution; "
             f"dt={default:.3g} is the default",
             stacklevel=3,
         )

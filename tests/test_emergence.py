@@ -1,0 +1,55 @@
+"""The main claim: collision heads emerge, in the shipped configurations as they stand. Minutes, hence marked slow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_fit import only_run, physim
+
+from lightning_physim.report import head_table
+from lightning_physim.tracking import read_metrics
+
+pytestmark = pytest.mark.slow
+
+
+def fit(folder: Path, config: str, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    physim("fit", "--config", config, f"--seed_everything={seed}", cwd=folder)
+    return read_metrics(only_run(folder) / "metrics.jsonl")
+
+
+def last(metrics: dict, key: str) -> float:
+    return metrics[key][1][-1]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_smoke_grows_a_collision_head(tmp_path, seed):
+    metrics = fit(tmp_path, "smoke", seed)
+    heads = head_table(metrics)
+    assert heads[0]["enrichment"] >= 5
+    assert last(metrics, "val/loss_colliding") < 0.5 * last(metrics, "val/floor_ballistic_colliding")
+    # The untrained network had none.
+    assert metrics["probe/best_enrichment"][0][0] == 0 and metrics["probe/best_enrichment"][1][0] < 1.5
+
+
+def test_demo_grows_several_and_beats_the_no_pair_oracle_by_far(tmp_path):
+    metrics = fit(tmp_path, "demo", 0)
+    enrichment = [row["enrichment"] for row in head_table(metrics)]
+    assert enrichment[0] >= 8
+    assert sum(value >= 5 for value in enrichment) >= 3
+    assert last(metrics, "val/loss_colliding") <= 0.10 * last(metrics, "val/floor_ballistic_colliding")
+    assert last(metrics, "val/loss_colliding") <= 0.15 * last(metrics, "val/floor_no_pair_colliding")
+
+
+def test_a_network_without_attention_stays_at_the_no_pair_floor(tmp_path):
+    """The control: what cannot see its neighbours cannot learn collisions, however it is trained."""
+    config = tmp_path / "blind.yaml"
+    shipped = Path(__file__).parents[1] / "lightning_physim" / "configs" / "smoke.yaml"
+    kept, skipping = [], False
+    for line in shipped.read_text().splitlines():
+        skipping = "CollisionProbe" in line or (skipping and line.lstrip().startswith("init_args"))
+        if not skipping:
+            kept.append(line)
+    config.write_text("\n".join(kept))
+    physim("fit", "--config", str(config), "--model.n_layers=0", cwd=tmp_path)
+    metrics = read_metrics(only_run(tmp_path) / "metrics.jsonl")
+    assert last(metrics, "val/loss_colliding") > 0.9 * last(metrics, "val/floor_no_pair_colliding")
