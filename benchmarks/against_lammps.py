@@ -171,9 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    print(
-        "| systems x particles | LAMMPS, run loop | LAMMPS, with setup | verlet | ratio to loop: best (median) | to all |"
-    )
+    print("| systems x particles | LAMMPS loop | with setup | verlet | over loop: best (median) | over all |")
     print("|---|---|---|---|---|---|")
     compare_speed("256 x 20", system_of(20, 10.0), 256, 2000, given.repeats)
     compare_speed("1 x 2000", system_of(2000, 100.0), 1, 2000, given.repeats)
