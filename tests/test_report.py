@@ -127,6 +127,9 @@ def test_attention_against_distance():
     assert np.isnan(drawn["L0H1"][1][0]) and drawn["L0H1"][1][1:].tolist() == [0.6, 0.01]
     uniform, contact = figure.layout.shapes
     assert uniform.y0 == 0.1 and contact.x0 == contact.x1 == 1.0
+    assert figure.layout.yaxis.range[0] == pytest.approx(
+        -4
+    )  # a thousandth of uniform: far particles get next to nothing
 
 
 def test_rollout_horizons_are_in_order_and_the_last_curve_is_the_last_step(metrics):

@@ -123,7 +123,9 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
         showarrow=False,
     )
     figure.update_xaxes(range=[0, float(columns["distance_to"][-1])])
-    figure.update_yaxes(type="log", tickformat="~g", dtick=1)
+    # Softmax reaches 1e-30 for far particles: three decades below uniform attention nothing is to be seen.
+    bottom = np.log10(columns["uniform"][0]) - 3
+    figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=[bottom, 0.1])
     return figure
 
 
