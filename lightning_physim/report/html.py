@@ -38,8 +38,9 @@ CAPTIONS = {
         head because of one step: scores of a small probe set scatter by some per cent. Attention to near particles is
         also not yet use of it; that takes an ablation.""",
     "attention_distance": """Attention to a single particle at a given distance, at step $step. A collision head falls
-        steeply beyond contact; the axis ends at a thousandth of uniform attention. <i>Do not believe</i> the bins below 1 and those at the far end, where few pairs are
-        found, nor the average of a head that switches between particles.""",
+        steeply beyond contact; the axis ends at a thousandth of uniform attention. <i>Do not believe</i> the bins below
+        1 and those at the far end, where few pairs are found, nor the average of a head that switches between
+        particles.""",
     "rollout": """The network applied to its own output. Energy and momentum say whether it still is physics where
         positions have become unpredictable. <i>Do not believe</i> positions beyond a few collisions: the true system
         is chaotic, and two exact simulations of slightly different states differ as much.""",
