@@ -79,7 +79,7 @@ WRONG = [
     (["--config={tmp}/list.yaml"], "with a data section"),
     (["--animate={tmp}/a.html", "--split=training"], "--split is one of train, val, test; got training"),
     (["--animate={tmp}/a.html", "--system_index=4"], "--system_index is 0 to 3 in split val; got 4"),
-    (["--animate={tmp}/tiny.yaml/a.html"], "--animate=/tmp/physim.html"),
+    (["--animate={tmp}/tiny.yaml/a.html"], "--animate=elsewhere.html"),
     (["--data.cache_dir={tmp}/tiny.yaml/cache"], "--data.cache_dir="),
     (["stray"], "stray"),
 ]

@@ -113,7 +113,7 @@ def make_directory(directory: Path, spec: Spec, write: Callable[[Path], dict[str
     except OSError as error:
         raise InputError(
             f"cache_dir must be a folder with room where files can be written; got {error.strerror or error} for "
-            f"{directory}: choose another one, e.g. --data.cache_dir=/tmp/physim"
+            f"{directory}: choose another one, e.g. --data.cache_dir=elsewhere/data"
         ) from error
 
 

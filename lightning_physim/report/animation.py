@@ -33,7 +33,7 @@ def write_animation(
     except OSError as error:
         raise InputError(
             f"an animation goes to a file that can be written; got {error.strerror} for {target}: "
-            "choose another, e.g. --animate=/tmp/physim.html"
+            "choose another, e.g. --animate=elsewhere.html"
         ) from error
     return target
 

@@ -51,7 +51,7 @@ def headline(metrics: Metrics) -> str:
         else:
             parts.append(
                 f"None of {len(heads)} heads puts {COLLISION_HEAD:g} times the uniform attention on near particles; "
-                f"the highest, {heads[0]['head']}, puts {heads[0]['enrichment']:.2g} times"
+                f"the highest, {heads[0]['head']}, puts {heads[0]['enrichment']:.1f} times"
             )
     share = 100 * last(metrics, "val/loss_colliding") / last(metrics, "val/floor_ballistic_colliding")
     if np.isfinite(share):
