@@ -1,6 +1,7 @@
 """The main job, run as a user runs it, with the genuine loggers, at toy size."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 
@@ -244,3 +246,21 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, folder):
     (tmp_path / "file").write_text("")
     done = physim("fit", "--config", str(folder / "tiny.yaml"), "--data.cache_dir=file/data", cwd=tmp_path, code=2)
     assert "cache_dir" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_disk_that_fills_up_is_one_line_and_costs_nothing_that_is_there(tmp_path, folder, monkeypatch):
+    saved = pl.Trainer.save_checkpoint
+
+    def fails_late(trainer, *args, **kwargs):
+        if trainer.global_step > 5:
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/tmpabc")
+        saved(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", fails_late)
+    data = ("--data.cache_dir", str(folder / "data"))
+    done = physim("fit", "--config", str(folder / "tiny.yaml"), *data, cwd=tmp_path, code=2)
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("physim: ")]
+    assert "step-00000007.ckpt: No space left on device; free some space" in line
+    run = only_run(tmp_path)
+    assert max(row["step"] for row in rows(run)) == 7
+    assert (run / "checkpoints" / "step-00000003.ckpt").is_file()

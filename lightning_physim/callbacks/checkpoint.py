@@ -70,6 +70,10 @@ class LogSpacedCheckpoint(Checkpoint):
         path = self.folder / f"step-{self.last_step:08d}.ckpt"
         # State first: the checkpoint holds it.
         self.rolling = None if keep else str(path)
-        trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
+        try:
+            trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
+        except OSError as error:
+            # Lightning writes to a temporary file first, whose name would tell the user nothing.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         if superseded is not None and trainer.is_global_zero:
             Path(superseded).unlink(missing_ok=True)

@@ -33,7 +33,8 @@ class CollisionProbe(Observer):
             by 1 to 2 %.
         steps_per_decade: measurements per tenfold increase of the step. A measurement costs about three training
             steps in ``demo``.
-        max_distance, n_bins: axis of attention against distance, contact diameters.
+        max_distance: upper end of the axis of attention against distance, contact diameters.
+        n_bins: bins of that axis.
     """
 
     name = "probe"
