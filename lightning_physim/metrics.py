@@ -12,8 +12,9 @@ class OneStepError(Metric):
 
     ``compute`` gives, for the network (``loss``), free flight (``floor_ballistic``) and the exact oracle that knows
     walls and gravity but no neighbours (``floor_no_pair``), the error over all particles, over those that touched
-    another one in the interval (``..._colliding``) and over the rest (``..._free``). Only a network that uses other
-    particles can get below the no-pair floor. A group without particles gives NaN.
+    another one in the interval (``..._colliding``) and over the rest (``..._free``). Far below the no-pair floor a
+    network must use other particles; somewhat below it, it may only know what collisions do on average to a particle in
+    a given state (see ``docs/emergence.md``). A group without particles gives NaN.
     """
 
     full_state_update = False

@@ -40,8 +40,8 @@ def test_demo_grows_several_and_beats_the_no_pair_oracle_by_far(tmp_path):
     assert last(metrics, "val/loss_colliding") <= 0.15 * last(metrics, "val/floor_no_pair_colliding")
 
 
-def test_a_network_without_attention_stays_at_the_no_pair_floor(tmp_path):
-    """The control: what cannot see its neighbours cannot learn collisions, however it is trained."""
+def test_a_network_without_attention_learns_no_more_than_what_collisions_do_on_average(tmp_path):
+    """The control for the threshold above, and for what the no-pair floor is not."""
     config = tmp_path / "blind.yaml"
     shipped = Path(__file__).parents[1] / "lightning_physim" / "configs" / "smoke.yaml"
     kept, skipping = [], False
@@ -52,4 +52,7 @@ def test_a_network_without_attention_stays_at_the_no_pair_floor(tmp_path):
     config.write_text("\n".join(kept))
     physim("fit", "--config", str(config), "--model.n_layers=0", cwd=tmp_path)
     metrics = read_metrics(only_run(tmp_path) / "metrics.jsonl")
-    assert last(metrics, "val/loss_colliding") > 0.9 * last(metrics, "val/floor_no_pair_colliding")
+    colliding = last(metrics, "val/loss_colliding")
+    assert colliding > 0.5 * last(metrics, "val/floor_ballistic_colliding")
+    # The oracle is exact, but no bound on the squared error of a network that cannot see its neighbours either.
+    assert colliding < last(metrics, "val/floor_no_pair_colliding")

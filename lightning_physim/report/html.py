@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 CAPTIONS = {
     "loss": """Error of one predicted interval on held-out data; 1 is free flight over all particles. <b>Colliding</b>
         are the particles that touched another one in the interval. The no-pair oracle knows walls and gravity exactly
-        but no other particle: only a network that uses its neighbours gets below it. <i>Do not believe</i> a small
-        overall loss by itself, as most particles touch nothing; nor a colliding loss under the oracle by a few per
-        cent of a small validation set. The training loss is averaged in log-spaced bins.""",
+        but no other particle: far below it, a network must use its neighbours. <i>Do not believe</i> a small overall
+        loss by itself, as most particles touch nothing; nor a colliding loss some ten per cent under the oracle, which
+        a network without attention reaches by knowing what collisions do on average. The training loss is averaged in
+        log-spaced bins.""",
     "scores": """Attention that a head gives to near particles, self excluded, over what it would give if it attended
         to all alike. A head that climbs away from 1 has found the particles that may collide. <i>Do not believe</i> a
         head because of one step: scores of a small probe set scatter by some per cent. Attention to near particles is
