@@ -3,6 +3,7 @@
 import torch
 
 from lightning_physim.data.batch import TrajectoryDataset
+from lightning_physim.metrics import OneStepError
 
 
 def describe_splits(splits: dict[str, TrajectoryDataset]) -> str:
@@ -40,19 +41,14 @@ def describe_splits(splits: dict[str, TrajectoryDataset]) -> str:
 
 def _floors(split: TrajectoryDataset, chunk: int = 64) -> list[float]:
     """Loss of free flight, then of the no-pair oracle; each over all, colliding and free particles."""
-    sums, count = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    errors = OneStepError()
     for first in range(0, len(split), chunk):
         batch = split[range(first, min(first + chunk, len(split)))]
         assert batch.no_pair is not None
-        touched = batch.contacts.any(-1)
-        groups = torch.stack((touched, ~touched)).double()
-        for row, guess in enumerate((torch.zeros(()), batch.no_pair)):
-            error = (guess - batch.targets).double().square().mean(-1)
-            sums[row] += (groups * error).flatten(1).sum(1)
-        count += groups.flatten(1).sum(1)
-    every = sums.sum(1, keepdim=True) / count.sum()
-    floors: list[float] = torch.cat((every, sums / count), dim=1).flatten().tolist()
-    return floors
+        errors.update(torch.zeros_like(batch.targets), batch.targets, batch.no_pair, batch.contacts)
+    values = errors.compute()
+    kinds = ("ballistic", "no_pair")
+    return [values[f"floor_{kind}{group}"].item() for kind in kinds for group in ("", "_colliding", "_free")]
 
 
 def _statistics(train: TrajectoryDataset) -> list[str]:
