@@ -97,13 +97,14 @@ class PhysimCLI(LightningCLI):
                 with suppress(OSError):
                     self.run.path.rmdir()
             raise
+        finally:
+            for logger in self.trainer.loggers:
+                if isinstance(logger, PhysimWandbLogger):
+                    logger.finish()
 
     @rank_zero_only
     def after_fit(self) -> None:
         assert self.run is not None
-        for logger in self.trainer.loggers:
-            if isinstance(logger, PhysimWandbLogger):
-                logger.finish()
         if self.run.metrics.is_file():
             write_report(self.run.path)
             print_summary(self.run)
