@@ -94,17 +94,16 @@ class CollisionProbe(Observer):
         }
         metrics["probe/best_enrichment"] = values["enrichment"].max().item()
         if final or self.table_schedule.due(trainer.global_step):
-            self._log_table(trainer, values["attention_distance"], heads)
+            self._log_table(trainer, scores.edges.tolist(), values["attention_distance"], heads)
         if trainer.training and trainer.global_step > 0:
             module.log("probe/best_enrichment", metrics["probe/best_enrichment"], prog_bar=True, logger=False)
         return metrics
 
-    def _log_table(self, trainer: pl.Trainer, curves: Tensor, heads: list[tuple[int, int]]) -> None:
-        edges = torch.linspace(0.0, self.max_distance, self.n_bins + 1)
+    def _log_table(self, trainer: pl.Trainer, edges: list[float], curves: Tensor, heads: list[tuple[int, int]]) -> None:
         uniform = 1.0 / max(self.states.shape[1] - 1, 1)
         columns = ["distance_from", "distance_to", "uniform", *(f"L{layer}H{head}" for layer, head in heads)]
         rows = [
-            [edges[i].item(), edges[i + 1].item(), uniform, *(curves[layer, head, i].item() for layer, head in heads)]
+            [edges[i], edges[i + 1], uniform, *(curves[layer, head, i].item() for layer, head in heads)]
             for i in range(self.n_bins)
         ]
         for logger in trainer.loggers:
