@@ -123,6 +123,11 @@ class PhysicsSimulator(pl.LightningModule):
             )
         return loss / n_intervals
 
+    def estimation_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """The loss whose geometry is measured: over one interval, of states and targets ``[systems, particles, 4]``."""
+        states, targets = batch
+        return F.mse_loss(self.network(states), targets)
+
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation(["val"])
 

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -17,6 +18,7 @@ import torch
 import yaml
 
 from lightning_physim.cli import main
+from lightning_physim.tracking import read_metrics
 
 TINY = {
     "seed_everything": 0,
@@ -35,6 +37,16 @@ TINY = {
             {
                 "class_path": "lightning_physim.callbacks.CollisionProbe",
                 "init_args": {"n_states": 21, "steps_per_decade": 6},
+            },
+            {
+                "class_path": "lightning_physim.callbacks.LearningCoefficient",
+                "init_args": {
+                    "first_step": 5, "steps_per_decade": 2, "n_samples": 64,
+                    "sgld": {
+                        "n_beta": 50.0, "localization": 100.0, "n_chains": 2, "n_draws": 12, "n_burn_in": 8,
+                        "batch_size": 16, "preconditioner": "curvature", "control_variate": True, "about": "centre",
+                    },
+                },
             },
             {
                 "class_path": "lightning_physim.callbacks.LogSpacedCheckpoint",
@@ -130,6 +142,11 @@ def test_every_promised_key_is_logged(run):
     promised |= {f"rollout/{name}@{k}" for name in ("mse", "energy_error", "momentum_error") for k in (1, 4)}
     for score in ("collision_score", "partner_score", "enrichment"):
         promised |= {f"probe/{score}/L{layer}H{head}" for layer in (0, 1) for head in (0, 1)}
+    promised |= {
+        f"llc/{region}/{quantity}"
+        for region in ("model", "L0H0", "L0H1", "L1H0", "L1H1")
+        for quantity in ("mean", "mcse", "rhat", "ess", "step_stability", "noise_ratio", "n_dead", "converged")
+    } | {"time/llc"}
     assert promised <= keys
 
 
@@ -138,6 +155,9 @@ def test_probes_and_validations_come_at_log_spaced_steps_the_first_and_the_last_
     assert probed == [0, 1, 2, 3, 5, 7, 10, 15, 22, 30]
     validated = sorted({step for step, key in values(run) if key == "val/loss"})
     assert validated == [1, 2, 3, 6, 10, 18, 30]
+    assert sorted({step for step, key in values(run) if key == "llc/model/mean"}) == [10, 30]
+    traces = json.loads((run / "figures" / "trace.json").read_text())
+    assert traces["step"] == 30 and len(traces["data"]) == 12 and "L1H1/1" in traces["columns"]
 
 
 def test_checkpoints_are_log_spaced_with_one_rolling(run):
@@ -161,7 +181,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(run, folder
 
 
 def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
-    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": TINY["trainer"]["callbacks"][3:]}}
+    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": TINY["trainer"]["callbacks"][4:]}}
     (tmp_path / "bare.yaml").write_text(yaml.safe_dump(bare))
     physim(
         "fit", "--config", "bare.yaml", "--data.cache_dir", str(folder / "data"), "--trainer.limit_val_batches=0",
@@ -205,8 +225,54 @@ def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
     one, two = values(run), values(only_run(tmp_path))
     # 2 x 8 is the same global batch as 1 x 16: the same numbers, but for the order of float32 sums.
     assert two.keys() == one.keys()
-    for key, value in one.items():
-        assert two[key] == pytest.approx(value, rel=2e-3, abs=1e-5, nan_ok=True), key
+    for (step, key), value in one.items():
+        if not key.startswith("llc/"):
+            assert two[step, key] == pytest.approx(value, rel=2e-3, abs=1e-5, nan_ok=True), key
+        elif key.endswith("/mean"):
+            # Chains of the same noise around weights that differ in their last digits.
+            error = one[step, key.replace("/mean", "/mcse")]
+            assert two[step, key] == pytest.approx(value, abs=0.5 * error), key
+
+
+@pytest.fixture
+def copied(run, tmp_path) -> Path:
+    """The finished run, to be written to."""
+    return Path(shutil.copytree(run, tmp_path / "runs" / run.name))
+
+
+def test_llc_estimates_at_checkpoints_of_a_run_with_the_settings_of_its_callback(copied, tmp_path):
+    before = values(copied)
+    done = physim("llc", copied.name, "--steps=[3,30]", "--regions=[model,L1H0]", cwd=tmp_path)
+    assert "step 3: 2 regions in" in done.stdout and "step 30: 2 regions in" in done.stdout
+    metrics = read_metrics(copied / "metrics.jsonl")
+    steps, means = metrics["llc/L1H0/mean"]
+    assert steps.tolist() == [3, 10, 30]
+    # The same weights, samples, settings and noise as while the run trained.
+    assert means[2] == pytest.approx(before[30, "llc/L1H0/mean"], rel=1e-5)
+    assert metrics["llc/L1H0/n_beta"][1][0] == 50
+
+
+def test_llc_calibrates_on_a_grid_and_recommends_a_setting_of_it(copied, tmp_path):
+    done = physim("llc", "last", "--calibrate", "--regions=[L0H0]", "--sgld.n_draws=30", cwd=tmp_path)
+    table = json.loads((copied / "figures" / "calibration.json").read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert len(rows) == 27 and {row["region"] for row in rows} == {"L0H0"}
+    assert len({row["n_beta"] for row in rows}) == 3 == len({row["localization"] for row in rows})
+    recommended = [row for row in rows if row["recommended"]]
+    assert ("widest plateau at" in done.stdout) == (len(recommended) == 1)
+    assert all(row["converged"] for row in recommended)
+
+
+@pytest.mark.ddp
+def test_llc_shares_the_chains_among_processes(copied, tmp_path):
+    estimates = []
+    for devices in (1, 2):
+        physim_process("llc", str(copied), "--steps=[10]", f"--devices={devices}", "--accelerator=cpu", cwd=tmp_path)
+        last = rows(copied)[-1]
+        assert last["step"] == 10
+        estimates.append({key: value for key, value in last.items() if key.endswith(("/mean", "/mcse"))})
+    one, two = estimates
+    assert len(one) == 10 and two == pytest.approx(one, rel=1e-3)
 
 
 def test_evaluation_commands_read_the_run_back(run, folder):
@@ -224,6 +290,9 @@ def test_evaluation_commands_read_the_run_back(run, folder):
         (["fit", "--config", "nosuch"], "--config takes a file or one of demo, paper, smoke; got nosuch"),
         (["fit", "--ckpt_path", "last"], "checkpoint"),
         (["fly"], "the command must be fit"),
+        (["llc"], "begins with a run; got nothing: type physim llc last"),
+        (["llc", "nosuch"], "a run is a directory"),
+        (["fit", "--trainer.callbacks.sgld.n_beta=-1"], "n_beta"),
         (["fit", "--data.system.restitution=0.9", "--data.system.damping=1.0"], "restitution"),
         (["fit", "--data.system.restitution=null"], "restitution"),
         (["fit", "--data.system.stiffness=-1"], "stiffness must be positive"),

@@ -1,4 +1,4 @@
-"""The README runs."""
+"""The README and the docs run."""
 
 import re
 import warnings
@@ -8,7 +8,8 @@ import pytest
 
 from lightning_physim.cli.configs import shipped_configs
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -26,9 +27,23 @@ def test_every_configuration_named_is_shipped():
     assert set(re.findall(r"--config (\w+)", README)) <= set(shipped_configs())
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0][:40])
+PYTHON = [
+    pytest.param(code, id=f"{page.name}: {code.splitlines()[0][:40]}")
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for code in blocks("python", page.read_text())
+]
+
+
+@pytest.mark.parametrize("code", PYTHON)
 def test_python_blocks_run(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exec(compile(code, "README.md", "exec"), {})
+        exec(compile(code, "docs", "exec"), {"__name__": "__main__"})
+
+
+def test_the_estimate_in_the_docs_is_the_exact_one(tmp_path, capsys):
+    (code,) = (block for block in blocks("python", (ROOT / "docs" / "llc.md").read_text()) if "exactly 5.5" in block)
+    exec(compile(code, "docs", "exec"), {})
+    estimate, error = map(float, re.match(r"([\d.]+) ± ([\d.]+)", capsys.readouterr().out).groups())
+    assert abs(estimate - 5.5) < 4 * error and error < 0.5

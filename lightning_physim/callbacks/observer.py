@@ -35,14 +35,16 @@ class Observer(pl.Callback):
         """
         raise NotImplementedError
 
+    def due(self, trainer: pl.Trainer, final: bool) -> bool:
+        """Whether to measure after ``trainer.global_step`` steps; the same on every rank. May be a collective."""
+        return final or trainer.global_step == 0 or self.schedule.due(trainer.global_step)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
             self._observe(trainer, pl_module, final=False)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        final = is_final_step(trainer)
-        if final or self.schedule.due(trainer.global_step):
-            self._observe(trainer, pl_module, final)
+        self._observe(trainer, pl_module, is_final_step(trainer))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # For a run that max_steps did not end: by epochs, by time, or by hand.
@@ -56,7 +58,7 @@ class Observer(pl.Callback):
 
     def _observe(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> None:
         # With gradient accumulation several batches end at one step.
-        if trainer.global_step == self.last_step:
+        if trainer.global_step == self.last_step or not self.due(trainer, final):
             return
         self.last_step = trainer.global_step
         start = time.perf_counter()

@@ -11,6 +11,7 @@ HELP = """usage: physim COMMAND [options]
   physim fit [--config NAME_OR_PATH] [--ckpt_path last|RUN]   train, measure the heads, leave runs/<run id>/
   physim validate|test|predict --ckpt_path RUN                evaluate a trained network
   physim simulate [--config NAME_OR_PATH] [--animate FILE]    make, describe and animate a data set
+  physim llc RUN [--calibrate]                                learning coefficients at the checkpoints of a run
   physim report RUN                                           write the report of a run again
 
 Shipped configurations: {configs}. `physim COMMAND --help` tells every option of a command.
@@ -59,9 +60,13 @@ def run(argv: list[str]) -> None:
         from lightning_physim.cli.simulate import main as simulate
 
         simulate(rest)
+    elif command == "llc":
+        from lightning_physim.cli.llc import llc
+
+        llc(rest)
     elif command == "report":
         from lightning_physim.cli.report import report
 
         report(rest)
     else:
-        raise InputError(f"the command must be fit, validate, test, predict, simulate or report; got {command}")
+        raise InputError(f"the command must be fit, validate, test, predict, simulate, llc or report; got {command}")

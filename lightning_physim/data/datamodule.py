@@ -189,15 +189,22 @@ class ParticleDataModule(pl.LightningDataModule):
             InputError: the validation split has fewer intervals than ``n``.
         """
         val = self.split("val")
-        total = val.n_trajectories * val.n_intervals
-        if not 1 <= n <= total:
-            raise InputError(f"a probe set has 1 to {total} states, the intervals of the validation split; got {n}")
-        # Multiples of a stride near the golden section, coprime to the total: distinct, and even in trajectory as
-        # well as in time, where a plain stride can hit the same time again and again.
-        stride = next(s for s in range(max(1, round(0.618 * total)), 2 * total) if math.gcd(s, total) == 1)
-        flat = (torch.arange(n) * stride % total).sort().values
-        trajectory, time = flat // val.n_intervals, flat % val.n_intervals
+        trajectory, time = self._spread("a probe set", n, val)
         return val.states[trajectory, time], val.contacts[trajectory, time]
+
+    def estimation_set(self, n: int) -> tuple[Tensor, Tensor]:
+        """A fixed set of ``n`` training pairs, spread evenly, to estimate learning coefficients on.
+
+        Returns:
+            States float32 ``[n, N, 4]``, and the standardised residuals ``[n, N, 4]`` over the interval that follows.
+
+        Raises:
+            InputError: the training split has fewer intervals than ``n``.
+        """
+        train = self.split("train")
+        trajectory, time = self._spread("an estimation set", n, train)
+        states = train.states[trajectory, time]
+        return states, train.target.residual(states, train.states[trajectory, time + 1], train.gravity)
 
     def describe(self) -> str:
         """A table of the splits (sizes, path, colliding fraction, energies, floors) and the training statistics."""
@@ -205,6 +212,18 @@ class ParticleDataModule(pl.LightningDataModule):
 
     def __str__(self) -> str:
         return self.describe() if self._splits else f"{type(self).__name__}({', '.join(self.specs)}; not set up)"
+
+    @staticmethod
+    def _spread(what: str, n: int, split: TrajectoryDataset) -> tuple[Tensor, Tensor]:
+        """Trajectories and times ``[n]`` of distinct intervals."""
+        total = split.n_trajectories * split.n_intervals
+        if not 1 <= n <= total:
+            raise InputError(f"{what} has 1 to {total} states, the intervals of its split; got {n}")
+        # Multiples of a stride near the golden section, coprime to the total: distinct, and even in trajectory as
+        # well as in time, where a plain stride can hit the same time again and again.
+        stride = next(s for s in range(max(1, round(0.618 * total)), 2 * total) if math.gcd(s, total) == 1)
+        flat = (torch.arange(n) * stride % total).sort().values
+        return flat // split.n_intervals, flat % split.n_intervals
 
     def _loader(self, name: str, batch_size: int, **training: Any) -> BatchLoader:
         trainer = self.trainer

@@ -133,11 +133,30 @@ class Attention(nn.Module):
     def pattern(self, x: Tensor) -> Tensor:
         """Softmax weights ``[systems, heads, query, key]`` that :meth:`forward` applies to the values."""
         query, key, _ = self._heads(x)
-        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        visible = self._visible(x)
-        if visible is not None:
-            logits = logits.masked_fill(~visible, -torch.inf)
-        return logits.softmax(-1)
+        return self._softmax(query, key)
+
+    def head_masks(self, head: int) -> dict[str, Tensor]:
+        """Which entries of the parameters belong to ``head``: ``{parameter name: bool mask of its shape}``."""
+        width = self.output.in_features // self.n_heads
+        columns = torch.arange(self.output.in_features, device=self.output.weight.device) // width == head
+        rows = columns.repeat(3)
+        return {
+            "qkv.weight": rows[:, None].expand_as(self.qkv.weight),
+            "qkv.bias": rows,
+            "output.weight": columns.expand_as(self.output.weight),
+        }
+
+    def head_output(self, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+        """What a head adds to :meth:`forward`'s output ``[systems, particles, d_model]``.
+
+        Args:
+            x: input of the layer, ``[systems, particles, d_model]``.
+            weights: the head's own entries, flat, as :meth:`head_masks` picks them out of each parameter.
+        """
+        width = self.output.in_features // self.n_heads
+        projected = F.linear(x, weights["qkv.weight"].view(3 * width, -1), weights["qkv.bias"])
+        query, key, value = projected.split(width, dim=-1)
+        return F.linear(self._softmax(query, key) @ value, weights["output.weight"].view(-1, width))
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each ``[systems, heads, particles, d_head]``."""
@@ -145,9 +164,16 @@ class Attention(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 
+    def _softmax(self, query: Tensor, key: Tensor) -> Tensor:
+        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        visible = self._visible(key)
+        if visible is not None:
+            logits = logits.masked_fill(~visible, -torch.inf)
+        return logits.softmax(-1)
+
     def _visible(self, x: Tensor) -> Tensor | None:
         """Which keys a query may see, bool ``[query, key]``; None for all. A lone particle sees itself."""
-        particles = x.shape[1]
+        particles = x.shape[-2]
         if self.attend_self or particles == 1:
             return None
         return ~torch.eye(particles, dtype=torch.bool, device=x.device)

@@ -210,6 +210,7 @@ def _add_line(
     mode: str = "lines",
     legend: bool = True,
     row: int | None = None,
+    col: int = 1,
 ) -> None:
     values = np.asarray(y, dtype=float)
     figure.add_scatter(
@@ -223,7 +224,7 @@ def _add_line(
         showlegend=legend,
         hovertemplate="%{x:,.4~g}: %{y:.4~g}<extra>%{fullData.name}</extra>",
         row=row,
-        col=None if row is None else 1,
+        col=None if row is None else col,
     )
 
 

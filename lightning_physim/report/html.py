@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -21,7 +22,9 @@ from lightning_physim.report.figures import (
     rollout_figure,
     scores_figure,
 )
-from lightning_physim.report.summary import COLLISION_HEAD, ONSET, format_row, head_table, headline
+from lightning_physim.report.llc_figures import llc_figure, regions
+from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
+from lightning_physim.report.summary import COLLISION_HEAD, FAILED, ONSET, format_row, head_table, headline
 from lightning_physim.tracking import RunDirectory, read_metrics
 
 if TYPE_CHECKING:
@@ -38,6 +41,24 @@ CAPTIONS = {
         to all alike. A head that climbs away from 1 has found the particles that may collide. <i>Do not believe</i> a
         head because of one step: scores of a small probe set scatter by some per cent. Attention to near particles is
         also not yet use of it; that takes an ablation.""",
+    "llc": """The <b>learning coefficient</b> (LLC) of a head counts the ways of changing its weights that the data rule
+        out, at half a unit each; weights that do not matter count nothing. It rises when a head takes on structure:
+        compare the step with that at which its score rises. Dotted verticals are where collision heads passed $onset
+        times uniform attention, bands two standard errors either way. <b>Hollow</b> estimates failed a diagnostic,
+        which one shows under the pointer; a hollow triangle lies beyond the panel, a cross has no finite value. <i>Do
+        not believe</i> a hollow estimate; nor one below 0, which no minimum has; nor a rise as detection of collisions,
+        as any structure raises it; nor the number by itself: it compares only with others of the same n<sub>β</sub> and
+        localization$settings.""",
+    "llc_trace": """n<sub>β</sub> times the rise of the loss, draw by draw, for the estimates at step $step: a line per
+        chain, the mean dotted. Chains that mix look alike and soon forget where they were. <i>Do not believe</i> an
+        estimate whose chains drift, or keep to levels of their own: it has not seen all of the neighbourhood that it
+        speaks of.""",
+    "calibration": """Estimates at step $step with other settings of the sampler, bars two standard errors either way. A
+        good step size lies on a plateau, where half of it gives the same: to the right discretisation errors raise the
+        estimate until chains diverge, to the left chains are too slow. Lines of one shade have one ratio of
+        localization to n<sub>β</sub>, and should agree. <b>Hollow</b> estimates failed a diagnostic, the <b>star</b> is
+        recommended. <i>Do not believe</i> a plateau of hollow estimates; nor a difference between shades, which leave
+        out directions of other curvatures.""",
     "attention_distance": """Attention to a single particle at a given distance, at step $step. A collision head falls
         steeply beyond contact; the axis ends at a thousandth of uniform attention. <i>Do not believe</i> the bins below
         1 and those at the far end, where few pairs are found, nor the average of a head that switches between
@@ -49,6 +70,9 @@ CAPTIONS = {
 TITLES = {
     "loss": "What it has learned",
     "scores": "Heads that find near particles",
+    "llc": "When heads take on structure",
+    "llc_trace": "Do the chains mix?",
+    "calibration": "Settings of the sampler",
     "attention_distance": "How far they look",
     "rollout": "As a simulator",
 }
@@ -85,6 +109,8 @@ PAGE = Template("""<!doctype html>
   tr.found td { font-weight: 600; }
   svg.key { width: 1.7rem; height: .6rem; margin-right: .6rem; }
   details { margin-top: 3.2rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+  sub { line-height: 0; }
+  section details { margin-top: 1.1rem; border: 0; padding: 0; }
   summary { cursor: pointer; }
   pre { font: 13px/1.5 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; overflow-x: auto; }
   @media (max-width: 34rem) { body { font-size: 16px; } th, td { padding-right: .7rem; } }
@@ -160,15 +186,57 @@ def _sections(run: RunDirectory, metrics: Metrics) -> Iterator[str]:
         yield _section("loss", loss_figure(metrics))
     if head_curves(metrics, "probe/enrichment"):
         yield _section("scores", scores_figure(metrics), _head_table(metrics))
-    distance = run.figures / "attention_distance.json"
-    if distance.is_file():
-        table = json.loads(distance.read_text())
+    if regions(metrics):
+        yield _section(
+            "llc", llc_figure(metrics), _traces(run, metrics), onset=f"{ONSET:g}", settings=_settings(metrics)
+        )
+    if table := _table(run, "calibration"):
+        yield _section("calibration", calibration_figure(table), step=f"{table['step']:,}")
+    if table := _table(run, "attention_distance"):
         yield _section("attention_distance", attention_distance_figure(table), step=f"{table['step']:,}")
     if any(key.startswith("rollout/") for key in metrics):
         yield _section("rollout", rollout_figure(metrics))
 
 
+def _table(run: RunDirectory, name: str) -> dict[str, Any] | None:
+    """What ``log_table`` wrote, if it did and the table has rows."""
+    path = run.figures / f"{name}.json"
+    table = json.loads(path.read_text()) if path.is_file() else {}
+    return table if table.get("data") else None
+
+
 def _section(name: str, figure: "Figure", more: str = "", **values: str) -> str:
+    return f"<section><h2>{TITLES[name]}</h2>{_plot(name, figure, **values)}{more}</section>"
+
+
+def _settings(metrics: Metrics) -> str:
+    """What the estimates were sampled with, as far as it was logged."""
+    pattern = re.compile(r"llc/.+/(n_beta|localization)")
+    used: dict[str, set[float]] = {"n_beta": set(), "localization": set()}
+    for key, (_, values) in metrics.items():
+        if match := pattern.fullmatch(key):
+            used[match[1]].update(values)
+    if not all(used.values()):
+        return ""
+    if any(len(values) > 1 for values in used.values()):
+        return ", <b>and these have different ones</b>"
+    n_beta, localization = (values.pop() for values in used.values())
+    return f", here {n_beta:,g} and {localization:,g}"
+
+
+def _traces(run: RunDirectory, metrics: Metrics) -> str:
+    """Traces of the last estimates, folded: they take much room."""
+    table = _table(run, "trace")
+    if table is None:
+        return ""
+    plot = _plot("llc_trace", llc_trace_figure(table, metrics), step=f"{table['step']:,}")
+    # A figure drawn while folded away does not know its width.
+    resize = "this.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.Plots.resize(plot))"
+    return f'<details ontoggle="{resize}"><summary>{TITLES["llc_trace"]}</summary>{plot}</details>'
+
+
+def _plot(name: str, figure: "Figure", **values: str) -> str:
+    """A figure with its caption."""
     plot = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
@@ -181,19 +249,24 @@ def _section(name: str, figure: "Figure", more: str = "", **values: str) -> str:
         },
     )
     caption = Template(CAPTIONS[name]).substitute(values)
-    return f'<section><h2>{TITLES[name]}</h2>{plot}<p class="caption">{caption}</p>{more}</section>'
+    return f'{plot}<p class="caption">{caption}</p>'
 
 
 def _head_table(metrics: Metrics) -> str:
-    names = ("head", "× uniform", "partner score", "collision score", f"step of {ONSET:g}×")
+    heads = head_table(metrics)
+    names = ["head", "× uniform", "partner score", "collision score", f"step of {ONSET:g}×"]
+    names += ["LLC"] if "llc" in heads[0] else []
     rows = []
-    for row in head_table(metrics):
+    for row in heads:
         first, *others = format_row(row)
         found = ' class="found"' if row["enrichment"] >= COLLISION_HEAD else ""
         cells = "".join(f"<td>{cell}</td>" for cell in (f"{_key(first)}{first}", *others))
         rows.append(f"<tr{found}>{cells}</tr>")
     header = "".join(f"<th>{name}</th>" for name in names)
-    return f'<p></p><div class="scroll"><table><tr>{header}</tr>{"".join(rows)}</table></div>'
+    table = f'<p></p><div class="scroll"><table><tr>{header}</tr>{"".join(rows)}</table></div>'
+    if any(FAILED in row.get("llc", "") for row in heads):
+        table += f'<p class="caption">{FAILED} the estimate failed a diagnostic</p>'
+    return table
 
 
 def _key(head: str) -> str:

@@ -1,5 +1,6 @@
 """What a run came to, in a sentence, a table, and a few lines for the terminal."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ COLLISION_HEAD = 5.0
 """Enrichment from which a head counts as one that detects collisions."""
 ONSET = 3.0
 """Enrichment whose first crossing dates the emergence of a head."""
+FAILED = "†"
+"""Before an estimate that failed its diagnostics."""
 
 
 def head_table(metrics: Metrics) -> list[dict[str, Any]]:
@@ -19,9 +22,10 @@ def head_table(metrics: Metrics) -> list[dict[str, Any]]:
 
     Returns:
         ``head``, the last ``enrichment``, ``partner_score`` and ``collision_score`` (NaN where not logged), and
-        ``onset_step``, the first measured step with an enrichment of :data:`ONSET` (``None``: never).
+        ``onset_step``, the first measured step with an enrichment of :data:`ONSET` (``None``: never). Where learning
+        coefficients of heads were logged, also ``llc``, the last one as text (:func:`llc_text`).
     """
-    return [
+    rows: list[dict[str, Any]] = [
         {
             "head": head,
             "enrichment": float(values[-1]),
@@ -31,6 +35,10 @@ def head_table(metrics: Metrics) -> list[dict[str, Any]]:
         }
         for head, (steps, values) in head_curves(metrics, "probe/enrichment").items()
     ]
+    if any(re.fullmatch(r"llc/L\d+H\d+/mean", key) for key in metrics):
+        for row in rows:
+            row["llc"] = llc_text(metrics, row["head"])
+    return rows
 
 
 def headline(metrics: Metrics) -> str:
@@ -69,7 +77,8 @@ def print_summary(run: RunDirectory) -> None:
     console = Console(highlight=False)
     heads = head_table(metrics)
     if heads:
-        table = Table("head", "×uniform", "partner", "collision", f"step of {ONSET:g}×", box=None)
+        llc = ["LLC"] if "llc" in heads[0] else []
+        table = Table("head", "×uniform", "partner", "collision", f"step of {ONSET:g}×", *llc, box=None)
         for column in table.columns[1:]:
             column.justify = "right"
         for row in heads:
@@ -80,6 +89,10 @@ def print_summary(run: RunDirectory) -> None:
         for key, name, _ in lines:
             if key in metrics:
                 console.print(f"{kind:<6}{name:<27}{last(metrics, key):>9.3g}")
+    if "llc/model/mean" in metrics:
+        console.print(f"{'LLC':<6}{'whole model':<27}{llc_text(metrics, 'model'):>9}")
+    if any(FAILED in llc_text(metrics, region) for region in ["model", *(row["head"] for row in heads)]):
+        console.print(f"{FAILED} failed its diagnostics; see the report")
     console.print(headline(metrics))
     if run.report.is_file():
         console.print(f"report: {run.report}", soft_wrap=True)
@@ -96,7 +109,25 @@ def format_row(row: dict[str, Any]) -> Sequence[str]:
             for number, digits in zip(numbers, (1, 3, 3), strict=True)
         ),
         "–" if onset is None else f"{onset:,}",
+        *([row["llc"]] if "llc" in row else []),
     ]
+
+
+def llc_text(metrics: Metrics, region: str) -> str:
+    """The last learning coefficient of ``"model"`` or a head, ± its standard error.
+
+    :data:`FAILED` stands before one that failed its diagnostics; a dash is for what was not estimated, or has no
+    finite value.
+    """
+    if f"llc/{region}/mean" not in metrics:
+        return "–"
+    mean, mcse, converged = (last(metrics, f"llc/{region}/{key}") for key in ("mean", "mcse", "converged"))
+    text = "–"
+    if np.isfinite(mean):
+        size = int(np.floor(np.log10(mcse))) if 0 < mcse < np.inf else -1
+        digits = max(0, min(1 - size, 2), -size)
+        text = f"{mean:.{digits}f}" + (f" ± {mcse:.{digits}f}" if np.isfinite(mcse) else "")
+    return text if converged != 0 and np.isfinite(mean) else f"{FAILED} {text}"
 
 
 def first_step(steps: np.ndarray, values: np.ndarray, threshold: float) -> int | None:

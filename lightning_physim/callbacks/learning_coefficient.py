@@ -1,0 +1,214 @@
+"""Watch the loss landscape degenerate: learning coefficients of the model and its heads during training."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from lightning_physim.callbacks.observer import Observer
+from lightning_physim.callbacks.schedule import LogSchedule
+from lightning_physim.errors import InputError
+from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc, head_regions
+
+NETWORK_SGLD = SGLDConfig(
+    n_beta=1000.0,
+    localization=10000.0,
+    step_size=0.8,
+    n_chains=3,
+    n_draws=36,
+    n_burn_in=20,
+    batch_size=32,
+    preconditioner="curvature",
+    integrator="leimkuhler_matthews",
+    control_variate=True,
+    about="centre",
+)
+"""Settings for a network in the middle of training: some fifty steps of three chains tell the coefficients of heads."""
+
+
+class LearningCoefficient(Observer):
+    """Estimates local learning coefficients while training runs, and leaves no trace in it.
+
+    Logs ``llc/{region}/mean``, ``/mcse``, ``/rhat``, ``/ess``, ``/step_stability``, ``/noise_ratio``, ``/n_dead`` and
+    ``/converged`` with the other attributes of :class:`lightning_physim.llc.RegionResult`, and once a decade and at
+    the end the table ``llc/trace`` for every logger that has ``log_table``. Results of this process are in ``results``,
+    ``{step: {region: RegionResult}}``.
+
+    Works with any LightningModule: give ``loss_fn`` and ``data``. A module with ``estimation_loss(batch)`` and a data
+    module with ``estimation_set(n)``, such as ours, bring them along. Where several processes train, they share the
+    chains, and each gets all results, the same as one process would get; every rank must give the same ``data``.
+    Parameters must lie whole on each rank (DDP, not FSDP).
+
+    Choosing values:
+
+    - *When.* Log-spaced steps from ``first_step`` on suit emergence. With ``max_overhead=0.1`` the schedule is thinned
+      until the estimates take a tenth of the planned training time.
+    - *Cost.* About ``n_chains (n_draws + n_burn_in)`` training steps of ``batch_size`` for the whole model, and less
+      for each head the higher its layer.
+    - ``sgld.n_beta`` *and* ``sgld.localization``: directions of curvature above their ratio count. Keep both for all
+      steps, heads and seeds that are to be compared; :func:`lightning_physim.llc.calibrate` shows where estimates do
+      not depend on them.
+    - ``sgld.about="anchor"`` gives the textbook estimate, which turns negative while the weights are no minimum.
+    - If ``converged`` is 0: ``rhat`` or ``ess`` asks for more draws, ``noise_ratio`` for a larger batch,
+      ``step_stability``, ``n_dead`` and ``virial`` for a smaller step or more localization.
+
+    Args:
+        sgld: settings of the sampler; None for :data:`NETWORK_SGLD`.
+        n_samples: size of the fixed estimation set that a data module is asked for.
+        steps_per_decade: estimates per tenfold increase of the step.
+        first_step: none before this step.
+        steps: estimate after exactly these steps, in place of the two above.
+        max_overhead: leave out estimates of the schedule that would take more than this share of the training time;
+            the one after the last step comes in any case.
+        loss_fn: ``(module, batch) -> scalar mean loss`` of a tuple of rows of ``data``.
+        data: estimation set, a tuple of tensors or a ``Dataset``.
+        regions: ``{name: None or {parameter: mask}}``; None for the model and, where there are any, its heads.
+
+    Raises:
+        InputError: a value out of its range, or no loss or data to be found.
+    """
+
+    name = "llc"
+
+    def __init__(
+        self,
+        sgld: SGLDConfig | None = None,
+        n_samples: int = 512,
+        steps_per_decade: int = 4,
+        first_step: int = 18,
+        steps: Sequence[int] | None = None,
+        max_overhead: float | None = None,
+        loss_fn: Callable[[Any, Any], Tensor] | None = None,
+        data: Any = None,
+        regions: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(steps_per_decade)
+        for name, value in (("n_samples", n_samples), ("first_step", first_step)):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1; got {value}")
+        if max_overhead is not None and not 0 < max_overhead < math.inf:
+            raise InputError(f"max_overhead must be positive, e.g. 0.1 for a tenth of the time; got {max_overhead}")
+        self.sgld = sgld or NETWORK_SGLD
+        self.n_samples = n_samples
+        self.first_step = first_step
+        self.steps = None if steps is None else frozenset(steps)
+        self.max_overhead = max_overhead
+        self.loss_fn, self.data, self.regions = loss_fn, data, regions
+        self.table_schedule = LogSchedule(1)
+        self.results: dict[int, LLCResult] = {}
+        self.n_estimates = 0
+        self.n_failed = 0
+        self.training_seconds = 0.0
+        self.batch_start = 0.0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        if self.loss_fn is None:
+            if not hasattr(pl_module, "estimation_loss"):
+                raise InputError(
+                    f"LearningCoefficient needs a loss; {type(pl_module).__name__} has no estimation_loss(batch): "
+                    "give loss_fn=lambda module, batch: ..."
+                )
+            self.loss_fn = _own_loss
+        if self.data is None:
+            datamodule: Any = getattr(trainer, "datamodule", None)
+            if not hasattr(datamodule, "estimation_set"):
+                raise InputError(
+                    "LearningCoefficient needs an estimation set; the data module has no estimation_set(n): "
+                    "give data=(inputs, targets)"
+                )
+            self.data = datamodule.estimation_set(self.n_samples)
+        if self.regions is None:
+            self.regions = default_regions(pl_module)
+
+    def due(self, trainer: pl.Trainer, final: bool) -> bool:
+        step = trainer.global_step
+        if self.steps is not None:
+            return step in self.steps
+        planned = final or (step >= self.first_step and self.schedule.due(step))
+        if not planned or final or self.max_overhead is None or not self.n_estimates:
+            return planned
+        last = trainer.estimated_stepping_batches
+        # The budget is given out evenly over the logarithm of the step, like the schedule.
+        seconds_per_step = self.training_seconds / step
+        share = 1.0 if last <= self.first_step else math.log(step / self.first_step) / math.log(last / self.first_step)
+        budget = self.max_overhead * seconds_per_step * (share * last if math.isfinite(last) else step)
+        affordable = self.seconds * (1 + 1 / self.n_estimates) <= budget
+        return bool(trainer.strategy.broadcast(affordable))  # collective: clocks differ, rank zero's decides
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.batch_start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self.training_seconds += time.perf_counter() - self.batch_start
+        super().on_train_batch_end(trainer, pl_module)
+
+    def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
+        assert self.loss_fn is not None
+        # Collective: ranks share the chains.
+        result = estimate_llc(module, self.loss_fn, self.data, self.regions, self.sgld, distributed=True)
+        self.results[trainer.global_step] = result
+        self.n_estimates += 1
+        self.n_failed += any(not region.converged for region in result.values())
+        if result.note and self.n_estimates == 1:
+            rank_zero_warn(result.note)
+        if final or self.table_schedule.due(trainer.global_step) or self.n_estimates == 1:
+            log_traces(trainer.loggers, result, trainer.global_step)
+        return metrics_of(result)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        if self.n_failed:
+            regions = [region for result in self.results.values() for region in result.values()]
+            reasons = sorted({name for region in regions for name in region.failures})
+            rank_zero_warn(
+                f"LLC: in {self.n_failed} of {self.n_estimates} estimates a region fails its diagnostics "
+                f"({', '.join(reasons)}); they are logged with converged = 0"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {key: getattr(self, key) for key in ("n_estimates", "n_failed", "training_seconds")}
+        return super().state_dict() | own
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for key in ("n_estimates", "n_failed", "training_seconds"):
+            setattr(self, key, state_dict[key])
+
+
+def default_regions(module: Any) -> dict[str, Any]:
+    """The whole model, and the attention heads of a module that has any."""
+    try:
+        return {"model": None, **head_regions(module)}
+    except InputError:
+        return {"model": None}
+
+
+def metrics_of(result: LLCResult) -> dict[str, float]:
+    """``{"llc/{region}/{quantity}": number}``."""
+    return {
+        f"llc/{name}/{quantity}": float(getattr(region, quantity))
+        for name, region in result.items()
+        for quantity in (
+            "mean", "mcse", "rhat", "ess", "step_stability", "noise_ratio", "n_dead", "converged", "shift",
+            "virial", "localization_share", "acceptance", "below", "grad_norm", "step_size", "n_beta", "localization",
+        )
+    }  # fmt: skip
+
+
+def log_traces(loggers: Sequence[Any], result: LLCResult, step: int) -> None:
+    """The table ``llc/trace`` to every logger that takes one: a row per draw, a column ``region/chain`` per chain."""
+    columns = {f"{name}/{chain}": row for name, r in result.items() for chain, row in enumerate(r.trace.tolist())}
+    rows = [[draw, *values] for draw, values in enumerate(zip(*columns.values(), strict=True))]
+    for logger in loggers:
+        if hasattr(logger, "log_table"):
+            logger.log_table("llc/trace", columns=["draw", *columns], data=rows, step=step)
+
+
+def _own_loss(module: Any, batch: Any) -> Tensor:
+    return module.estimation_loss(batch)

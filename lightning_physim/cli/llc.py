@@ -1,0 +1,160 @@
+"""``physim llc RUN``: learning coefficients of a run's checkpoints, or of the settings that they depend on."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from lightning_fabric import Fabric
+
+from lightning_physim.callbacks import NETWORK_SGLD
+from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, metrics_of
+from lightning_physim.data import ParticleDataModule
+from lightning_physim.errors import InputError
+from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
+from lightning_physim.module import PhysicsSimulator
+from lightning_physim.report import print_summary, write_report
+from lightning_physim.tracking import JsonlLogger, RunDirectory, checkpoint_step, find_run
+
+
+def llc(argv: list[str]) -> None:
+    """Estimate at the checkpoints of a run and add rows to its ``metrics.jsonl``, or calibrate at one of them.
+
+    Raises:
+        InputError: no such run, step or region, or a value out of its range.
+    """
+    parser = build_parser()
+    if not argv or argv[0].startswith("-"):
+        if {"-h", "--help"} & set(argv):
+            parser.print_help()
+            return
+        raise InputError(f"physim llc begins with a run; got {' '.join(argv) or 'nothing'}: type physim llc last")
+    try:
+        run = find_run(parser.parse_args(argv).runs, argv[0])
+        config = yaml.safe_load(run.config.read_text()) if run.config.is_file() else None
+        if not isinstance(config, dict) or "data" not in config:
+            raise InputError(f"physim llc needs the run's config.yaml with its data; {run.path} has none")
+        parser.set_defaults(_settings_of(config))
+        given = parser.instantiate(parser.parse_args(argv))
+    except argparse.ArgumentError as error:
+        raise InputError(" ".join(f"{error}".split())) from error
+    checkpoints = _checkpoints(run, given.steps)
+    if given.calibrate:
+        checkpoints = dict([max(checkpoints.items())])
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    strategy = "ddp" if given.devices > 1 else "auto"
+    fabric = Fabric(accelerator=given.accelerator, devices=given.devices, strategy=strategy)
+    fabric.launch()
+    _measure(fabric, run, _data_module(config["data"]), checkpoints, given)
+    if fabric.is_global_zero:
+        write_report(run.path)
+        print_summary(run)
+
+
+def build_parser() -> ArgumentParser:
+    """The options of ``physim llc``."""
+    parser = ArgumentParser(
+        prog="physim llc",
+        description="Estimate local learning coefficients at the checkpoints of a run, and write its report again. "
+        "Settings are those of the run's own callback unless given.",
+        exit_on_error=False,
+    )
+    parser.add_argument("run", type=str, help="Run directory or run id; `last` for the newest.")
+    parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
+    parser.add_argument(
+        "--steps", type=list[int] | None, default=None, help="Steps with a checkpoint, [100, 1000]; all."
+    )
+    parser.add_argument("--regions", type=list[str] | None, default=None, help="Regions, [model, L0H1]; all.")
+    parser.add_argument("--n_samples", type=int, default=512, help="Size of the estimation set.")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="At the last of the checkpoints: estimates over a grid of step sizes, n_beta and localization, each a "
+        "third, one and three times its value.",
+    )
+    parser.add_argument("--devices", type=int, default=1, help="Processes that share the chains.")
+    parser.add_argument("--accelerator", type=str, default="auto", help="As of the Trainer: auto, cpu, gpu.")
+    parser.add_argument("--threads", type=int | None, default=None, help="CPU threads that torch computes with.")
+    parser.add_class_arguments(SGLDConfig, "sgld")
+    parser.set_defaults({f"sgld.{name}": value for name, value in asdict(NETWORK_SGLD).items()})
+    return parser
+
+
+def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Defaults from the run: its threads, and what its own callback estimated with."""
+    settings: dict[str, Any] = {"threads": config.get("threads")}
+    for callback in (config.get("trainer") or {}).get("callbacks") or []:
+        if callback.get("class_path", "").endswith(".LearningCoefficient"):
+            arguments = callback.get("init_args") or {}
+            settings |= {f"sgld.{name}": value for name, value in (arguments.get("sgld") or {}).items()}
+            settings["n_samples"] = arguments.get("n_samples", 512)
+    return settings
+
+
+def _checkpoints(run: RunDirectory, steps: list[int] | None) -> dict[int, Path]:
+    found = {step: path for path in run.checkpoints.glob("*.ckpt") if (step := checkpoint_step(path)) is not None}
+    missing = sorted(set(steps or ()) - found.keys())
+    if missing or not found:
+        raise InputError(
+            f"--steps are steps with a checkpoint, {', '.join(map(str, sorted(found))) or f'none in {run.checkpoints}'}"
+            f"; got {', '.join(map(str, missing)) or 'none to choose from'}"
+        )
+    return {step: found[step] for step in sorted(steps or found)}
+
+
+def _data_module(section: dict[str, Any]) -> ParticleDataModule:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(ParticleDataModule, "data")
+    return parser.instantiate(parser.parse_object({"data": section})).data
+
+
+def _measure(
+    fabric: Fabric, run: RunDirectory, data: ParticleDataModule, checkpoints: dict[int, Path], given: Namespace
+) -> None:
+    if fabric.is_global_zero:
+        data.prepare_data()
+    fabric.barrier()
+    data.setup()
+    samples = tuple(tensor.to(fabric.device) for tensor in data.estimation_set(given.n_samples))
+    logger = JsonlLogger(run.metrics)
+    for step, path in checkpoints.items():
+        module = PhysicsSimulator.load_from_checkpoint(path, map_location=fabric.device, weights_only=True)
+        regions = _regions(module, given.regions)
+        # Both are collective: ranks share the chains, and all get the results.
+        if given.calibrate:
+            grid = calibrate(module, _loss, samples, regions, given.sgld, distributed=True)
+            if fabric.is_global_zero:
+                columns, rows = grid.table()
+                logger.log_table("llc/calibration", columns, rows, step=step)
+                print(f"step {step}: {_recommendation(grid)}")
+            continue
+        result = estimate_llc(module, _loss, samples, regions, given.sgld, distributed=True)
+        if fabric.is_global_zero:
+            logger.log_metrics(metrics_of(result), step=step)
+            log_traces([logger], result, step)
+            failed = "; ".join(f"{name}: {', '.join(r.failures.values())}" for name, r in result.items() if r.failures)
+            print(f"step {step}: {len(result)} regions in {result.seconds:.1f} s{f' ({failed})' if failed else ''}")
+
+
+def _regions(module: PhysicsSimulator, names: list[str] | None) -> dict[str, Any]:
+    regions = default_regions(module)
+    unknown = sorted(set(names or ()) - regions.keys())
+    if unknown:
+        raise InputError(f"--regions are {', '.join(regions)}; got {', '.join(unknown)}")
+    return {name: regions[name] for name in names or regions}
+
+
+def _recommendation(grid: Calibration) -> str:
+    settings = grid.settings()
+    if not settings:
+        return "no setting passes its diagnostics; give more --sgld.n_draws or a larger --sgld.batch_size"
+    words = (f"{name} {value:.3g}" for name, value in settings.items())
+    return f"widest plateau at {', '.join(words)} (step_factor: times the automatic step size)"
+
+
+def _loss(module: Any, batch: Any) -> torch.Tensor:
+    return module.estimation_loss(batch)

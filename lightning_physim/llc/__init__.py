@@ -1,0 +1,19 @@
+"""Local learning coefficients by stochastic gradient Langevin dynamics, with error bars."""
+
+from lightning_physim.llc.calibration import Calibration, calibrate
+from lightning_physim.llc.config import SGLDConfig
+from lightning_physim.llc.estimator import default_n_beta, estimate_llc
+from lightning_physim.llc.regions import HeadRegion, head_regions
+from lightning_physim.llc.result import LLCResult, RegionResult
+
+__all__ = [
+    "Calibration",
+    "HeadRegion",
+    "LLCResult",
+    "RegionResult",
+    "SGLDConfig",
+    "calibrate",
+    "default_n_beta",
+    "estimate_llc",
+    "head_regions",
+]

@@ -1,0 +1,103 @@
+"""What an estimate is made with."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from lightning_physim.errors import InputError
+
+
+@dataclass(frozen=True)
+class SGLDConfig:
+    """Settings of stochastic gradient Langevin dynamics around ``w*``, in the convention of Lau et al. (2308.12108).
+
+    The chains sample the density proportional to ``exp(-n_beta L(w) - localization/2 |w - w*|^2)`` by
+
+        w <- w - step_size/2 (n_beta grad L_B(w) + localization (w - w*)) + sqrt(step_size) N(0, 1),
+
+    with ``L_B`` the mean loss over a minibatch. The absolute scale of an LLC is that of a log-likelihood: with a mean
+    squared error over k outputs and noise variance s^2, one unit of it is k/(2 s^2) nats per sample.
+
+    The defaults are the published algorithm. In a network ``preconditioner="curvature"``,
+    ``integrator="leimkuhler_matthews"`` and ``control_variate=True`` sample the same density many times faster, and
+    ``about="centre"`` gives an estimate that does not turn negative where w* is no minimum.
+
+    Choosing values:
+
+    - ``n_beta``: the inverse temperature times the number of samples. Theory has n / ln n; a smaller one sees the
+      landscape more coarsely. Estimates are comparable only at equal ``n_beta`` and ``localization``.
+    - ``localization``: directions of curvature h count by n_beta h / (n_beta h + localization), so their ratio is the
+      curvature from which on a direction counts. 0 is unbiased where chains stay near ``w*`` by themselves; in
+      networks they do not, and ``rhat`` shows it.
+    - ``step_size``: ``"auto"`` measures the largest curvature and stays ten times below the limit of stability.
+    - ``n_draws``, ``n_chains``: until ``mcse`` is small enough; both reduce it by the root of their product.
+    - ``batch_size``: as small as ``noise_ratio`` allows.
+
+    Args:
+        n_beta: None for n / ln n with the n samples of the data that are given.
+        step_size: of every region, in units of the preconditioner, or ``"auto"``.
+        localization: strength gamma of the pull towards ``w*``.
+        n_chains: independent chains of each region.
+        n_draws: kept draws of each chain, at most: ``target_mcse`` and ``max_seconds`` end them earlier.
+        n_burn_in: steps before the first draw; never counted. With ``step_size="auto"`` or a preconditioner one pilot
+            chain takes the first half of them, the curvature is measured where it ends, and all chains start there.
+        batch_size: samples of a minibatch, drawn anew without replacement in every pass; None for all at every step.
+        preconditioner: None; ``"rmsprop"``: steps are scaled by the inverse root mean square of each gradient, learned
+            by the pilot chain and then kept, so that no correction term is missing; ``"curvature"``: by the inverse of
+            the leading eigenvalues of the Hessian, so that stiff and soft directions mix at one rate.
+        integrator: ``"euler"`` is SGLD as published. ``"leimkuhler_matthews"`` averages the noise of two successive
+            steps (Leimkuhler and Matthews 2013, arXiv 1203.5428): it has no step size bias on a quadratic loss, which
+            allows larger steps.
+        control_variate: sample with ``grad L_B(w) - grad L_B(w*) + grad L(w*)`` in place of ``grad L_B(w)``: the same
+            mean and, near ``w*``, much less noise (SGLD-CV, Baker et al. 2019, arXiv 1706.05439). Draws lose their
+            noise of first order in the same way.
+        about: what the estimate is relative to. ``"anchor"``: L(w*), as published. ``"centre"``: the loss at the mean
+            of the chains, which leaves out how far w* lies from a minimum: for networks in training (docs/llc.md).
+        target_mcse: stop once the standard error of every region is below this.
+        max_seconds: stop at the first check after so many seconds, a check being every 25 draws.
+        seed: of minibatches and noise. The noise of a chain depends on it, the region's name and the chain's number,
+            not on what else is estimated.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+
+    n_beta: float | None = None
+    step_size: float | Literal["auto"] = "auto"
+    localization: float = 0.0
+    n_chains: int = 4
+    n_draws: int = 200
+    n_burn_in: int = 100
+    batch_size: int | None = 256
+    preconditioner: Literal["rmsprop", "curvature"] | None = None
+    integrator: Literal["euler", "leimkuhler_matthews"] = "euler"
+    control_variate: bool = False
+    about: Literal["anchor", "centre"] = "anchor"
+    target_mcse: float | None = None
+    max_seconds: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive = {"n_beta": self.n_beta, "target_mcse": self.target_mcse, "max_seconds": self.max_seconds}
+        if self.step_size != "auto":
+            positive["step_size"] = self.step_size
+        for name, value in positive.items():
+            if value is not None and not (isinstance(value, (int, float)) and value > 0 and math.isfinite(value)):
+                raise InputError(f"{name} must be positive and finite; got {value!r}")
+        if not (self.localization >= 0 and math.isfinite(self.localization)):
+            raise InputError(f"localization must be finite and not negative; got {self.localization!r}")
+        for name, count, least in (
+            ("n_chains", self.n_chains, 1),
+            ("n_draws", self.n_draws, 4),
+            ("n_burn_in", self.n_burn_in, 0),
+            ("batch_size", 1 if self.batch_size is None else self.batch_size, 1),
+            ("seed", self.seed, 0),
+        ):
+            if count < least:
+                raise InputError(f"{name} must be at least {least}; got {count}")
+        if self.preconditioner not in (None, "rmsprop", "curvature"):
+            raise InputError(f'preconditioner must be "rmsprop", "curvature" or None; got {self.preconditioner!r}')
+        if self.about not in ("anchor", "centre"):
+            raise InputError(f'about must be "anchor" or "centre"; got {self.about!r}')
+        if self.integrator not in ("euler", "leimkuhler_matthews"):
+            raise InputError(f'integrator must be "euler" or "leimkuhler_matthews"; got {self.integrator!r}')

@@ -1,0 +1,274 @@
+"""The loss as a function of what is free to move, for many chains and regions at once."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+from lightning_physim.errors import InputError
+from lightning_physim.llc.regions import Region
+
+Batch = tuple[Tensor, ...]
+LossFn = Callable[[Any, Any], Tensor]
+
+
+class Objective:
+    """``loss_fn(module, batch)`` at displaced parameters. Works on detached tensors: no ``.grad``, no hook, no buffer
+    of the module changes.
+
+    Args:
+        module: any ``nn.Module``.
+        loss_fn: ``(module, batch) -> scalar mean loss`` of a tuple of tensors.
+        data: the estimation set, tensors with a common first dimension.
+    """
+
+    def __init__(self, module: nn.Module, loss_fn: LossFn, data: Batch) -> None:
+        self.wrapped = _Loss(module, loss_fn)
+        self.module = module
+        self.frozen = {name: p.detach() for name, p in module.named_parameters()}
+        self.buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
+        first = next(iter(self.frozen.values()))
+        self.device = first.device
+        # Half-precision weights cannot hold the small steps of a chain.
+        self.dtype = torch.promote_types(first.dtype, torch.float32)
+        self.data = tuple(tensor.to(self.device) for tensor in data)
+        self.n = len(self.data[0])
+
+    def loss(self, moved: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Loss with the named parameters replaced."""
+        state = {f"module.{name}": tensor for name, tensor in (self.frozen | self.buffers | dict(moved)).items()}
+        return functional_call(self.wrapped, state, (batch,))
+
+    def at_anchor(self, batch: Batch, names: Sequence[str] = ()) -> "Anchor":
+        """Loss at w*, and its gradients with respect to the named parameters (none: no gradient is computed)."""
+        leaves = {name: self.frozen[name].clone().requires_grad_() for name in names}
+        with torch.set_grad_enabled(bool(names)):
+            loss = self.loss(leaves, batch)
+        gradients: Sequence[Tensor | None] = ()
+        if names:
+            gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        filled = (torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(names, gradients, strict=True))
+        return Anchor(loss.detach(), dict(zip(names, filled, strict=True)))
+
+    def at_anchor_of_all(self, names: Sequence[str], batch_size: int | None) -> "Anchor":
+        """:meth:`at_anchor` over the whole estimation set, in parts of ``batch_size``."""
+        total = torch.zeros((), dtype=self.dtype, device=self.device)
+        sums = {name: torch.zeros_like(self.frozen[name]) for name in names}
+        for part in self.parts(batch_size):
+            anchor = self.at_anchor(part, names)
+            weight = len(part[0]) / self.n
+            total += weight * anchor.loss
+            for name in names:
+                sums[name] += weight * anchor.gradients[name]
+        return Anchor(total, sums)
+
+    def parts(self, batch_size: int | None) -> Iterator[Batch]:
+        """The estimation set in order, in parts of at most ``batch_size``."""
+        size = self.n if batch_size is None else batch_size
+        for start in range(0, self.n, size):
+            yield tuple(tensor[start : start + size] for tensor in self.data)
+
+
+class Anchor(NamedTuple):
+    """Loss at w* over some samples, and gradients by parameter name."""
+
+    loss: Tensor
+    gradients: dict[str, Tensor]
+
+
+class Group:
+    """Regions of equal structure, whose replicas (region, chain) go through the network together.
+
+    What no replica has moved is computed once for all: the layers below a region come out of ``torch.vmap`` unbatched
+    by themselves; of an attention layer with ``head_output`` only the moved head is computed for each replica.
+
+    Args:
+        objective: of the module.
+        regions: with one :attr:`Region.key`.
+        batched: go through ``torch.vmap``; otherwise one replica after the other.
+        chunk: replicas at a time. Beyond ten or so a CPU gains nothing, and caches and memory run out.
+    """
+
+    def __init__(self, objective: Objective, regions: Sequence[Region], batched: bool, chunk: int) -> None:
+        self.objective = objective
+        self.regions = list(regions)
+        self.batched = batched
+        self.chunk = chunk
+        self.size = regions[0].size
+        dtype = objective.dtype
+        self.anchor = torch.stack([region.gather(objective.frozen) for region in regions]).to(dtype)
+        self.names = list(regions[0].index)
+        self.lengths = [
+            objective.frozen[name].numel() if flat is None else len(flat) for name, flat in regions[0].index.items()
+        ]
+        self.indices = {
+            name: torch.stack([region.index[name] for region in regions])  # type: ignore[misc]
+            for name, flat in regions[0].index.items()
+            if flat is not None
+        }
+        self.attention = self._attention_with_head_output()
+
+    def loss(self, displacement: Tensor, which: Tensor, batch: Batch) -> Tensor:
+        """Losses ``[replicas]`` at ``anchor[which] + displacement`` ``[replicas, size]``, differentiable."""
+        values = self.anchor[which] + displacement
+        indices = [table[which] for table in self.indices.values()]
+        if not self.batched:
+            rows = zip(values, which, *indices, strict=True)
+            return torch.stack([self._one(value, region, index, batch) for value, region, *index in rows])
+
+        def one(value: Tensor, region: Tensor, *index: Tensor) -> Tensor:
+            return self._one(value, region, index, batch)
+
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
+            return torch.vmap(one, randomness="same")(values, which, *indices)
+
+    def loss_and_gradient(self, displacement: Tensor, which: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Losses ``[replicas]`` and their gradients ``[replicas, size]``, detached."""
+        losses, gradients = [], []
+        for rows in self._chunks(len(which)):
+            u = displacement[rows].detach().requires_grad_()
+            loss = self.loss(u, which[rows], batch)
+            gradients.append(torch.autograd.grad(loss.sum(), u)[0])
+            losses.append(loss.detach())
+        return torch.cat(losses), torch.cat(gradients)
+
+    @torch.no_grad()
+    def values(self, displacement: Tensor, which: Tensor, batch: Batch) -> Tensor:
+        """Losses ``[replicas]`` alone."""
+        return torch.cat([self.loss(displacement[rows], which[rows], batch) for rows in self._chunks(len(which))])
+
+    def hessian_product(self, displacement: Tensor, which: Tensor, vector: Tensor, batch: Batch) -> Tensor:
+        """Hessian of each replica's loss at its displacement times ``vector``, all ``[replicas, size]``."""
+        products = []
+        for rows in self._chunks(len(which)):
+            u = displacement[rows].detach().requires_grad_()
+            with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+                (gradient,) = torch.autograd.grad(self.loss(u, which[rows], batch).sum(), u, create_graph=True)
+            along = (gradient * vector[rows]).sum()
+            product = torch.autograd.grad(along, u, allow_unused=True)[0] if along.requires_grad else None
+            products.append(torch.zeros_like(u) if product is None else product)
+        return torch.cat(products)
+
+    def _chunks(self, n: int) -> Iterator[slice]:
+        size = self.chunk if self.batched else 1
+        for start in range(0, n, size):
+            yield slice(start, start + size)
+
+    def _one(self, value: Tensor, region: Tensor, indices: Sequence[Tensor], batch: Batch) -> Tensor:
+        pieces = dict(zip(self.names, value.split(self.lengths), strict=True))
+        if self.attention is not None:
+            with self._head_moved(pieces, region):
+                return self.objective.loss({}, batch)
+        index = dict(zip(self.indices, indices, strict=True))
+        moved = {}
+        for name, piece in pieces.items():
+            full = self.objective.frozen[name]
+            piece = piece.to(full.dtype)
+            if name in index:
+                piece = full.flatten().scatter(0, index[name], piece)
+            moved[name] = piece.view_as(full)
+        return self.objective.loss(moved, batch)
+
+    def _attention_with_head_output(self) -> Any:
+        head = self.regions[0].head
+        attention = self.objective.module.get_submodule(head[0]) if head else None
+        if not hasattr(attention, "head_output"):
+            return None
+        prefix = f"{head[0]}." if head and head[0] else ""
+        self.local = {name: name.removeprefix(prefix) for name in self.names}
+        return attention
+
+    @contextmanager
+    def _head_moved(self, pieces: Mapping[str, Tensor], region: Tensor) -> Iterator[None]:
+        """The attention layer's output with one head's contribution exchanged, by a forward hook."""
+
+        def exchange(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            x = inputs[0]
+            # Neither depends on the replica where x does not: computed once for all of them.
+            at_anchor = torch.stack([self._head_output(x, row) for row in self.anchor])
+            others = output - at_anchor
+            return others[region] + self._head_output(x, torch.cat(list(pieces.values())))
+
+        handle = self.attention.register_forward_hook(exchange)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _head_output(self, x: Tensor, values: Tensor) -> Tensor:
+        pieces = zip(self.names, values.to(x.dtype).split(self.lengths), strict=True)
+        return self.attention.head_output(x, {self.local[name]: piece for name, piece in pieces})
+
+
+class _Loss(nn.Module):
+    """A loss as a module, so that ``functional_call`` can exchange what it is computed with."""
+
+    def __init__(self, module: nn.Module, loss_fn: LossFn) -> None:
+        super().__init__()
+        self.module = module
+        self.loss_fn = loss_fn
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.loss_fn(self.module, batch)
+
+
+def as_tensors(data: Any) -> Batch:
+    """The estimation set as a tuple of tensors with a common first dimension.
+
+    Raises:
+        InputError: neither such a tuple nor a data set of such, or an empty one.
+    """
+    if isinstance(data, TensorDataset):
+        data = data.tensors
+    elif isinstance(data, Dataset):
+        data = default_collate([data[i] for i in range(len(data))])  # type: ignore[arg-type]
+    if isinstance(data, Tensor):
+        data = (data,)
+    if not isinstance(data, (tuple, list)) or not data or not all(isinstance(t, Tensor) and t.ndim for t in data):
+        raise InputError(
+            f"data must be a tuple of tensors with a common first dimension, or a Dataset of such; "
+            f"got {type(data).__name__}"
+        )
+    if len({len(tensor) for tensor in data}) > 1 or not len(data[0]):
+        raise InputError(
+            f"the tensors of data must have one first dimension, above 0; got {[tuple(t.shape) for t in data]}"
+        )
+    return tuple(tensor.detach() for tensor in data)
+
+
+@contextmanager
+def without_trace(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, gradients on, autocast off; flags and every global random state as before afterwards.
+
+    Raises:
+        InputError: under ``torch.inference_mode``, whose tensors have no gradients.
+    """
+    if torch.is_inference_mode_enabled():
+        raise InputError(
+            "an LLC needs gradients, which torch.inference_mode forbids; got a call from a validation, test or predict "
+            "hook: measure in a training hook, or make the Trainer with inference_mode=False"
+        )
+    flags = [(m, m.training) for m in module.modules()]
+    device = next(module.parameters()).device
+    python, legacy = random.getstate(), np.random.get_state()
+    try:
+        module.eval()
+        devices = [device] if device.type == "cuda" else []
+        with (
+            torch.random.fork_rng(devices=devices, device_type="cuda"),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+        ):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)
+        for m, training in flags:
+            m.training = training

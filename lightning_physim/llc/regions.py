@@ -1,0 +1,117 @@
+"""Regions: which coordinates of a network's parameters are free to move."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_physim.errors import InputError
+
+RegionSpec = Mapping[str, Any] | None
+"""None for all parameters, or ``{parameter name: boolean mask, or what else indexes the tensor, or None for all}``."""
+
+
+class HeadRegion(dict[str, Any]):
+    """``{parameter name: mask}`` of one attention head, and where it sits, so that only that head is recomputed."""
+
+    def __init__(self, masks: Mapping[str, Tensor], attention: str, head: int) -> None:
+        super().__init__(masks)
+        self.attention = attention
+        self.head = head
+
+
+def head_regions(module: nn.Module) -> dict[str, HeadRegion]:
+    """The weights of every attention head of ``module`` as regions ``{"L0H0": ..., "L0H1": ...}``.
+
+    A head owns its rows of the query, key and value projections, weights and biases, and its columns of the output
+    projection: the refined LLC of Wang et al. 2024 (arXiv 2410.02984).
+
+    Any submodule is taken for an attention layer that has ``n_heads`` and ``head_masks(head)``, which gives
+    ``{name: bool mask}`` over its own parameters. If it also has ``head_output(x, weights)``, what a head with those
+    weights adds to the layer's output, then only that is computed for each chain, and the other heads once for all.
+
+    Raises:
+        InputError: no such submodule.
+    """
+    layers = [(name, m) for name, m in module.named_modules() if hasattr(m, "n_heads") and hasattr(m, "head_masks")]
+    if not layers:
+        raise InputError(
+            f"head_regions needs submodules with n_heads and head_masks(head); got {type(module).__name__} without: "
+            "give {name: {parameter: mask}}"
+        )
+    return {
+        f"L{layer}H{head}": HeadRegion(
+            {f"{path}.{name}" if path else name: mask for name, mask in attention.head_masks(head).items()}, path, head
+        )
+        for layer, (path, attention) in enumerate(layers)
+        for head in range(int(attention.n_heads))
+    }
+
+
+class Region:
+    """A region resolved against a module's parameters.
+
+    Args:
+        name: of the region.
+        spec: None, or masks.
+        parameters: ``{name: tensor}`` of the module.
+
+    Raises:
+        InputError: an unknown parameter, a mask of another shape, or no coordinates at all.
+
+    Attributes:
+        index: for each parameter the flat positions that move, ascending, or None for all of it.
+        size: number of coordinates.
+    """
+
+    def __init__(self, name: str, spec: RegionSpec, parameters: Mapping[str, Tensor]) -> None:
+        self.name = name
+        self.head = (spec.attention, spec.head) if isinstance(spec, HeadRegion) else None
+        self.whole = spec is None
+        self.index: dict[str, Tensor | None] = {}
+        for parameter, selection in (dict.fromkeys(parameters) if spec is None else spec).items():
+            if parameter not in parameters:
+                raise InputError(
+                    f"region {name!r} must name parameters of the module; got {parameter!r}: "
+                    f"type one of {', '.join(list(parameters)[:6])}, ..."
+                )
+            flat = _flat_index(name, parameter, parameters[parameter], selection)
+            if flat is None or len(flat):
+                self.index[parameter] = flat
+        self.size = sum(parameters[p].numel() if flat is None else len(flat) for p, flat in self.index.items())
+        if not self.size:
+            raise InputError(f"region {name!r} must have at least one coordinate; got none: check its masks")
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for regions that one batched computation can hold: the same parameters, as many of each."""
+        layer = self.head[0] if self.head else None
+        return (layer, *((name, None if flat is None else len(flat)) for name, flat in self.index.items()))
+
+    def gather(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The region's coordinates ``[size]`` out of full tensors."""
+        return torch.cat(
+            [
+                tensors[name].reshape(-1) if flat is None else tensors[name].reshape(-1)[flat]
+                for name, flat in self.index.items()
+            ]
+        )
+
+
+def _flat_index(region: str, parameter: str, tensor: Tensor, selection: Any) -> Tensor | None:
+    if selection is None:
+        return None
+    if isinstance(selection, Tensor) and selection.dtype == torch.bool and selection.shape != tensor.shape:
+        raise InputError(
+            f"a mask of region {region!r} must have the shape {tuple(tensor.shape)} of {parameter}; "
+            f"got {tuple(selection.shape)}"
+        )
+    mask = torch.zeros(tensor.shape, dtype=torch.bool, device=tensor.device)
+    try:
+        mask[selection.to(tensor.device) if isinstance(selection, Tensor) else selection] = True
+    except (IndexError, TypeError) as error:
+        raise InputError(
+            f"region {region!r} must index {parameter} of shape {tuple(tensor.shape)}; got {selection!r}: {error}"
+        ) from error
+    return mask.reshape(-1).nonzero().squeeze(1)

@@ -1,0 +1,157 @@
+"""What an estimate is, with what is needed to believe it or not."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+MAX_RHAT = 1.1
+MIN_ESS = 20.0
+MAX_STABILITY = 1.0
+MAX_NOISE_RATIO = 0.1
+MAX_HEAT = 0.25
+
+
+@dataclass(frozen=True)
+class RegionResult:
+    """Local learning coefficient of one region, at one setting.
+
+    Attributes:
+        region: its name.
+        n_parameters: its coordinates d.
+        n_beta, localization, step_size: what it was sampled with.
+        loss: L(w*), over the whole estimation set.
+        about: what ``mean`` and ``trace`` are relative to.
+        trace: float64 ``[chains, draws]``, n_beta times the rise of the minibatch loss of each kept draw against the
+            same minibatch at w*; about the centre also less the slope at w*. NaN once a chain has died.
+        mean: the estimate over living chains. About the anchor, n_beta (E[L(w)] - L(w*)) (Lau et al. 2023, arXiv
+            2308.12108): negative where w* lies on a slope. About the centre, n_beta (E[L(w)] - L(E[w])): what
+            fluctuations make up, whether or not w* is a minimum; half the effective number of parameters of
+            Spiegelhalter et al. 2002.
+        shift: n_beta (L(E[w]) - L(w*)), the difference of the two: how far the chains' centre lies below w*.
+        mcse: standard error of ``mean`` over chains and draws, autocorrelation and shared minibatches included.
+        rhat: split R-hat (Vehtari et al. 2021, arXiv 1903.08008).
+        ess: effective sample size of all draws together (ibid.).
+        n_dead: chains that diverged; they count in nothing else.
+        step_stability: ``step_size a_max / 4`` with the largest curvature a_max that was met; diverges at 1.
+        noise_ratio: relative rise of the estimate by the noise of minibatch gradients, along the leading directions.
+        virial: mean of ``((w - w*) . grad U - d)/2`` over draws, with the potential U that is sampled: 0 for exact
+            sampling, wherever w* lies. Above 0 it is the energy that too large steps or noisy gradients have put into
+            the chains, in units of the estimate, of which it gets a part; below 0, what flat directions still lack.
+        virial_mcse: its standard error.
+        acceptance: mean Metropolis acceptance of a step, both energies on one batch.
+        localization_share: localization |w - w*|^2 / d: 1 where localization alone holds the chains.
+        below: fraction of draws below 0.
+        grad_norm: norm of the loss's gradient at w*.
+    """
+
+    region: str
+    n_parameters: int
+    n_beta: float
+    localization: float
+    step_size: float
+    loss: float
+    about: str
+    trace: Tensor
+    mean: float
+    shift: float
+    mcse: float
+    rhat: float
+    ess: float
+    n_dead: int
+    step_stability: float
+    noise_ratio: float
+    virial: float
+    virial_mcse: float
+    acceptance: float
+    localization_share: float
+    below: float
+    grad_norm: float
+
+    def __str__(self) -> str:
+        told = f"{self.region}: {self.mean:.3g} ± {self.mcse:.2g} (R-hat {self.rhat:.2f}, ESS {self.ess:.0f})"
+        return told + "".join(f"; {reason}" for reason in self.failures.values())
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Which diagnostics fail, ``{quantity: in words}``; empty for an estimate to be believed.
+
+        What could not be computed (NaN) has not failed, but for the estimate itself.
+        """
+        found = {}
+        if not math.isfinite(self.mean):
+            found["mean"] = "no chain survived"
+        if self.n_dead:
+            found["n_dead"] = f"{self.n_dead} of {len(self.trace)} chains diverged"
+        if self.step_stability > MAX_STABILITY:
+            found["step_stability"] = f"step size {self.step_stability:.2g} times the limit of stability"
+        if self.rhat > MAX_RHAT:
+            found["rhat"] = f"R-hat {self.rhat:.2f} above {MAX_RHAT:g}"
+        if self.ess < MIN_ESS:
+            found["ess"] = f"effective sample size {self.ess:.0f} below {MIN_ESS:g}"
+        if self.noise_ratio > MAX_NOISE_RATIO:
+            found["noise_ratio"] = f"gradient noise ratio {self.noise_ratio:.2f} above {MAX_NOISE_RATIO:g}"
+        if self.virial > max(3 * self.virial_mcse, MAX_HEAT * abs(self.mean)):
+            found["virial"] = f"chains hotter than what they sample, by {self.virial:.2g}: more localization, less step"
+        return found
+
+    @property
+    def converged(self) -> bool:
+        return not self.failures
+
+
+class LLCResult(dict[str, RegionResult]):
+    """``{region: RegionResult}``.
+
+    Attributes:
+        seconds: wall time of the estimate.
+        note: how it was computed where that is not as expected, or "".
+    """
+
+    seconds: float = 0.0
+    note: str = ""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.values()))
+
+
+def summarize(trace: np.ndarray, shared_noise: bool) -> dict[str, float]:
+    """``mean``, ``mcse``, ``rhat`` and ``ess`` of draws ``[chains, draws]``, without chains that hold a NaN.
+
+    Args:
+        shared_noise: the chains saw the same minibatches. Their errors then have a part in common, which does not
+            average out over chains: the variance of the chain average, up to the lag at which chains decorrelate, is
+            compared with what independent chains would have, and the standard error raised by as much.
+    """
+    from arviz_stats.base import array_stats  # a second of imports
+
+    alive = trace[np.isfinite(trace).all(1)]
+    if alive.shape[0] < 1 or alive.shape[1] < 4:
+        return dict.fromkeys(("mean", "mcse", "rhat", "ess"), float("nan"))
+    mean = float(alive.mean())
+    if np.ptp(alive) == 0:
+        return {"mean": mean, "mcse": 0.0, "rhat": float("nan"), "ess": float("nan")}
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    ess = float(array_stats.ess(alive, method="mean", **axes))
+    rhat = float(array_stats.rhat(alive, method="split", **axes))
+    variance = float(alive.var(ddof=1)) / ess
+    if shared_noise and len(alive) > 1:
+        variance *= max(1.0, _common_part(alive, ess))
+    return {"mean": mean, "mcse": math.sqrt(variance), "rhat": rhat, "ess": ess}
+
+
+def _common_part(trace: np.ndarray, ess: float) -> float:
+    """Long-run variance of the mean over chains, relative to that of independent chains."""
+    n_chains, n_draws = trace.shape
+    lags = min(n_draws // 4, math.ceil(trace.size / ess))
+    single = np.mean([_long_run_variance(chain, lags) for chain in trace])
+    together = _long_run_variance(trace.mean(0), lags)
+    return float(n_chains * together / single) if single > 0 else 1.0
+
+
+def _long_run_variance(series: np.ndarray, lags: int) -> float:
+    """Bartlett's estimate of the sum of autocovariances."""
+    x = series - series.mean()
+    covariances = [float(x[: len(x) - k] @ x[k:]) / len(x) for k in range(lags + 1)]
+    return covariances[0] + 2 * sum((1 - k / (lags + 1)) * c for k, c in enumerate(covariances) if k)
