@@ -131,6 +131,18 @@ def test_probe_states_are_distinct_and_even_in_trajectory_and_time(data: Particl
         data.probe_states(71)
 
 
+def test_the_estimation_set_is_spread_evenly_and_at_most_the_training_split(data: ParticleDataModule) -> None:
+    train = data.split("train")
+    total = train.n_trajectories * train.n_intervals
+    every = torch.from_numpy(np.asarray(train.states[:, :-1])).flatten(0, 1)
+    for asked, given in ((3, 3), (total, total), (total + 5, total)):
+        states, residuals = data.estimation_set(asked)
+        assert states.shape == residuals.shape == (given, *every.shape[1:])
+        assert sum(torch.equal(state, row) for state in states for row in every) == given
+    with pytest.raises(InputError, match="an estimation set has 1 to"):
+        data.estimation_set(0)
+
+
 def test_contact_distance_is_the_sum_of_radii(cache: str) -> None:
     unequal = replace(SYSTEM, radius=[0.05, 0.06, 0.07, 0.08, 0.09, 0.1])
     data = ParticleDataModule(unequal, **{**SIZES, "n_train": 2}, ood={}, cache_dir=cache)

@@ -58,7 +58,7 @@ class LearningCoefficient(Observer):
 
     Args:
         sgld: settings of the sampler; None for :data:`NETWORK_SGLD`.
-        n_samples: size of the fixed estimation set that a data module is asked for.
+        n_samples: largest size of the fixed estimation set that a data module is asked for.
         steps_per_decade: estimates per tenfold increase of the step.
         first_step: none before this step.
         steps: estimate after exactly these steps, in place of the two above.

@@ -69,7 +69,7 @@ def build_parser() -> ArgumentParser:
         "--steps", type=list[int] | None, default=None, help="Steps with a checkpoint, [100, 1000]; all."
     )
     parser.add_argument("--regions", type=list[str] | None, default=None, help="Regions, [model, L0H1]; all.")
-    parser.add_argument("--n_samples", type=int, default=512, help="Size of the estimation set.")
+    parser.add_argument("--n_samples", type=int, default=512, help="Largest size of the estimation set.")
     parser.add_argument(
         "--calibrate",
         action="store_true",

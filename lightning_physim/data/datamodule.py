@@ -195,14 +195,16 @@ class ParticleDataModule(pl.LightningDataModule):
     def estimation_set(self, n: int) -> tuple[Tensor, Tensor]:
         """A fixed set of ``n`` training pairs, spread evenly, to estimate learning coefficients on.
 
+        A training split of fewer intervals is taken whole: the coefficient is then that of all the data.
+
         Returns:
             States float32 ``[n, N, 4]``, and the standardised residuals ``[n, N, 4]`` over the interval that follows.
 
         Raises:
-            InputError: the training split has fewer intervals than ``n``.
+            InputError: ``n`` is below 1.
         """
         train = self.split("train")
-        trajectory, time = self._spread("an estimation set", n, train)
+        trajectory, time = self._spread("an estimation set", min(n, train.n_trajectories * train.n_intervals), train)
         states = train.states[trajectory, time]
         return states, train.target.residual(states, train.states[trajectory, time + 1], train.gravity)
 
