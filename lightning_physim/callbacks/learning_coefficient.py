@@ -19,15 +19,16 @@ NETWORK_SGLD = SGLDConfig(
     localization=10000.0,
     step_size=0.8,
     n_chains=3,
-    n_draws=36,
+    n_draws=56,
     n_burn_in=20,
-    batch_size=32,
+    batch_size=20,
     preconditioner="curvature",
     integrator="leimkuhler_matthews",
     control_variate=True,
     about="centre",
 )
-"""Settings for a network in the middle of training: some fifty steps of three chains tell the coefficients of heads."""
+"""Settings for a network in the middle of training. Many draws of small batches: at equal cost, flat directions need
+the draws more than stiff ones need the batch."""
 
 
 class LearningCoefficient(Observer):
