@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import functools
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,9 @@ import torch
 import yaml
 
 from lightning_physim.cli import main
-from lightning_physim.tracking import read_metrics
+from lightning_physim.report.html import run_figures
+from lightning_physim.tracking import PANELS, RunDirectory, read_metrics
+from lightning_physim.tracking.dashboard import OBJECTIVE, OUTCOMES, PARAMETERS
 
 TINY = {
     "seed_everything": 0,
@@ -232,6 +236,30 @@ def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
             # Chains of the same noise around weights that differ in their last digits.
             error = one[step, key.replace("/mean", "/mcse")]
             assert two[step, key] == pytest.approx(value, abs=0.5 * error), key
+
+
+def test_the_report_is_written_while_training_runs_and_its_figures_go_to_wandb(run):
+    (media,) = (run / "wandb").glob("offline-run-*/files/media")
+    drawn = list(run_figures(RunDirectory(run), read_metrics(run / "metrics.jsonl")))
+    for name in drawn:
+        logged = [json.loads(path.read_text()) for path in (media / "plotly" / "report").glob(f"{name}_[0-9]*.json")]
+        assert len(logged) == 2, name  # after 10 steps and after the last
+        assert {bool(figure["data"]) for figure in logged} == {True}
+    order = [panel.name for panel in PANELS]
+    assert drawn == [name for name in order if name != "calibration"]
+    tables = [json.loads(path.read_text()) for path in (media / "table" / "report").glob("heads_*.json")]
+    assert len(tables) == 2
+    assert all({row[0] for row in table["data"]} == {"L0H0", "L0H1", "L1H0", "L1H1"} for table in tables)
+
+
+def test_every_chart_of_the_dashboard_finds_its_metrics_and_parameters_in_a_run(run):
+    keys = set(read_metrics(run / "metrics.jsonl"))
+    for curves in [curves for panel in PANELS for curves in panel.curves]:
+        assert any(re.search(curves.keys, key) for key in keys), curves
+    assert {OBJECTIVE, *dict(OUTCOMES).values()} <= keys
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    for name in PARAMETERS:
+        assert functools.reduce(dict.__getitem__, name.split("."), config) is not None, name
 
 
 @pytest.fixture

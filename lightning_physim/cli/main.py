@@ -13,6 +13,7 @@ HELP = """usage: physim COMMAND [options]
   physim simulate [--config NAME_OR_PATH] [--animate FILE]    make, describe and animate a data set
   physim llc RUN [--calibrate]                                learning coefficients at the checkpoints of a run
   physim report RUN                                           write the report of a run again
+  physim dashboard push --entity E [--project P] [--dry-run]  the same panels as a W&B workspace and report
 
 Shipped configurations: {configs}. `physim COMMAND --help` tells every option of a command.
 """
@@ -68,5 +69,11 @@ def run(argv: list[str]) -> None:
         from lightning_physim.cli.report import report
 
         report(rest)
+    elif command == "dashboard":
+        from lightning_physim.cli.dashboard import dashboard
+
+        dashboard(rest)
     else:
-        raise InputError(f"the command must be fit, validate, test, predict, simulate, llc or report; got {command}")
+        raise InputError(
+            f"the command must be fit, validate, test, predict, simulate, llc, report or dashboard; got {command}"
+        )

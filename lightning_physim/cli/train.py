@@ -17,7 +17,7 @@ from lightning_physim.cli.configs import resolve_config
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
-from lightning_physim.report import print_summary, write_report
+from lightning_physim.report import LiveReport, print_summary
 from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, find_run, last_checkpoint, new_run, run_loggers
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -86,7 +86,9 @@ class PhysimCLI(LightningCLI):
         self.save_config_callback, self.save_config_kwargs = RunConfig, {"run": self.run}
         if logger in (None, True):
             logger = run_loggers(self.run, resume_from=self._get(self.config, "ckpt_path") if self.resumed else None)
-        return super().instantiate_trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
+        trainer = super().instantiate_trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
+        trainer.callbacks.append(LiveReport(self.run))  # type: ignore[attr-defined]  # last: what others log is in it
+        return trainer
 
     def fit(self, **kwargs: Any) -> None:
         try:
@@ -106,7 +108,6 @@ class PhysimCLI(LightningCLI):
     def after_fit(self) -> None:
         assert self.run is not None
         if self.run.metrics.is_file():
-            write_report(self.run.path)
             print_summary(self.run)
 
 

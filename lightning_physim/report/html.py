@@ -25,7 +25,7 @@ from lightning_physim.report.figures import (
 from lightning_physim.report.llc_figures import llc_figure, regions
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
 from lightning_physim.report.summary import COLLISION_HEAD, FAILED, ONSET, format_row, head_table, headline
-from lightning_physim.tracking import RunDirectory, read_metrics
+from lightning_physim.tracking import PANELS, RunDirectory, read_metrics
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -67,15 +67,7 @@ CAPTIONS = {
         positions have become unpredictable. <i>Do not believe</i> positions beyond a few collisions: the true system
         is chaotic, and two exact simulations of slightly different states differ as much.""",
 }
-TITLES = {
-    "loss": "What it has learned",
-    "scores": "Heads that find near particles",
-    "llc": "When heads take on structure",
-    "llc_trace": "Do the chains mix?",
-    "calibration": "Settings of the sampler",
-    "attention_distance": "How far they look",
-    "rollout": "As a simulator",
-}
+TITLES = {panel.name: panel.title for panel in PANELS}
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -181,32 +173,49 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     yield f"step {steps:,} of {planned:,}" if planned > steps else f"{steps:,} steps"
 
 
-def _sections(run: RunDirectory, metrics: Metrics) -> Iterator[str]:
+def run_figures(run: RunDirectory, metrics: Metrics) -> dict[str, "Figure"]:
+    """The figures that the run has numbers for, by name, in the order of :data:`PANELS`."""
+    figures: dict[str, Figure] = {}
     if any(key.startswith(("train/loss", "val/loss")) for key in metrics):
-        yield _section("loss", loss_figure(metrics))
+        figures["loss"] = loss_figure(metrics)
     if head_curves(metrics, "probe/enrichment"):
-        yield _section("scores", scores_figure(metrics), _head_table(metrics))
+        figures["scores"] = scores_figure(metrics)
     if regions(metrics):
-        yield _section(
-            "llc", llc_figure(metrics), _traces(run, metrics), onset=f"{ONSET:g}", settings=_settings(metrics)
-        )
+        figures["llc"] = llc_figure(metrics)
+        if table := _table(run, "llc_trace"):
+            figures["llc_trace"] = llc_trace_figure(table, metrics)
     if table := _table(run, "calibration"):
-        yield _section("calibration", calibration_figure(table), step=f"{table['step']:,}")
+        figures["calibration"] = calibration_figure(table)
     if table := _table(run, "attention_distance"):
-        yield _section("attention_distance", attention_distance_figure(table), step=f"{table['step']:,}")
+        figures["attention_distance"] = attention_distance_figure(table)
     if any(key.startswith("rollout/") for key in metrics):
-        yield _section("rollout", rollout_figure(metrics))
+        figures["rollout"] = rollout_figure(metrics)
+    return figures
+
+
+def _sections(run: RunDirectory, metrics: Metrics) -> Iterator[str]:
+    plots = {
+        name: _plot(name, figure, **_values(run, name, metrics)) for name, figure in run_figures(run, metrics).items()
+    }
+    more = {"scores": _head_table, "llc": lambda _: _folded(plots)}
+    for name, plot in plots.items():
+        if name != "llc_trace":
+            yield f"<section><h2>{TITLES[name]}</h2>{plot}{more[name](metrics) if name in more else ''}</section>"
+
+
+def _values(run: RunDirectory, name: str, metrics: Metrics) -> dict[str, str]:
+    """What the caption of a figure leaves open."""
+    if name == "llc":
+        return {"onset": f"{ONSET:g}", "settings": _settings(metrics)}
+    table = _table(run, name)
+    return {"step": f"{table['step']:,}"} if table else {}
 
 
 def _table(run: RunDirectory, name: str) -> dict[str, Any] | None:
-    """What ``log_table`` wrote, if it did and the table has rows."""
-    path = run.figures / f"{name}.json"
+    """What ``log_table`` wrote for a figure, if it did and the table has rows."""
+    path = run.figures / f"{name.removeprefix('llc_')}.json"
     table = json.loads(path.read_text()) if path.is_file() else {}
     return table if table.get("data") else None
-
-
-def _section(name: str, figure: "Figure", more: str = "", **values: str) -> str:
-    return f"<section><h2>{TITLES[name]}</h2>{_plot(name, figure, **values)}{more}</section>"
 
 
 def _settings(metrics: Metrics) -> str:
@@ -224,15 +233,13 @@ def _settings(metrics: Metrics) -> str:
     return f", here {n_beta:,g} and {localization:,g}"
 
 
-def _traces(run: RunDirectory, metrics: Metrics) -> str:
-    """Traces of the last estimates, folded: they take much room."""
-    table = _table(run, "trace")
-    if table is None:
+def _folded(plots: dict[str, str]) -> str:
+    """Traces of the last estimates take much room."""
+    if "llc_trace" not in plots:
         return ""
-    plot = _plot("llc_trace", llc_trace_figure(table, metrics), step=f"{table['step']:,}")
     # A figure drawn while folded away does not know its width.
     resize = "this.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.Plots.resize(plot))"
-    return f'<details ontoggle="{resize}"><summary>{TITLES["llc_trace"]}</summary>{plot}</details>'
+    return f'<details ontoggle="{resize}"><summary>{TITLES["llc_trace"]}</summary>{plots["llc_trace"]}</details>'
 
 
 def _plot(name: str, figure: "Figure", **values: str) -> str:

@@ -2,11 +2,14 @@
 
 from lightning_physim.tracking.jsonl import JsonlLogger, read_metrics
 from lightning_physim.tracking.loggers import run_loggers
+from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
 from lightning_physim.tracking.wandb import PhysimWandbLogger
 
 __all__ = [
+    "HEAD_TABLE",
     "JsonlLogger",
+    "PANELS",
     "PhysimWandbLogger",
     "RunDirectory",
     "checkpoint_step",

@@ -1,0 +1,29 @@
+"""``physim dashboard push``: a project's dashboard in Weights & Biases."""
+
+import json
+
+from jsonargparse import ArgumentParser
+
+from lightning_physim.tracking.dashboard import Dashboard
+
+
+def dashboard(argv: list[str]) -> None:
+    """Push the dashboard, or print its specification."""
+    parser = ArgumentParser(
+        prog="physim dashboard",
+        description="Make a W&B workspace and report with the panels of the HTML report; a second push updates them.",
+        exit_on_error=False,
+    )
+    parser.add_argument("action", choices=["push"], help="What to do.")
+    parser.add_argument("--entity", type=str, default="", help="W&B user or team; has to be given.")
+    parser.add_argument("--project", type=str, default="lightning_physim", help="Project that the runs are in.")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Print as JSON what would be sent; needs neither key nor network."
+    )
+    given = parser.parse_args(argv)
+    made = Dashboard(given.entity, given.project)
+    if given.dry_run:
+        print(json.dumps(made.specification(), indent=1))
+        return
+    workspace, report = made.push()
+    print(f"workspace: {workspace}\nreport: {report}")

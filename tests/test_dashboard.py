@@ -1,0 +1,59 @@
+"""The dashboard as code, without a server; test_wandb_online pushes it to one."""
+
+import json
+
+import pytest
+
+from lightning_physim.cli.main import main
+from lightning_physim.tracking import PANELS
+from lightning_physim.tracking.dashboard import Dashboard
+
+
+@pytest.fixture
+def no_account(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+
+
+def test_a_dry_run_prints_the_specification_without_account_or_network(no_account, capsys):
+    assert main(["dashboard", "push", "--entity", "me", "--project", "p", "--dry-run"]) == 0
+    given = json.loads(capsys.readouterr().out)
+    sections = given["workspace"]["section"]["panelBankConfig"]["sections"]
+    assert [section["name"] for section in sections] == [*(panel.title for panel in PANELS), "Runs compared"]
+    for panel, section in zip(PANELS, sections, strict=False):
+        figure, *charts = section["panels"]
+        assert figure["config"]["mediaKeys"] == [f"report/{panel.name}"]
+        lines = [chart["config"] for chart in charts if chart["viewType"] == "Run History Line Plot"]
+        assert [line["metricRegex"] for line in lines] == [curves.keys for curves in panel.curves]
+        for line, curves in zip(lines, panel.curves, strict=True):
+            assert line["xAxis"] == "trainer/global_step" and line["xLogScale"] is True
+            assert bool(line.get("yLogScale")) is curves.log
+    headings = [block for block in given["report"]["blocks"] if block["type"] == "heading"]
+    assert [heading["children"][0]["text"] for heading in headings] == [section["name"] for section in sections]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--entity is the name of a W&B entity"),
+        (["--entity", "me/p"], "without a slash; got 'me/p'"),
+        (["--entity", "me", "--project", ""], "--project is the name of a W&B project"),
+        (["--entity", "me"], "a dashboard needs a W&B account; type `wandb login`"),
+    ],
+)
+def test_what_is_refused(no_account, capsys, arguments, words):
+    assert main(["dashboard", "push", *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert words in error and error.startswith("physim: ") and "\n" not in error
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line(no_account, monkeypatch):
+    from lightning_physim.errors import InputError
+
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="W&B did not take the dashboard"):
+        Dashboard("me", "p").push()
