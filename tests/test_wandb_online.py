@@ -7,21 +7,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
-from test_fit import TINY, only_run, physim, rows
-from wandb_server import Run, WandbServer
+from test_fit import TINY, only_run, physim, rows, values
+from wandb_server import Faults, Run, WandbServer
+
+from lightning_physim.tracking import RunDirectory, checkpoint_step, last_checkpoint
+from lightning_physim.tracking.jsonl import read_rows
 
 pytest.importorskip("wandb")
 
 CLOCK, VALIDATION, PROBE, _, CHECKPOINT = TINY["trainer"]["callbacks"]
 # Without estimates of learning coefficients a fit takes a second beside its imports.
 QUICK = TINY | {"trainer": TINY["trainer"] | {"callbacks": [CLOCK, VALIDATION, PROBE, CHECKPOINT]}}
-# Slow enough to be hit in the middle: some twenty rows a second, a checkpoint every seven steps.
-LONG = {"trainer.max_steps": 100000, "trainer.log_every_n_steps": 1}
+# An end that a test never waits for; a row at every step, a checkpoint at every seventh.
+LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=1")
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +38,22 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path, data, wandb_server) -> Path:
+def folder(tmp_path, data, wandb_server) -> Iterator[Path]:
     """A folder to run commands in, with the configurations ``tiny.yaml`` and ``quick.yaml``."""
     for name, config in (("tiny", TINY), ("quick", QUICK)):
         config = config | {"data": config["data"] | {"cache_dir": str(data)}}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config))
-    return tmp_path
+    yield tmp_path
+    while STARTED:
+        kill(STARTED.pop())  # what a failed test has left
+
+
+STARTED: list[subprocess.Popen] = []
 
 
 def start(*argv: str, cwd: Path, module: str = "lightning_physim", **environment: str) -> subprocess.Popen:
     """A command in a process and a process group of its own."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", module, *argv],
         cwd=cwd,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)} | environment,
@@ -54,32 +63,33 @@ def start(*argv: str, cwd: Path, module: str = "lightning_physim", **environment
         text=True,
         start_new_session=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def finish(process: subprocess.Popen, timeout: float = 120.0) -> str:
     """What it said, once it has ended with exit code 0."""
-    try:
-        said, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        raise
+    said, _ = process.communicate(timeout=timeout)
     assert process.returncode == 0, said
     return said
 
 
 def kill(process: subprocess.Popen) -> None:
     """``kill -9``, as the system does to a whole job."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
 
 
 def fit(*argv: str, cwd: Path, **environment: str) -> str:
     return finish(start("fit", *argv, cwd=cwd, **environment))
 
 
-def sync(run: Path, pattern: str = "offline-run-*") -> str:
+def sync(run: Path, pattern: str = "offline-run-*", **environment: str) -> None:
+    """``wandb sync`` of the files that match; those of an online run as well."""
     directories = sorted(str(path.relative_to(run)) for path in (run / "wandb").glob(pattern))
-    return finish(start("sync", *directories, cwd=run, module="wandb"))
+    finish(start("sync", "--no-skip-online", *directories, cwd=run, module="wandb", **environment))
 
 
 def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
@@ -196,4 +206,132 @@ def test_a_resumed_run_continues_in_wandb(folder, wandb_server, modes):
     assert there.id == run.name == only_run(folder).name and there.state == "finished"
     assert_each_row_once(there, run, ended_at=18)
     assert max(row["step"] for row in numbers(there)) == 30
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
+    endless = start("fit", "--config", "quick.yaml", *LONG, cwd=folder, WANDB_MODE=mode)
+    until(lambda: any(read_rows(path)[-1]["time"] > 8.0 for path in folder.glob("runs/*/metrics.jsonl")))
+    kill(endless)
+    run = only_run(folder)
+    times = {row["step"]: row["time"] for row in rows(run)}
+    last_step, killed_at = max(times), max(times.values())
+    checkpoint = checkpoint_step(last_checkpoint(RunDirectory(run)))
+    assert 0 < last_step - checkpoint <= 7
+
+    elsewhere = WandbServer()
+    sync(run, "*run-*", WANDB_BASE_URL=elsewhere.url)
+    torn = untimed(numbers(elsewhere.only_run()))
+    elsewhere.close()
+    assert torn == untimed(logged(run))[: len(torn)]
+    assert killed_at - times[torn[-1]["step"]] < 3.0
+    if mode == "offline":
+        sync(run)
+
+    more = (f"--trainer.max_steps={checkpoint + 20}", "--trainer.log_every_n_steps=1")
+    fit("--ckpt_path", "last", *more, cwd=folder, WANDB_MODE=mode)
+    if mode == "offline":
+        first, second = sorted((run / "wandb").glob("offline-run-*"))
+        sync(run, second.name)
+    there = wandb_server.only_run()
+    assert there.id == run.name == only_run(folder).name and there.state == "finished"
+    assert_each_row_once(there, run, ended_at=checkpoint + 20)
+    fit("--config", "quick.yaml", *more, "--runs", "uninterrupted", cwd=folder, WANDB_MODE="disabled")
+    (uninterrupted,) = (folder / "uninterrupted").iterdir()
+    assert values(run) == values(uninterrupted)
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+def test_faults_in_the_middle_cost_nothing(folder, wandb_server):
+    process = start("fit", "--config", "tiny.yaml", cwd=folder)
+    until(lambda: wandb_server.runs)
+    wandb_server.faults.drop = 4
+    wandb_server.faults.fail = 4
+    finish(process)
+    assert wandb_server.faults == Faults()
+    assert_complete(wandb_server, only_run(folder))
+    assert len(media(wandb_server.only_run())) == 5
+
+
+@pytest.mark.slow
+def test_a_server_that_takes_a_minute_to_answer_is_not_waited_for(folder, wandb_server):
+    wandb_server.faults.delay = 60.0
+    process = start("fit", "--config", "quick.yaml", cwd=folder)
+    until(lambda: wandb_server.requests)
+    begin = time.monotonic()
+    until(lambda: list(folder.glob("runs/*/metrics.jsonl")))
+    assert time.monotonic() - begin < 30.0
+    assert "W&B: offline (" in finish(process, timeout=30.0)
+    wandb_server.faults.delay = 0.0
+    sync(only_run(folder))
+    assert_complete(wandb_server, only_run(folder))
+
+
+NOTES = """
+import json
+from pathlib import Path
+from pytorch_lightning import Callback
+
+class Notes(Callback):
+    def on_fit_start(self, trainer, module):
+        given = {key: module.hparams[key] for key in ("n_heads", "lr")}
+        Path(f"rank{trainer.global_rank}-{trainer.loggers[1].version}.json").write_text(json.dumps(given))
+"""
+
+
+@pytest.fixture
+def agent(folder, wandb_server, monkeypatch) -> Callable[..., subprocess.Popen]:
+    """``agent(parameters, *options)`` makes a sweep and starts an agent on it."""
+    # ${interpreter} is whatever python comes first.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.syspath_prepend(folder)
+    (folder / "notes.py").write_text(NOTES)
+
+    def start_agent(parameters: dict, *options: str) -> subprocess.Popen:
+        interpreter = ["${env}", "${interpreter}", "-m", "lightning_physim"]
+        command = [*interpreter, "fit", "--config", "quick.yaml", "--trainer.callbacks+=notes.Notes", *options]
+        sweep = {"method": "grid", "parameters": parameters, "command": [*command, "${args}"]}
+        (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+        said = finish(start("sweep", "--project", "sweeps", "sweep.yaml", cwd=folder, module="wandb"))
+        assert "wandb agent tester/sweeps/sweep0" in said
+        return start("agent", "tester/sweeps/sweep0", cwd=folder, module="wandb")
+
+    return start_agent
+
+
+DDP = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), DDP], ids=["one process", "two processes"])
+def test_a_sweep_makes_one_run_per_trial(folder, wandb_server, agent, options):
+    finish(agent({"model.n_heads": {"values": [1, 2]}, "model.lr": {"value": 0.002}}, *options), timeout=240.0)
+    trials = wandb_server.sweeps["sweep0"].trials
+    assert sorted(given["model.n_heads"] for given in trials.values()) == [1, 2]
+    assert set(wandb_server.runs) == set(trials) == {path.name for path in (folder / "runs").iterdir()}
+    for name, given in trials.items():
+        run = wandb_server.runs[name]
+        assert (run.sweep, run.project, run.state) == ("sweep0", "sweeps", "finished")
+        assert numbers(run) == logged(folder / "runs" / name)
+        notes = [json.loads(path.read_text()) for path in folder.glob(f"rank*-{name}.json")]
+        assert notes == [{"n_heads": given["model.n_heads"], "lr": 0.002}] * (2 if options else 1)
+        assert run.config["model.n_heads"] == given["model.n_heads"] and run.config["model.lr"] == 0.002
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+def test_a_stop_from_the_server_ends_a_trial_whole(folder, wandb_server, agent):
+    process = agent({"model.n_heads": {"values": [2]}}, *LONG)
+    metrics = folder / "runs" / "sweep0-trial0" / "metrics.jsonl"
+    until(lambda: metrics.is_file() and read_rows(metrics)[-1]["step"] > 50)
+    wandb_server.stop("sweep0-trial0")
+    begin = time.monotonic()
+    finish(process, timeout=60.0)
+    assert time.monotonic() - begin < 30.0
+    assert wandb_server.only_run().state == "finished"
+    assert numbers(wandb_server.only_run()) == logged(metrics.parent)
+    assert last_checkpoint(RunDirectory(metrics.parent)).is_file()
     assert wandb_server.unknown == []

@@ -115,7 +115,10 @@ class PhysimWandbLogger(WandbLogger):
         try:
             experiment.finish(exit_code=self._exit_code)
         except TimeoutError:
-            rank_zero_info(f"W&B: upload unfinished; complete it with `wandb sync {self.save_dir}/wandb/run-*`")
+            rank_zero_info(
+                f"W&B: upload unfinished; `wandb sync --no-skip-online {self.save_dir}/wandb/run-*` sends everything, "
+                "what has arrived a second time"
+            )
 
     def _send_missing(self) -> None:
         if self._resume_step is not None and self._run.metrics.is_file():
