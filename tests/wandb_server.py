@@ -5,6 +5,7 @@ It answers the operations that wandb 0.31 sends and records all requests. What i
 limits, sampling of history, downloads of artifacts, the web pages.
 """
 
+import base64
 import gzip
 import itertools
 import json
@@ -22,7 +23,18 @@ import yaml  # a sweep arrives as YAML
 
 ENTITY = "tester"
 HISTORY = "wandb-history.jsonl"
-PROBES = ("OrganizationCoreWeaveOrganizationID", "OrgFeatureFlags", "FetchOrgEntityFromEntity", "XXHashDigestsEnabled")
+VIEWER = {"id": "V", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "email": "", "flags": "{}", "admin": False}
+CONSTANT: dict[str, Any] = {
+    "Viewer": {"viewer": VIEWER | {"teams": {"edges": []}}},
+    "ServerFeaturesQuery": {"serverInfo": {"features": []}},
+    "OrganizationCoreWeaveOrganizationID": {},
+    "OrgFeatureFlags": {},
+    "FetchOrgEntityFromEntity": {},
+    "XXHashDigestsEnabled": {},
+    "MarkRunFilesUploaded": {"markRunFilesUploaded": {"success": True}},
+    "FetchArtifactDigestAlgorithm": {"project": None},
+}
+"""Answers that depend on nothing."""
 
 
 @dataclass
@@ -82,24 +94,23 @@ class Run:
 
     def bucket(self) -> dict[str, Any]:
         """The run as GraphQL shows it."""
-        return {
-            "id": f"id-{self.id}",
-            "name": self.id,
-            "displayName": self.id,
-            "description": "",
-            "notes": "",
-            "tags": [],
-            "sweepName": self.sweep,
-            "config": json.dumps(self.raw_config),
-            "wandbConfig": json.dumps({"t": self.raw_config.get("_wandb", {}).get("value", {}).get("t", {})}),
-            "summaryMetrics": _strict(self.raw_summary),
-            "historyTail": json.dumps([_strict(line) for line in self.streams[HISTORY][-1:]]),
-            "eventsTail": json.dumps(self.streams["wandb-events.jsonl"][-1:]),
-            "historyLineCount": len(self.streams[HISTORY]),
-            "eventsLineCount": len(self.streams["wandb-events.jsonl"]),
-            "logLineCount": len(self.streams["output.log"]),
-            "project": _project(self.project),
-        }
+        history, events, output = (self.streams[name] for name in (HISTORY, "wandb-events.jsonl", "output.log"))
+        telemetry = self.raw_config.get("_wandb", {}).get("value", {}).get("t", {})
+        names = {"id": f"id-{self.id}", "name": self.id, "displayName": self.id, "sweepName": self.sweep}
+        return (
+            names
+            | {"description": "", "notes": "", "tags": [], "project": _project(self.project)}
+            | {
+                "config": json.dumps(self.raw_config),
+                "wandbConfig": json.dumps({"t": telemetry}),
+                "summaryMetrics": _strict(self.raw_summary),
+                "historyTail": json.dumps([_strict(line) for line in history[-1:]]),
+                "eventsTail": json.dumps(events[-1:]),
+                "historyLineCount": len(history),
+                "eventsLineCount": len(events),
+                "logLineCount": len(output),
+            }
+        )
 
 
 @dataclass
@@ -262,8 +273,8 @@ class WandbServer:
         operation, variables = _operation(request), request.get("variables") or {}
         # upsertView (reports) and UpsertView2 (workspaces) are one mutation.
         name = {"UpsertView2": "upsertView"}.get(operation, operation)
-        if name in PROBES:
-            return 200, {"data": {}}
+        if name in CONSTANT:
+            return 200, {"data": CONSTANT[name]}
         answer: Callable[[dict[str, Any]], Any] | None = getattr(self, f"_on_{name}", None)
         if answer is None:
             self.unknown.append(operation)
@@ -271,13 +282,6 @@ class WandbServer:
         data = answer(variables)
         # 404 is how the server says that a sweep is gone.
         return (404, {"errors": [{"message": "not found"}]}) if data is None else (200, {"data": data})
-
-    def _on_Viewer(self, _: dict[str, Any]) -> Any:
-        viewer = {"id": "V", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "email": "", "flags": "{}"}
-        return {"viewer": viewer | {"admin": False, "teams": {"edges": []}}}
-
-    def _on_ServerFeaturesQuery(self, _: dict[str, Any]) -> Any:
-        return {"serverInfo": {"features": []}}
 
     def _on_RunResumeStatus(self, v: dict[str, Any]) -> Any:
         run = self.runs.get(v["name"])
@@ -298,15 +302,9 @@ class WandbServer:
         files = [{"name": name, "uploadUrl": self._url("run", v["run"], name)} for name in v["files"]]
         return {"createRunFiles": {"runID": f"id-{v['run']}", "uploadHeaders": [], "files": files}}
 
-    def _on_MarkRunFilesUploaded(self, _: dict[str, Any]) -> Any:
-        return {"markRunFilesUploaded": {"success": True}}
-
     def _on_ArtifactType(self, v: dict[str, Any]) -> Any:
         found = [a for a in self.artifacts if a.name == v["name"].split(":")[0]]
         return {"project": {"artifact": {"artifactType": {"name": found[-1].type}} if found else None}}
-
-    def _on_FetchArtifactDigestAlgorithm(self, _: dict[str, Any]) -> Any:
-        return {"project": None}
 
     def _on_CreateArtifact(self, v: dict[str, Any]) -> Any:
         given = v["input"]
@@ -322,8 +320,8 @@ class WandbServer:
                 given.get("clientID", ""), aliases,
             )  # fmt: skip
             self.artifacts.append(artifact)
-        latest = {"id": versions[-1].id} if versions else None
-        shown = {"id": artifact.id, "state": artifact.state, "artifactSequence": {"latestArtifact": latest}}
+        sequence = {"latestArtifact": {"id": versions[-1].id} if versions else None}
+        shown = {"id": artifact.id, "state": artifact.state, "artifactSequence": sequence}
         return {"createArtifact": {"artifact": shown}}
 
     def _on_CreateArtifactManifest(self, v: dict[str, Any]) -> Any:
@@ -337,16 +335,12 @@ class WandbServer:
         return {"artifactManifest": {"id": artifact, "file": file}}
 
     def _on_CreateArtifactFiles(self, v: dict[str, Any]) -> Any:
-        nodes = [
-            {
-                "storagePath": f"{file['artifactID']}/{file['name']}",
-                "uploadUrl": self._url("artifact", file["artifactID"], file["name"]),
-                "uploadHeaders": [],
-                "uploadMultipartUrls": None,
-                "artifact": {"id": file["artifactID"]},
-            }
-            for file in v["input"]["artifactFiles"]
-        ]
+        nodes = []
+        for file in v["input"]["artifactFiles"]:
+            artifact, name = file["artifactID"], file["name"]
+            upload = {"uploadUrl": self._url("artifact", artifact, name), "uploadHeaders": []}
+            stored = {"storagePath": f"{artifact}/{name}", "uploadMultipartUrls": None, "artifact": {"id": artifact}}
+            nodes.append(upload | stored)
         return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
 
     def _on_CommitArtifact(self, v: dict[str, Any]) -> Any:
@@ -357,12 +351,6 @@ class WandbServer:
     def _on_ClientIDMapping(self, v: dict[str, Any]) -> Any:
         found = [a.id for a in self.artifacts if a.client_id == v["clientID"]]
         return {"clientIDMapping": {"serverID": found[0]} if found else None}
-
-    def _on_UseArtifact(self, v: dict[str, Any]) -> Any:
-        return {"useArtifact": {"artifact": {"id": v["input"]["artifactID"]}}}
-
-    def _on_LinkArtifact(self, _: dict[str, Any]) -> Any:
-        return {"linkArtifact": {"versionIndex": 0}}
 
     # Sweeps: a grid, handed out trial by trial
 
@@ -378,14 +366,8 @@ class WandbServer:
         sweep = self.sweeps.get(v["sweep"])
         if sweep is None:
             return {"project": {"sweep": None}}
-        shown = {
-            "id": sweep.id,
-            "name": sweep.id,
-            "method": "grid",
-            "state": "RUNNING" if sweep.queue else "FINISHED",
-            "config": yaml.safe_dump(sweep.config),
-            "runs": {"edges": []},
-        }
+        shown = {"id": sweep.id, "name": sweep.id, "method": "grid", "config": yaml.safe_dump(sweep.config)}
+        shown |= {"state": "RUNNING" if sweep.queue else "FINISHED", "runs": {"edges": []}}
         return {"project": {"sweep": shown}}
 
     def _on_CreateAgent(self, v: dict[str, Any]) -> Any:
@@ -411,7 +393,7 @@ class WandbServer:
     # Workspaces, reports and charts
 
     def _on_upsertView(self, v: dict[str, Any]) -> Any:
-        view_id = v.get("id") or f"view{len(self.views)}"
+        view_id = v.get("id") or base64.b64encode(f"View:{len(self.views)}".encode()).decode().rstrip("=")
         inserted = view_id not in self.views
         self.views[view_id] = self.views.get(view_id, {}) | v
         return {"upsertView": {"view": self._view(view_id), "inserted": inserted}}
@@ -433,12 +415,11 @@ class WandbServer:
 
     def _on_GetProjects(self, _: dict[str, Any]) -> Any:
         names = sorted({run.project for run in self.runs.values()})
-        edges = [{"node": _project(name) | {"__typename": "Project"}} for name in names]
         page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
-        return {"models": {"pageInfo": page, "edges": edges}}
+        return {"models": {"pageInfo": page, "edges": [{"node": _project(name)} for name in names]}}
 
     def _on_CreateProject(self, v: dict[str, Any]) -> Any:
-        shown = _project(v["input"]["name"]) | {"__typename": "Project"}
+        shown = _project(v["input"]["name"])
         return {"result": {"__typename": "UpsertModelPayload", "project": shown, "model": shown, "inserted": True}}
 
     def _on_CreateCustomChart(self, v: dict[str, Any]) -> Any:
@@ -455,7 +436,14 @@ def _operation(request: dict[str, Any]) -> str:
 def _project(name: str) -> dict[str, Any]:
     entity = {"id": f"id-{ENTITY}", "name": ENTITY}
     when = {"createdAt": "2026-01-01T00:00:00", "isBenchmark": False}
-    return {"id": name, "internalId": name, "name": name, "entityName": ENTITY, "entity": entity} | when
+    return {
+        "__typename": "Project",
+        "id": name,
+        "internalId": name,
+        "name": name,
+        "entityName": ENTITY,
+        "entity": entity,
+    } | when
 
 
 def _strict(text: str) -> str:

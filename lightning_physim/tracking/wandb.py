@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import numpy as np
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from lightning_physim.tracking.jsonl import read_rows
@@ -104,7 +106,9 @@ class PhysimWandbLogger(WandbLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         super().finalize(status)
-        self._exit_code = int(status != "success")
+        # Lightning calls it a failure when it ends at SIGTERM, but the process ends with exit code 0, and a sweep that
+        # stops a trial early must not count it as crashed.
+        self._exit_code = int(status != "success" and not isinstance(sys.exception(), SIGTERMException))
 
     @rank_zero_only
     def finish(self) -> None:
