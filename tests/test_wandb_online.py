@@ -24,8 +24,8 @@ pytest.importorskip("wandb")
 CLOCK, VALIDATION, PROBE, _, CHECKPOINT = TINY["trainer"]["callbacks"]
 # Without estimates of learning coefficients a fit takes a second beside its imports.
 QUICK = TINY | {"trainer": TINY["trainer"] | {"callbacks": [CLOCK, VALIDATION, PROBE, CHECKPOINT]}}
-# An end that a test never waits for; a row at every step, a checkpoint at every seventh.
-LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=1")
+# An end that a test never waits for, and so few rows that none is written because wandb's 32 KiB are full.
+LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10")
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
     times = {row["step"]: row["time"] for row in rows(run)}
     last_step, killed_at = max(times), max(times.values())
     checkpoint = checkpoint_step(last_checkpoint(RunDirectory(run)))
-    assert 0 < last_step - checkpoint <= 7
+    assert abs(last_step - checkpoint) <= 10
 
     elsewhere = WandbServer()
     sync(run, "*run-*", WANDB_BASE_URL=elsewhere.url)
@@ -230,7 +230,7 @@ def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
     if mode == "offline":
         sync(run)
 
-    more = (f"--trainer.max_steps={checkpoint + 20}", "--trainer.log_every_n_steps=1")
+    more = (f"--trainer.max_steps={checkpoint + 20}", "--trainer.log_every_n_steps=10")
     fit("--ckpt_path", "last", *more, cwd=folder, WANDB_MODE=mode)
     if mode == "offline":
         first, second = sorted((run / "wandb").glob("offline-run-*"))
