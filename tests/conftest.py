@@ -1,12 +1,14 @@
-"""Shared helpers: a two-process gloo pool for everything that is reduced over ranks."""
+"""Shared helpers: a two-process gloo pool for everything that is reduced over ranks, and a loopback W&B server."""
 
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+from wandb_server import WandbServer
 
 
 def _rank_main(rank: int, world: int, port: int, work: Callable[..., Any], args: tuple, results: Any) -> None:
@@ -30,3 +32,20 @@ def on_ranks() -> Callable[..., list[Any]]:
             return [results[rank] for rank in range(world)]
 
     return run
+
+
+@pytest.fixture
+def wandb_server(tmp_path, monkeypatch) -> Iterator[WandbServer]:
+    """A W&B server that the genuine client of a subprocess logs in to, and that is all it knows of the world."""
+    server = WandbServer()
+    for name in [name for name in os.environ if name.startswith(("WANDB", "PHYSIM", "PL_"))]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "HOME"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("NETRC", str(home / ".netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    yield server
+    server.close()

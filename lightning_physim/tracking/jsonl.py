@@ -130,6 +130,11 @@ def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """The whole rows of a ``metrics.jsonl`` in the order of writing; numbers that JSON lacks are strings."""
+    return [row for _, row in _rows(Path(path))]
+
+
 def _json_number(value: Any) -> float | str:
     number = float(value)
     if math.isfinite(number):

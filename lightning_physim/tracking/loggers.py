@@ -17,13 +17,12 @@ def run_loggers(run: RunDirectory, resume_from: str | Path | None = None) -> lis
     Args:
         run: the run directory.
         resume_from: the checkpoint that training goes on from, with its step in its name. Rows beyond it are dropped
-            from ``metrics.jsonl``; in W&B, which keeps what it has, the curves overlap.
+            from ``metrics.jsonl``; W&B keeps what it has, and those rows are not sent again.
     """
-    loggers: list[Logger] = [
-        JsonlLogger(run.metrics, resume_step=None if resume_from is None else checkpoint_step(resume_from))
-    ]
+    resume_step = None if resume_from is None else checkpoint_step(resume_from)
+    loggers: list[Logger] = [JsonlLogger(run.metrics, resume_step)]
     if find_spec("wandb") is None:
         rank_zero_info("W&B: not installed, metrics go to metrics.jsonl alone; `pip install wandb` adds it")
     else:
-        loggers.append(PhysimWandbLogger(run))
+        loggers.append(PhysimWandbLogger(run, resume_step))
     return loggers

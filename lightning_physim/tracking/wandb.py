@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
@@ -11,9 +12,12 @@ import numpy as np
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from lightning_physim.tracking.jsonl import read_rows
 from lightning_physim.tracking.run import RunDirectory
+from lightning_physim.tracking.wandb_file import rows_in_files
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -38,12 +42,20 @@ class PhysimWandbLogger(WandbLogger):
     Files lie in ``<run>/wandb/``, the id is the run directory's, and a later process with the same directory continues
     the same W&B run. Every row carries ``trainer/global_step``, the x-axis of every chart.
 
+    A process that was killed leaves W&B with less than ``metrics.jsonl`` has, or with more than the checkpoint that
+    training resumes from knows of. What W&B lacks is sent from ``metrics.jsonl``; what it has is not sent again.
+
     Args:
         run: the run directory.
+        resume_step: training resumes from a checkpoint of this step.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, resume_step: int | None = None) -> None:
         super().__init__(save_dir=run.path, version=run.id, project=os.environ.get("WANDB_PROJECT", "lightning_physim"))
+        self._run = run
+        self._resume_step = resume_step
+        self._there: dict[str, Any] = {}
+        """The last value of every key that W&B has from the processes before this one."""
         self._configured = False
         self._exit_code = 0
         self.seconds = 0.0
@@ -56,6 +68,7 @@ class PhysimWandbLogger(WandbLogger):
         if self._experiment is None:
             self._experiment = self._start()
             atexit.register(self.finish)
+            self._send_missing()
         return self._experiment
 
     @rank_zero_only
@@ -76,8 +89,11 @@ class PhysimWandbLogger(WandbLogger):
             metrics: numbers, tensors of one element, or wandb's media.
             step: optimizer steps taken.
         """
+        _ = self.experiment  # what W&B has is known once the run is started
         begin = time.monotonic()
-        super().log_metrics({key: _plain(value) for key, value in metrics.items()}, step)
+        row = {key: _plain(value) for key, value in metrics.items()}
+        if not self._has(row, step):
+            super().log_metrics(row, step)
         self.seconds += time.monotonic() - begin
 
     @rank_zero_only
@@ -90,7 +106,9 @@ class PhysimWandbLogger(WandbLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         super().finalize(status)
-        self._exit_code = int(status != "success")
+        # Lightning calls it a failure when it ends at SIGTERM, but the process ends with exit code 0, and a sweep that
+        # stops a trial early must not count it as crashed.
+        self._exit_code = int(status != "success" and not isinstance(sys.exception(), SIGTERMException))
 
     @rank_zero_only
     def finish(self) -> None:
@@ -101,7 +119,29 @@ class PhysimWandbLogger(WandbLogger):
         try:
             experiment.finish(exit_code=self._exit_code)
         except TimeoutError:
-            rank_zero_info(f"W&B: upload unfinished; complete it with `wandb sync {self.save_dir}/wandb/run-*`")
+            rank_zero_info(
+                f"W&B: upload unfinished; `wandb sync --no-skip-online {self.save_dir}/wandb/run-*` sends everything, "
+                "what has arrived a second time"
+            )
+
+    def _send_missing(self) -> None:
+        if self._resume_step is not None and self._run.metrics.is_file():
+            for row in read_rows(self._run.metrics):
+                step = row.pop("step")
+                if step <= self._resume_step:
+                    self.log_metrics({key: float(value) for key, value in row.items() if key != "time"}, step)
+
+    def _has(self, row: dict[str, Any], step: int | None) -> bool:
+        """Whether W&B has this row already.
+
+        A process may have been killed between two rows of one step. Training is deterministic, so that at the last
+        step W&B has those rows whose numbers it shows, less the times.
+        """
+        last = self._there.get("trainer/global_step")
+        if last is None or step is None:
+            return False
+        shown = all(_same(self._there.get(key), value) for key, value in row.items() if not key.startswith("time/"))
+        return step < last or (step == last and shown)
 
     def _start(self) -> "Run":
         import wandb
@@ -114,6 +154,7 @@ class PhysimWandbLogger(WandbLogger):
             if wandb.login(prompt=False, verify=False):
                 try:
                     experiment = self._init(mode)
+                    self._there = dict(experiment.summary)
                     rank_zero_info(f"W&B: {experiment.url}")
                     return experiment
                 except Exception as error:  # whatever W&B's trouble is, it is not a reason not to train
@@ -123,6 +164,8 @@ class PhysimWandbLogger(WandbLogger):
             else:
                 reason = "no API key is configured"
             mode = "offline"
+        for row in rows_in_files(self._run.path / "wandb"):
+            self._there |= row
         experiment = self._init(mode)
         if mode == "disabled":
             rank_zero_info("W&B: disabled, as its settings say")
@@ -162,6 +205,11 @@ def _dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _same(shown: Any, value: Any) -> bool:
+    # The server gives NaN and Infinity as strings, and a table never equals what was made of it.
+    return isinstance(shown, (int, float, str)) and isinstance(value, float) and repr(float(shown)) == repr(value)
 
 
 def _plain(value: Any) -> Any:

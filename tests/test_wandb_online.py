@@ -1,0 +1,337 @@
+"""The genuine W&B client against the loopback server: online, offline and synced, resumed, killed, and swept."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from test_fit import TINY, only_run, physim, rows, values
+from wandb_server import Faults, Run, WandbServer
+
+from lightning_physim.tracking import RunDirectory, checkpoint_step, last_checkpoint
+from lightning_physim.tracking.jsonl import read_rows
+
+pytest.importorskip("wandb")
+
+CLOCK, VALIDATION, PROBE, _, CHECKPOINT = TINY["trainer"]["callbacks"]
+# Without estimates of learning coefficients a fit takes a second beside its imports.
+QUICK = TINY | {"trainer": TINY["trainer"] | {"callbacks": [CLOCK, VALIDATION, PROBE, CHECKPOINT]}}
+# An end that a test never waits for, and so few rows that none is written because wandb's 32 KiB are full.
+LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """The data set of all fits here."""
+    folder = tmp_path_factory.mktemp("online")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    physim("simulate", "--config", "tiny.yaml", "--data.cache_dir", str(folder / "data"), cwd=folder)
+    return folder / "data"
+
+
+@pytest.fixture
+def folder(tmp_path, data, wandb_server) -> Iterator[Path]:
+    """A folder to run commands in, with the configurations ``tiny.yaml`` and ``quick.yaml``."""
+    for name, config in (("tiny", TINY), ("quick", QUICK)):
+        config = config | {"data": config["data"] | {"cache_dir": str(data)}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config))
+    yield tmp_path
+    while STARTED:
+        kill(STARTED.pop())  # what a failed test has left
+
+
+STARTED: list[subprocess.Popen] = []
+
+
+def start(*argv: str, cwd: Path, module: str = "lightning_physim", **environment: str) -> subprocess.Popen:
+    """A command in a process and a process group of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *argv],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    STARTED.append(process)
+    return process
+
+
+def finish(process: subprocess.Popen, timeout: float = 120.0) -> str:
+    """What it said, once it has ended with exit code 0."""
+    said, _ = process.communicate(timeout=timeout)
+    assert process.returncode == 0, said
+    return said
+
+
+def kill(process: subprocess.Popen) -> None:
+    """``kill -9``, as the system does to a whole job."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+def fit(*argv: str, cwd: Path, **environment: str) -> str:
+    return finish(start("fit", *argv, cwd=cwd, **environment))
+
+
+def sync(run: Path, pattern: str = "offline-run-*", **environment: str) -> None:
+    """``wandb sync`` of the files that match; those of an online run as well."""
+    directories = sorted(str(path.relative_to(run)) for path in (run / "wandb").glob(pattern))
+    finish(start("sync", "--no-skip-online", *directories, cwd=run, module="wandb", **environment))
+
+
+def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
+    """Wait for it."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+
+
+def is_figure(row: dict) -> bool:
+    return any(isinstance(value, dict) for value in row.values())
+
+
+def numbers(run: Run) -> list[dict]:
+    """The rows of numbers that the server has, spelt as in ``metrics.jsonl``."""
+    found = []
+    for row in run.history():
+        if not is_figure(row):
+            step = row["trainer/global_step"]
+            spelt = {key: _spelt(value) for key, value in row.items() if not key.startswith(("_", "trainer/"))}
+            found.append({"step": step} | spelt)
+    return found
+
+
+def _spelt(value: float) -> float | str:
+    return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(value), value)
+
+
+def logged(run: Path) -> list[dict]:
+    """The rows of ``metrics.jsonl``, less the column that it has alone."""
+    return [{key: value for key, value in row.items() if key != "time"} for row in rows(run)]
+
+
+def untimed(rows: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows]
+
+
+def media(run: Run) -> set[tuple[str, bytes]]:
+    """Key and content of every figure."""
+    found = {}
+    for name, content in run.files.items():
+        if name.startswith("media/"):
+            found[re.sub(r"_\d+_[0-9a-f]+", "", name), content] = None
+    return set(found)
+
+
+def assert_complete(server: WandbServer, run: Path) -> None:
+    """The server has the run, once, with every row, and finished."""
+    there = server.only_run()
+    assert there.id == run.name and (there.state, there.exit_code) == ("finished", 0)
+    assert numbers(there) == logged(run)
+    assert server.unknown == []
+
+
+def test_online_and_synced_are_the_same(folder, wandb_server):
+    said = fit("--config", "tiny.yaml", cwd=folder)
+    run = only_run(folder)
+    online = wandb_server.only_run()
+    assert f"W&B: {wandb_server.url}/tester/lightning_physim/runs/{run.name}" in said
+    assert_complete(wandb_server, run)
+    assert [row["_step"] for row in online.history()] == list(range(len(online.history())))
+    assert online.config["model.d_model"] == 16 and online.config["data.system.radius"] == 0.08
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert not {"model", "data", "trainer"} & set(online.config)
+    assert {key.split(".")[0] for key in online.config} == set(config)
+    figures = [row for row in online.history() if is_figure(row)]
+    assert [row["trainer/global_step"] for row in figures] == [1, 10, 10, 30, 30]
+    for row in figures:
+        (shown,) = [value for value in row.values() if isinstance(value, dict)]
+        table = json.loads(online.files[shown["path"]])
+        assert len(table["data"]) == shown["nrows"] > 0
+    trace = json.loads((run / "figures" / "trace.json").read_text())
+    assert table["columns"] == trace["columns"] and table["data"] == trace["data"]
+    assert {artifact.state for artifact in wandb_server.artifacts} == {"COMMITTED"} and wandb_server.artifacts
+
+    fit("--config", "tiny.yaml", "--runs", "offline", cwd=folder, WANDB_MODE="offline")
+    (second,) = (folder / "offline").iterdir()
+    assert list(wandb_server.runs) == [run.name]
+    sync(second)
+    synced = wandb_server.runs[second.name]
+    assert numbers(synced) == logged(second) and untimed(numbers(synced)) == untimed(numbers(online))
+    assert synced.config == online.config | {"runs": "offline"}
+    assert media(synced) == media(online) and len(media(online)) == 5
+    assert synced.state == "finished" and wandb_server.unknown == []
+
+
+def assert_each_row_once(there: Run, run: Path, ended_at: int) -> None:
+    """W&B has every row of ``metrics.jsonl`` once, in order, and else only what a first part measured at its end."""
+    found, expected = untimed(numbers(there)), untimed(logged(run))
+    steps = [row["step"] for row in found]
+    assert steps == sorted(steps)
+    names = [(row["step"], *sorted(row)) for row in found]
+    assert len(set(names)) == len(names)
+    assert [row for row in found if row in expected] == expected
+    assert {row["step"] for row in found if row not in expected} <= {ended_at}
+
+
+MODES = [("online", "online"), ("offline", "offline"), ("offline", "online")]
+
+
+@pytest.mark.parametrize("modes", [MODES[0], *(pytest.param(modes, marks=pytest.mark.slow) for modes in MODES[1:])])
+def test_a_resumed_run_continues_in_wandb(folder, wandb_server, modes):
+    first, second = modes
+    fit("--config", "quick.yaml", "--trainer.max_steps=18", cwd=folder, WANDB_MODE=first)
+    run = only_run(folder)
+    # As if it had been killed before its last checkpoint, W&B has rows beyond the one that is left.
+    (run / "checkpoints" / "step-00000018.ckpt").unlink()
+    assert {row["step"] for row in logged(run)} > {10, 13, 15, 18}
+    fit("--ckpt_path", "last", "--trainer.max_steps=30", cwd=folder, WANDB_MODE=second)
+    if second == "offline":
+        sync(run)
+    there = wandb_server.only_run()
+    assert there.id == run.name == only_run(folder).name and there.state == "finished"
+    assert_each_row_once(there, run, ended_at=18)
+    assert max(row["step"] for row in numbers(there)) == 30
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
+    endless = start("fit", "--config", "quick.yaml", *LONG, cwd=folder, WANDB_MODE=mode)
+    until(lambda: any(read_rows(path)[-1]["time"] > 8.0 for path in folder.glob("runs/*/metrics.jsonl")))
+    kill(endless)
+    run = only_run(folder)
+    times = {row["step"]: row["time"] for row in rows(run)}
+    last_step, killed_at = max(times), max(times.values())
+    checkpoint = checkpoint_step(last_checkpoint(RunDirectory(run)))
+    assert abs(last_step - checkpoint) <= 10
+
+    elsewhere = WandbServer()
+    sync(run, "*run-*", WANDB_BASE_URL=elsewhere.url)
+    torn = untimed(numbers(elsewhere.only_run()))
+    elsewhere.close()
+    assert torn == untimed(logged(run))[: len(torn)]
+    assert killed_at - times[torn[-1]["step"]] < 3.0
+    if mode == "offline":
+        sync(run)
+
+    more = (f"--trainer.max_steps={checkpoint + 20}", "--trainer.log_every_n_steps=10")
+    fit("--ckpt_path", "last", *more, cwd=folder, WANDB_MODE=mode)
+    if mode == "offline":
+        first, second = sorted((run / "wandb").glob("offline-run-*"))
+        sync(run, second.name)
+    there = wandb_server.only_run()
+    assert there.id == run.name == only_run(folder).name and there.state == "finished"
+    assert_each_row_once(there, run, ended_at=checkpoint + 20)
+    fit("--config", "quick.yaml", *more, "--runs", "uninterrupted", cwd=folder, WANDB_MODE="disabled")
+    (uninterrupted,) = (folder / "uninterrupted").iterdir()
+    assert values(run) == values(uninterrupted)
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+def test_faults_in_the_middle_cost_nothing(folder, wandb_server):
+    process = start("fit", "--config", "tiny.yaml", cwd=folder)
+    until(lambda: wandb_server.runs)
+    wandb_server.faults.drop = 4
+    wandb_server.faults.fail = 4
+    finish(process)
+    assert wandb_server.faults == Faults()
+    assert_complete(wandb_server, only_run(folder))
+    assert len(media(wandb_server.only_run())) == 5
+
+
+@pytest.mark.slow
+def test_a_server_that_takes_a_minute_to_answer_is_not_waited_for(folder, wandb_server):
+    wandb_server.faults.delay = 60.0
+    process = start("fit", "--config", "quick.yaml", cwd=folder)
+    until(lambda: wandb_server.requests)
+    begin = time.monotonic()
+    until(lambda: list(folder.glob("runs/*/metrics.jsonl")))
+    assert time.monotonic() - begin < 30.0
+    assert "W&B: offline (" in finish(process, timeout=30.0)
+    wandb_server.faults.delay = 0.0
+    sync(only_run(folder))
+    assert_complete(wandb_server, only_run(folder))
+
+
+NOTES = """
+import json
+from pathlib import Path
+from pytorch_lightning import Callback
+
+class Notes(Callback):
+    def on_fit_start(self, trainer, module):
+        given = {key: module.hparams[key] for key in ("n_heads", "lr")}
+        Path(f"rank{trainer.global_rank}-{trainer.loggers[1].version}.json").write_text(json.dumps(given))
+"""
+
+
+@pytest.fixture
+def agent(folder, wandb_server, monkeypatch) -> Callable[..., subprocess.Popen]:
+    """``agent(parameters, *options)`` makes a sweep and starts an agent on it."""
+    # ${interpreter} is whatever python comes first.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.syspath_prepend(folder)
+    (folder / "notes.py").write_text(NOTES)
+
+    def start_agent(parameters: dict, *options: str) -> subprocess.Popen:
+        interpreter = ["${env}", "${interpreter}", "-m", "lightning_physim"]
+        command = [*interpreter, "fit", "--config", "quick.yaml", "--trainer.callbacks+=notes.Notes", *options]
+        sweep = {"method": "grid", "parameters": parameters, "command": [*command, "${args}"]}
+        (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+        said = finish(start("sweep", "--project", "sweeps", "sweep.yaml", cwd=folder, module="wandb"))
+        assert "wandb agent tester/sweeps/sweep0" in said
+        return start("agent", "tester/sweeps/sweep0", cwd=folder, module="wandb")
+
+    return start_agent
+
+
+DDP = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), DDP], ids=["one process", "two processes"])
+def test_a_sweep_makes_one_run_per_trial(folder, wandb_server, agent, options):
+    finish(agent({"model.n_heads": {"values": [1, 2]}, "model.lr": {"value": 0.002}}, *options), timeout=240.0)
+    trials = wandb_server.sweeps["sweep0"].trials
+    assert sorted(given["model.n_heads"] for given in trials.values()) == [1, 2]
+    assert set(wandb_server.runs) == set(trials) == {path.name for path in (folder / "runs").iterdir()}
+    for name, given in trials.items():
+        run = wandb_server.runs[name]
+        assert (run.sweep, run.project, run.state) == ("sweep0", "sweeps", "finished")
+        assert numbers(run) == logged(folder / "runs" / name)
+        notes = [json.loads(path.read_text()) for path in folder.glob(f"rank*-{name}.json")]
+        assert notes == [{"n_heads": given["model.n_heads"], "lr": 0.002}] * (2 if options else 1)
+        assert run.config["model.n_heads"] == given["model.n_heads"] and run.config["model.lr"] == 0.002
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+def test_a_stop_from_the_server_ends_a_trial_whole(folder, wandb_server, agent):
+    process = agent({"model.n_heads": {"values": [2]}}, *LONG)
+    metrics = folder / "runs" / "sweep0-trial0" / "metrics.jsonl"
+    until(lambda: metrics.is_file() and read_rows(metrics)[-1]["step"] > 50)
+    wandb_server.stop("sweep0-trial0")
+    begin = time.monotonic()
+    finish(process, timeout=60.0)
+    assert time.monotonic() - begin < 30.0
+    assert wandb_server.only_run().state == "finished"
+    assert numbers(wandb_server.only_run()) == logged(metrics.parent)
+    assert last_checkpoint(RunDirectory(metrics.parent)).is_file()
+    assert wandb_server.unknown == []
