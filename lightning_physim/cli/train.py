@@ -80,6 +80,16 @@ class PhysimCLI(LightningCLI):
                 raise InputError(f"threads must be at least 1; got {threads}; give e.g. --threads=2")
             torch.set_num_threads(threads)
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # A callback's refusal arrives inside the parser's long account of every type that it tried.
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__
+            raise cause or error from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         logger = self._get(self.config_init, "trainer").get("logger")
         if self.subcommand != "fit":

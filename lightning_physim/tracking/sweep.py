@@ -168,11 +168,11 @@ class SweepSpec:
         else:
             generators = (np.random.default_rng([seed, index]) for index in range(count))
             points = (tuple(p.draw(generator) for p in self.parameters) for generator in generators)
-        trials = []
+        sweep, trials = self.id(seed), []
         for index, point in enumerate(points):
             parameters = _nest(zip(names, point, strict=True))
-            digest = hashlib.sha256(json.dumps(parameters, default=str).encode()).hexdigest()[:6]
-            trials.append(Trial(index, parameters, f"{self.id(seed)}-{index:03d}-{digest}"))
+            digest = hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:6]
+            trials.append(Trial(index, parameters, f"{sweep}-{index:03d}-{digest}"))
         return trials
 
     def command(self, trial: Trial) -> list[str]:
