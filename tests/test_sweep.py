@@ -148,6 +148,7 @@ def test_commands_are_those_of_the_agent(tmp_path, monkeypatch):
         assert ours[1] == sys.executable
         assert ["python" if word == sys.executable else word for word in ours] == started.pop()
         assert "--model={'n_heads': 4, 'block': {'norm': 'rms'}}" in ours and "--data.n_train=7" in ours
+    assert "${envvar:EXTRA}" in spec.content["command"]
 
 
 class _Process:
@@ -339,7 +340,8 @@ def test_a_sweep_of_trainings_that_is_killed_goes_on_where_it_was(tmp_path):
     assert [(row["trial"], row["state"]) for row in before] == [(0, "started"), (1, "started")]
 
     done = physim("sweep", *argv, cwd=tmp_path)
-    assert "trial 0 of 3 goes on" in done.stdout and "trial 2 of 3 starts" in done.stdout
+    assert "trial 0 of 3 goes on: seed_everything 0\n" in done.stdout
+    assert "trial 2 of 3 starts: seed_everything 2\n" in done.stdout
     after = [json.loads(line) for line in state.read_text().splitlines()][2:]
     assert sorted((row["trial"], row["state"]) for row in after) == [
         (trial, state) for trial in range(3) for state in ("finished", "started")

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class LocalSweep:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.say(f"{self._name(trial)} {'goes on' if resume else 'starts'}: {_words(trial.parameters)}")
+        self.say(f"{self._name(trial)} {'goes on' if resume else 'starts'}{self._words(trial)}")
         return process
 
     def _resume(self, run: RunDirectory) -> list[str]:
@@ -176,6 +176,13 @@ class LocalSweep:
     def _name(self, trial: Trial) -> str:
         return f"trial {trial.index} of {len(self.trials)}"
 
+    def _words(self, trial: Trial) -> str:
+        """What tells the trial from others."""
+        fixed = {".".join(parameter.name) for parameter in self.spec.parameters if parameter.distribution == "constant"}
+        varied = {key: value for key, value in _dotted(trial.parameters).items() if key not in fixed}
+        shown = ", ".join(f"{key} {f'{x:.4g}' if type(x) is float else x}" for key, x in varied.items())
+        return f": {shown}" if shown else ""
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other sweeps off the folder, and drop the torn line that a machine that died may have left."""
@@ -201,7 +208,3 @@ def _handled(received: list[int]) -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _words(parameters: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {f'{x:.4g}' if type(x) is float else x}" for key, x in _dotted(parameters).items())
