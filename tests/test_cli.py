@@ -47,7 +47,10 @@ def test_without_a_configuration_fit_is_the_demo(capsys):
 def test_help_tells_commands_options_units_and_defaults(capsys):
     assert main(["--help"]) == 0
     overview = capsys.readouterr().out
-    assert all(f"physim {command}" in overview for command in ("fit", "simulate", "report")) and "demo" in overview
+    assert (
+        all(f"physim {command}" in overview for command in ("fit", "simulate", "sweep", "report"))
+        and "demo" in overview
+    )
     text = " ".join(said(["fit", "--help"], capsys).split())
     for option in ("--model.n_heads", "--data.system.stiffness", "--data.velocity_std", "--runs", "--threads"):
         assert option in text, option

@@ -50,6 +50,7 @@ def test_what_is_refused(no_account, capsys, arguments, words):
     assert words in error and error.startswith("physim: ") and "\n" not in error
 
 
+@pytest.mark.slow  # the client tries again and again
 def test_a_server_that_is_not_there_is_told_in_one_line(no_account, monkeypatch):
     from lightning_physim.errors import InputError
 

@@ -16,7 +16,7 @@ import yaml
 from test_fit import TINY, only_run, physim, rows, values
 from wandb_server import Faults, Run, WandbServer
 
-from lightning_physim.tracking import RunDirectory, checkpoint_step, last_checkpoint
+from lightning_physim.tracking import PANELS, RunDirectory, checkpoint_step, last_checkpoint
 from lightning_physim.tracking.jsonl import read_rows
 
 pytest.importorskip("wandb")
@@ -156,12 +156,17 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert not {"model", "data", "trainer"} & set(online.config)
     assert {key.split(".")[0] for key in online.config} == set(config)
-    figures = [row for row in online.history() if is_figure(row)]
-    assert [row["trainer/global_step"] for row in figures] == [1, 10, 10, 30, 30]
-    for row in figures:
-        (shown,) = [value for value in row.values() if isinstance(value, dict)]
-        table = json.loads(online.files[shown["path"]])
-        assert len(table["data"]) == shown["nrows"] > 0
+    shown: dict[str, list[int]] = {}
+    for row in filter(is_figure, online.history()):
+        ((key, value),) = [(key, value) for key, value in row.items() if isinstance(value, dict)]
+        shown.setdefault(key, []).append(row["trainer/global_step"])
+        content = json.loads(online.files[value["path"]])
+        assert len(content["data"]) > 0 and value.get("nrows", len(content["data"])) == len(content["data"])
+        if key == "llc/trace":
+            table = content
+    drawn = {panel.key: [10, 30] for panel in PANELS if panel.name != "calibration"}
+    tables = {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
+    assert shown == drawn | tables
     trace = json.loads((run / "figures" / "trace.json").read_text())
     assert table["columns"] == trace["columns"] and table["data"] == trace["data"]
     assert {artifact.state for artifact in wandb_server.artifacts} == {"COMMITTED"} and wandb_server.artifacts
@@ -173,7 +178,7 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     synced = wandb_server.runs[second.name]
     assert numbers(synced) == logged(second) and untimed(numbers(synced)) == untimed(numbers(online))
     assert synced.config == online.config | {"runs": "offline"}
-    assert media(synced) == media(online) and len(media(online)) == 5
+    assert media(synced) == media(online) and len(media(online)) == sum(map(len, shown.values()))
     assert synced.state == "finished" and wandb_server.unknown == []
 
 
@@ -191,7 +196,8 @@ def assert_each_row_once(there: Run, run: Path, ended_at: int) -> None:
 MODES = [("online", "online"), ("offline", "offline"), ("offline", "online")]
 
 
-@pytest.mark.parametrize("modes", [MODES[0], *(pytest.param(modes, marks=pytest.mark.slow) for modes in MODES[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("modes", MODES)
 def test_a_resumed_run_continues_in_wandb(folder, wandb_server, modes):
     first, second = modes
     fit("--config", "quick.yaml", "--trainer.max_steps=18", cwd=folder, WANDB_MODE=first)
@@ -335,3 +341,14 @@ def test_a_stop_from_the_server_ends_a_trial_whole(folder, wandb_server, agent):
     assert numbers(wandb_server.only_run()) == logged(metrics.parent)
     assert last_checkpoint(RunDirectory(metrics.parent)).is_file()
     assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+def test_a_dashboard_pushed_twice_is_there_once(folder, wandb_server):
+    fit("--config", "quick.yaml", "--trainer.max_steps=2", cwd=folder)
+    push = ("dashboard", "push", "--entity", "tester", "--project", "lightning_physim")
+    first, second = (finish(start(*push, cwd=folder)) for _ in range(2))
+    addresses = [re.findall(r"^(?:workspace|report): (http\S+)$", said, re.M) for said in (first, second)]
+    assert addresses[0] == addresses[1] and len(addresses[0]) == 2
+    kinds = sorted(view["type"] for view in wandb_server.views.values())
+    assert kinds == ["project-view", "runs"] and wandb_server.unknown == []

@@ -402,6 +402,15 @@ class WandbServer:
         named = [view_id for view_id, view in self.views.items() if view["name"] == v["viewName"]]
         return {"project": {"allViews": {"edges": [{"node": self._view(view_id)} for view_id in named]}}}
 
+    def _on_ProjectViews(self, v: dict[str, Any]) -> Any:
+        kind, name = v.get("viewType", "runs"), v.get("viewName")
+        edges = [
+            {"node": self._view(view_id) | {"user": None}, "cursor": view_id}
+            for view_id, view in self.views.items()
+            if view["type"] == kind and name in (None, view["name"])
+        ]
+        return {"project": {"allViews": {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}}}
+
     def _on_SpecificReport(self, v: dict[str, Any]) -> Any:
         return {"view": self._view(v["reportId"])}
 
@@ -412,6 +421,9 @@ class WandbServer:
 
     def _on_ProjectInternalId(self, v: dict[str, Any]) -> Any:
         return {"project": {"id": v["projectName"], "internalId": v["projectName"]}}
+
+    def _on_GetDefaultEntity(self, _: dict[str, Any]) -> Any:
+        return {"viewer": {"id": f"id-{ENTITY}", "entity": ENTITY}}
 
     def _on_GetProjects(self, _: dict[str, Any]) -> Any:
         names = sorted({run.project for run in self.runs.values()})
@@ -435,7 +447,7 @@ def _operation(request: dict[str, Any]) -> str:
 
 def _project(name: str) -> dict[str, Any]:
     entity = {"id": f"id-{ENTITY}", "name": ENTITY}
-    when = {"createdAt": "2026-01-01T00:00:00", "isBenchmark": False}
+    when = {"createdAt": "2026-01-01T00:00:00", "isBenchmark": False, "user": None}
     return {
         "__typename": "Project",
         "id": name,

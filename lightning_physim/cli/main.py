@@ -12,6 +12,7 @@ HELP = """usage: physim COMMAND [options]
   physim validate|test|predict --ckpt_path RUN                evaluate a trained network
   physim simulate [--config NAME_OR_PATH] [--animate FILE]    make, describe and animate a data set
   physim llc RUN [--calibrate]                                learning coefficients at the checkpoints of a run
+  physim sweep FILE [--count N] [--jobs J] [--check]          many trainings, as a file in W&B's sweep format asks for
   physim report RUN                                           write the report of a run again
   physim dashboard push --entity E [--project P] [--dry-run]  the same panels as a W&B workspace and report
 
@@ -23,10 +24,10 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 2 where the input was at fault."""
+    """Run the command; return its exit code: 0, 2 where the input was at fault, or what ``physim sweep`` returns."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        run(argv)
+        return run(argv)
     except InputError as error:
         return refuse(str(error))
     except argparse.ArgumentError as error:
@@ -37,7 +38,6 @@ def main(argv: list[str] | None = None) -> int:
         return refuse(
             f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space or name another folder"
         )
-    return 0
 
 
 def refuse(message: str) -> int:
@@ -46,7 +46,7 @@ def refuse(message: str) -> int:
     return 2
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str]) -> int:
     # Commands are imported when called for: torch alone takes seconds, and --help should not.
     command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if command in ("-h", "--help"):
@@ -65,6 +65,10 @@ def run(argv: list[str]) -> None:
         from lightning_physim.cli.llc import llc
 
         llc(rest)
+    elif command == "sweep":
+        from lightning_physim.cli.sweep import sweep
+
+        return sweep(rest)
     elif command == "report":
         from lightning_physim.cli.report import report
 
@@ -75,5 +79,7 @@ def run(argv: list[str]) -> None:
         dashboard(rest)
     else:
         raise InputError(
-            f"the command must be fit, validate, test, predict, simulate, llc, report or dashboard; got {command}"
+            "the command must be fit, validate, test, predict, simulate, llc, sweep, report or dashboard; "
+            f"got {command}"
         )
+    return 0

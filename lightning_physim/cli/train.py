@@ -1,6 +1,9 @@
 """``physim fit|validate|test|predict``: a LightningCLI that gives every fit a run directory."""
 
 import argparse
+import ast
+import json
+import logging
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -77,6 +80,16 @@ class PhysimCLI(LightningCLI):
                 raise InputError(f"threads must be at least 1; got {threads}; give e.g. --threads=2")
             torch.set_num_threads(threads)
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # A callback's refusal arrives inside the parser's long account of every type that it tried.
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__
+            raise cause or error from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         logger = self._get(self.config_init, "trainer").get("logger")
         if self.subcommand != "fit":
@@ -111,14 +124,43 @@ class PhysimCLI(LightningCLI):
             print_summary(self.run)
 
 
+class DryCLI(PhysimCLI):
+    """Builds everything that the options of a fit name, and runs nothing: a wrong option is found in a second."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        return super(PhysimCLI, self).instantiate_trainer(**kwargs, logger=False)
+
+    def fit(self, **kwargs: Any) -> None:
+        """Nothing."""
+
+    after_fit = validate = test = predict = fit
+
+
 def train(argv: list[str]) -> None:
     """Run ``physim fit|validate|test|predict`` with the arguments that follow ``physim``."""
+    _run(PhysimCLI, argv)
+
+
+def check(argv: list[str]) -> None:
+    """Check the arguments that :func:`train` would run with; leaves nothing on disk.
+
+    Raises:
+        InputError, argparse.ArgumentError: as :func:`train`, as far as options alone can tell.
+    """
+    logging.disable(logging.INFO)  # what Lightning tells of seeds and devices
+    try:
+        _run(DryCLI, argv)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _run(cli: type[PhysimCLI], argv: list[str]) -> None:
     argv, resumed, name = expand(argv)
     # LightningCLI reads sys.argv, and so do the processes that a distributed strategy starts: given the expanded
     # arguments they all open the same files.
     given, sys.argv = sys.argv, [sys.argv[0], *argv]
     try:
-        PhysimCLI(resumed, name)
+        cli(resumed, name)
     finally:
         sys.argv = given
 
@@ -126,7 +168,8 @@ def train(argv: list[str]) -> None:
 def expand(argv: list[str]) -> tuple[list[str], RunDirectory | None, str]:
     """Turn names into files: shipped configurations, ``--ckpt_path last`` and ``--ckpt_path runs/ID``.
 
-    Configurations move to the front, so that single options win over them wherever they stand. Without any
+    Values as W&B's sweep agent spells them, ``None`` and ``1000.0``, become what the parser takes for null and for an
+    integer. Configurations move to the front, so that single options win over them wherever they stand. Without any
     ``--config`` a run that is gone on with brings its own, and everything else starts from ``demo``.
 
     Returns:
@@ -150,8 +193,25 @@ def expand(argv: list[str]) -> tuple[list[str], RunDirectory | None, str]:
     expanded = [argv[0]]
     for config in configs:
         expanded += ["--config", str(config)]
-    expanded += rest
+    expanded += map(_as_yaml, rest)
     if given.ckpt_path is not None:
         expanded += ["--ckpt_path", given.ckpt_path]
     expanded += ["--runs", given.runs]
     return expanded, run if argv[0] == "fit" else None, configs[-1].stem
+
+
+def _as_yaml(argument: str) -> str:
+    """``--key=value`` with a Python literal that reads otherwise in YAML, translated; anything else as it is."""
+    key, _, text = argument.partition("=")
+    try:
+        value = ast.literal_eval(text) if key.startswith("--") else ""
+    except (ValueError, SyntaxError):
+        return argument
+    return f"{key}={json.dumps(_whole(value))}" if value is None or isinstance(value, float | dict) else argument
+
+
+def _whole(value: Any) -> Any:
+    """Floats that are whole as integers, which every option for a float takes too."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,5 +1,6 @@
-"""Figures and the HTML report of a run."""
+"""Figures and the HTML report of a run, and of the trials of a sweep."""
 
+from lightning_physim.report.comparison import write_comparison
 from lightning_physim.report.figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
 from lightning_physim.report.html import write_report
 from lightning_physim.report.live import LiveReport
@@ -19,5 +20,6 @@ __all__ = [
     "print_summary",
     "rollout_figure",
     "scores_figure",
+    "write_comparison",
     "write_report",
 ]

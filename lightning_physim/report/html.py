@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from string import Template
@@ -136,25 +136,45 @@ def write_report(run_dir: str | Path) -> Path:
     Raises:
         InputError: no ``metrics.jsonl``, or not a readable one.
     """
-    from plotly.offline import get_plotlyjs
-
     run = RunDirectory(Path(run_dir))
     metrics = read_metrics(run.metrics)
     config = run.config.read_text() if run.config.is_file() else ""
+    return write_page(
+        run.report,
+        title=run.path.resolve().name,
+        facts=_facts(metrics, yaml.safe_load(config) or {}),
+        headline=headline(metrics),
+        sections=_sections(run, metrics),
+        config=config,
+    )
+
+
+def write_page(
+    path: Path, title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str
+) -> Path:
+    """Write an HTML file that needs nothing else, whole and at once.
+
+    Args:
+        facts: a few words each.
+        sections: HTML; everything else is text.
+        config: YAML, shown folded at the end.
+    """
+    from plotly.offline import get_plotlyjs
+
     page = PAGE.substitute(
-        id=escape(run.path.resolve().name),
+        id=escape(title),
         ink=INK,
         font=FONT,
         plotly=get_plotlyjs(),
-        facts=" · ".join(map(escape, _facts(metrics, yaml.safe_load(config) or {}))),
-        headline=escape(headline(metrics)),
-        sections="\n".join(_sections(run, metrics)),
+        facts=" · ".join(map(escape, facts)),
+        headline=escape(headline),
+        sections="\n".join(sections),
         config=f"<details><summary>Configuration</summary><pre>{escape(config)}</pre></details>" if config else "",
     )
-    new = run.report.with_name(f"{run.report.name}.{os.getpid()}.new")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
     new.write_text(page, encoding="utf-8")
-    new.replace(run.report)
-    return run.report
+    new.replace(path)
+    return path
 
 
 def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
@@ -243,7 +263,11 @@ def _folded(plots: dict[str, str]) -> str:
 
 
 def _plot(name: str, figure: "Figure", **values: str) -> str:
-    """A figure with its caption."""
+    return plot_html(name, figure, Template(CAPTIONS[name]).substitute(values))
+
+
+def plot_html(name: str, figure: "Figure", caption: str) -> str:
+    """A figure with its caption, which is HTML; ``name`` is unique on the page."""
     plot = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
@@ -255,7 +279,6 @@ def _plot(name: str, figure: "Figure", **values: str) -> str:
             "toImageButtonOptions": {"scale": 3, "filename": name},
         },
     )
-    caption = Template(CAPTIONS[name]).substitute(values)
     return f'{plot}<p class="caption">{caption}</p>'
 
 

@@ -4,14 +4,19 @@ from lightning_physim.tracking.jsonl import JsonlLogger, read_metrics
 from lightning_physim.tracking.loggers import run_loggers
 from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
+from lightning_physim.tracking.sweep import SweepSpec, Trial
+from lightning_physim.tracking.trials import LocalSweep
 from lightning_physim.tracking.wandb import PhysimWandbLogger
 
 __all__ = [
     "HEAD_TABLE",
     "JsonlLogger",
+    "LocalSweep",
     "PANELS",
     "PhysimWandbLogger",
     "RunDirectory",
+    "SweepSpec",
+    "Trial",
     "checkpoint_step",
     "find_run",
     "last_checkpoint",

@@ -112,6 +112,7 @@ class Dashboard:
             InputError: no API key is configured, or W&B refuses or does not answer.
         """
         import wandb
+        from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
         if not wandb.login(prompt=False, verify=False):
             raise InputError("a dashboard needs a W&B account; type `wandb login`, or --dry-run to see what it is")
@@ -125,7 +126,7 @@ class Dashboard:
             workspace = self.workspace()
             workspace._internal_name, workspace._internal_id = f"nw-{VIEW}-v", self._workspace_id()
             workspace.save()
-        except (wandb.Error, OSError) as error:
+        except (wandb.Error, WandbApiFailedError, OSError) as error:
             raise InputError(f"W&B did not take the dashboard: {error}") from error
         return str(workspace.url), str(report.url)
 

@@ -1,0 +1,85 @@
+"""``physim sweep FILE``: the trials of a sweep on this machine, without an account."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from lightning_physim.cli.train import SUBCOMMANDS, check
+from lightning_physim.errors import InputError
+from lightning_physim.report import write_comparison
+from lightning_physim.tracking import LocalSweep, SweepSpec
+
+
+def sweep(argv: list[str]) -> int:
+    """Run what is left of a sweep, or check it.
+
+    Returns:
+        The exit code: 0, 1 where a trial failed, 128 and the signal's number after a signal.
+
+    Raises:
+        InputError: a sweep, or with ``--check`` a trial's option, that cannot be.
+    """
+    try:
+        given = build_parser().parse_args(argv)
+    except argparse.ArgumentError as error:
+        raise InputError(" ".join(f"{error}".split())) from error
+    spec = SweepSpec.read(given.file)
+    local = LocalSweep(spec, given.runs, given.count, given.seed)
+    if given.check:
+        check_trials(local)
+        return 0
+    signal = local.run(given.jobs)
+    results = local.results()
+    print(f"comparison: {write_comparison(local.folder, spec.content, results)}")
+    failed = [row for row in results if row["state"] == "failed"]
+    for row in failed:
+        print(f"failed: trial {row['trial']}, exit code {row['exit_code']}, {local.folder / row['run_id']}.log")
+    if signal or failed:
+        print("the same command runs what is left")
+    return 128 + signal if signal else int(bool(failed))
+
+
+def build_parser() -> ArgumentParser:
+    """The options of ``physim sweep``."""
+    parser = ArgumentParser(
+        prog="physim sweep",
+        description="Run the trials of a file in W&B's sweep format (methods grid and random) on this machine, with "
+        "the commands that `wandb agent` would run. The same command again runs what is left: trials that were "
+        "interrupted or failed go on from their last checkpoint. Everything is under RUNS/<sweep id>/: sweep.jsonl, "
+        "the logs, and report.html, which compares the trials.",
+        exit_on_error=False,
+    )
+    parser.add_argument("file", type=str, help="YAML file, as for `wandb sweep`.")
+    parser.add_argument("--count", type=int | None, default=None, help="Trials; None: all of a grid.")
+    parser.add_argument("--jobs", type=int, default=1, help="Trials at a time.")
+    parser.add_argument("--check", action="store_true", help="Print the commands and check their options; run nothing.")
+    parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
+    parser.add_argument("--seed", type=int, default=0, help="Of random trials.")
+    return parser
+
+
+def check_trials(local: LocalSweep) -> None:
+    """Print the command of every trial, and build its network, data module and trainer where it is ours.
+
+    Raises:
+        InputError: an unknown option, or a value that is refused.
+    """
+    for trial in local.trials:
+        command = local.command(trial)
+        print(shlex.join(command))
+        own = _own_arguments(command)
+        if own and own[0] in SUBCOMMANDS:
+            try:
+                check(own)
+            except (InputError, argparse.ArgumentError) as error:
+                raise InputError(f"trial {trial.index}: {getattr(error, 'message', error)}") from error
+
+
+def _own_arguments(command: list[str]) -> list[str]:
+    """What follows ``physim`` or ``-m lightning_physim``."""
+    for i, word in enumerate(command):
+        if word == "lightning_physim" or Path(word).name == "physim":
+            return command[i + 1 :]
+    return []

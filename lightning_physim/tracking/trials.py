@@ -1,0 +1,210 @@
+"""Running the trials of a sweep on this machine: some at a time, each in a process, and what became of them in a file.
+
+Processes can be killed at any moment, this one included, so nothing about a trial is kept in memory alone:
+
+- ``sweep.jsonl`` gets a line when a trial starts and one when it ends. A trial whose last line says that it started was
+  interrupted.
+- The log of a trial is locked by the trial's own processes, which inherit it as their standard output. They outlive a
+  sweep that is killed, and the next one waits for them.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lightning_physim.errors import InputError
+from lightning_physim.tracking.jsonl import _append, _json_number, _replace, read_metrics
+from lightning_physim.tracking.run import RunDirectory, last_checkpoint
+from lightning_physim.tracking.sweep import SweepSpec, Trial
+from lightning_physim.tracking.wandb import _dotted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+POLL = 0.1
+"""Seconds between looks at the processes."""
+
+
+class LocalSweep:
+    """The trials of a sweep and their state, in ``<runs>/<sweep id>/``.
+
+    Args:
+        spec: the sweep file.
+        runs: folder that holds the run directories.
+        count, seed: of :meth:`SweepSpec.trials`.
+        say: gets a line when a trial starts or ends.
+    """
+
+    def __init__(
+        self, spec: SweepSpec, runs: str, count: int | None, seed: int, say: Callable[[str], None] = print
+    ) -> None:
+        self.spec = spec
+        self.runs = runs
+        self.trials = spec.trials(count, seed)
+        self.folder = Path(runs) / spec.id(seed)
+        self.say = say
+
+    @property
+    def state(self) -> Path:
+        """One JSON object a line: ``trial``, ``parameters``, ``run_id``, ``state``, ``exit_code``, ``metric``.
+
+        ``state`` is ``started``, ``finished``, ``failed`` or ``interrupted``; the last line of a trial counts.
+        """
+        return self.folder / "sweep.jsonl"
+
+    def results(self) -> list[dict[str, Any]]:
+        """The last line of every trial that has one, by index; all that earlier commands ran as well."""
+        lines = self.state.read_text().splitlines() if self.state.is_file() else []
+        return sorted({row["run_id"]: row for row in map(json.loads, lines)}.values(), key=lambda row: row["trial"])
+
+    def command(self, trial: Trial) -> list[str]:
+        """The words that W&B's agent would run, and the folder of the runs where it is not the default one."""
+        return self.spec.command(trial) + ([] if self.runs == "runs" else [f"--runs={self.runs}"])
+
+    def run(self, jobs: int) -> int:
+        """Run every trial that has not finished, going on with those that left a checkpoint.
+
+        Args:
+            jobs: processes at a time.
+
+        Returns:
+            The signal that ended it early, 0 for none. Signals go to the trials, which are waited for.
+
+        Raises:
+            InputError: another process runs this sweep, or jobs is less than one.
+        """
+        if jobs < 1:
+            raise InputError(f"--jobs must be at least 1; got {jobs}")
+        received: list[int] = []
+        with self._alone(), _handled(received):
+            done = {row["run_id"] for row in self.results() if row["state"] == "finished"}
+            waiting = [trial for trial in self.trials if trial.run_id not in done]
+            if done:
+                self.say(f"{self.folder}: {len(self.trials) - len(waiting)} of {len(self.trials)} trials are finished")
+            running: dict[Trial, subprocess.Popen | None] = {}
+            began: dict[Trial, float] = {}
+            passed_on = 0
+            while running or (waiting and not received):
+                while waiting and len(running) < jobs and not received:
+                    trial = waiting.pop(0)
+                    running[trial] = process = self._start(trial)
+                    began[trial] = time.monotonic()
+                    if process is None:
+                        self.say(f"{self._name(trial)} is still run by an earlier process; waiting for its end")
+                time.sleep(POLL)
+                for number in received[passed_on:]:
+                    for process in filter(None, running.values()):
+                        process.send_signal(number)
+                    passed_on += 1
+                for trial, process in list(running.items()):
+                    if process is None:
+                        if received:
+                            del running[trial]
+                        else:
+                            running[trial] = self._start(trial)
+                    elif process.poll() is not None:
+                        del running[trial]
+                        self._end(trial, process.returncode, bool(received), time.monotonic() - began[trial])
+        return received[0] if received else 0
+
+    def _start(self, trial: Trial) -> subprocess.Popen | None:
+        """Start a trial; None while processes that an earlier sweep started for it live."""
+        with (self.folder / f"{trial.run_id}.log").open("ab") as log:
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            resume = self._resume(RunDirectory(Path(self.runs) / trial.run_id))
+            self._record(trial, "started")
+            # A session of its own: Ctrl-C reaches a trial through this process alone, and once.
+            process = subprocess.Popen(
+                self.command(trial) + resume,
+                env=self._environment(trial),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.say(f"{self._name(trial)} {'goes on' if resume else 'starts'}{self._words(trial)}")
+        return process
+
+    def _resume(self, run: RunDirectory) -> list[str]:
+        """Options that go on with what an interrupted trial left; where nothing can, its directory makes room."""
+        with suppress(InputError):
+            last_checkpoint(run)
+            return [f"--ckpt_path={run.path}"]
+        if run.path.exists():
+            try:
+                run.path.rmdir()
+            except OSError:
+                aside = next(p for n in range(1, 10**6) if not (p := self.folder / f"{run.id}.{n}").exists())
+                run.path.rename(aside)
+                self.say(f"{run.path} has no checkpoint to go on from; moved to {aside}")
+        return []
+
+    def _end(self, trial: Trial, exit_code: int, interrupted: bool, seconds: float) -> None:
+        path = RunDirectory(Path(self.runs) / trial.run_id).metrics
+        curve = read_metrics(path).get(self.spec.metric) if path.is_file() else None
+        value = None if curve is None else float(curve[1][-1])
+        # A trial that is told to stop may well end in peace: Lightning turns signals into a normal end.
+        state = "interrupted" if interrupted else "failed" if exit_code else "finished"
+        self._record(trial, state, exit_code, value)
+        what = (
+            f"failed with exit code {exit_code}, see {self.folder / trial.run_id}.log" if state == "failed" else state
+        )
+        shown = "not logged" if value is None else f"{value:.4g}"
+        self.say(f"{self._name(trial)} {what} after {seconds:.0f} s: {self.spec.metric} {shown}")
+
+    def _record(self, trial: Trial, state: str, exit_code: int | None = None, value: float | None = None) -> None:
+        row = {"trial": trial.index, "parameters": trial.parameters, "run_id": trial.run_id, "state": state}
+        number = None if value is None else _json_number(value)
+        _append(self.state, row | {"exit_code": exit_code, "metric": number})
+
+    def _environment(self, trial: Trial) -> dict[str, str]:
+        # With a sweep's id wandb would ignore the project, and a later `wandb sync` name a sweep that no server knows.
+        kept = {k: v for k, v in os.environ.items() if k not in ("WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")}
+        environment = {"WANDB_MODE": "offline"} | kept
+        environment |= {"WANDB_RUN_ID": trial.run_id, "WANDB_RUN_GROUP": self.folder.name}
+        project = self.spec.content.get("project")
+        return environment | ({"WANDB_PROJECT": str(project)} if project else {})
+
+    def _name(self, trial: Trial) -> str:
+        return f"trial {trial.index} of {len(self.trials)}"
+
+    def _words(self, trial: Trial) -> str:
+        """What tells the trial from others."""
+        fixed = {".".join(parameter.name) for parameter in self.spec.parameters if parameter.distribution == "constant"}
+        varied = {key: value for key, value in _dotted(trial.parameters).items() if key not in fixed}
+        shown = ", ".join(f"{key} {f'{x:.4g}' if type(x) is float else x}" for key, x in varied.items())
+        return f": {shown}" if shown else ""
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other sweeps off the folder, and drop the torn line that a machine that died may have left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"one process runs a sweep; got another at work in {self.folder}: wait for it, or raise its --jobs"
+                ) from None
+            if self.state.is_file() and not (content := self.state.read_bytes()).endswith(b"\n"):
+                _replace(self.state, content[: content.rfind(b"\n") + 1])
+            yield
+
+
+@contextmanager
+def _handled(received: list[int]) -> Iterator[None]:
+    """Signals that end a process are collected instead."""
+    former = {number: signal.signal(number, lambda number, _: received.append(number)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
