@@ -25,7 +25,7 @@ CLOCK, VALIDATION, PROBE, _, CHECKPOINT = TINY["trainer"]["callbacks"]
 # Without estimates of learning coefficients a fit takes a second beside its imports.
 QUICK = TINY | {"trainer": TINY["trainer"] | {"callbacks": [CLOCK, VALIDATION, PROBE, CHECKPOINT]}}
 # An end that a test never waits for, and so few rows that none is written because wandb's 32 KiB are full.
-LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10")
+LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--trainer.enable_progress_bar=False")
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +87,9 @@ def fit(*argv: str, cwd: Path, **environment: str) -> str:
 
 
 def sync(run: Path, pattern: str = "offline-run-*", **environment: str) -> None:
-    """``wandb sync`` of the files that match; those of an online run as well."""
+    """``wandb sync`` of the files that match; those of an online run, or synced elsewhere, as well."""
     directories = sorted(str(path.relative_to(run)) for path in (run / "wandb").glob(pattern))
-    finish(start("sync", "--no-skip-online", *directories, cwd=run, module="wandb", **environment))
+    finish(start("sync", "--no-skip-online", "--no-skip-synced", *directories, cwd=run, module="wandb", **environment))
 
 
 def until(condition: Callable[[], object], timeout: float = 60.0) -> None:

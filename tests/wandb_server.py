@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 import yaml  # a sweep arrives as YAML
 
 ENTITY = "tester"
-HISTORY = "wandb-history.jsonl"
+HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 VIEWER = {"id": "V", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "email": "", "flags": "{}", "admin": False}
 CONSTANT: dict[str, Any] = {
     "Viewer": {"viewer": VIEWER | {"teams": {"edges": []}}},
@@ -62,7 +62,6 @@ class Run:
     files: dict[str, bytes] = field(default_factory=dict)
     """Uploaded files by name."""
     raw_config: dict[str, Any] = field(default_factory=dict)
-    raw_summary: str = "{}"
 
     def history(self) -> list[dict[str, Any]]:
         """The logged rows, oldest first."""
@@ -75,22 +74,17 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        return json.loads(self.raw_summary)
+        return json.loads((self.streams[SUMMARY] or ["{}"])[-1])
 
     def stream(self, body: dict[str, Any]) -> None:
         """Take in a file_stream request. A line has its number, so that what comes twice counts once."""
         for name, chunk in body.get("files", {}).items():
-            lines, offset = self.streams[name], chunk["offset"]
-            if name == "wandb-summary.json":
-                self.raw_summary = chunk["content"][-1]
-                continue
-            lines += [""] * (offset - len(lines))
-            lines[offset : offset + len(chunk["content"])] = chunk["content"]
+            start = chunk["offset"]
+            self.streams[name][start : start + len(chunk["content"])] = chunk["content"]
+        self.state = "running"
         if body.get("complete"):
             self.exit_code = body.get("exitcode")
             self.state = "failed" if self.exit_code else "finished"
-        else:
-            self.state = "running"
 
     def bucket(self) -> dict[str, Any]:
         """The run as GraphQL shows it."""
@@ -103,7 +97,7 @@ class Run:
             | {
                 "config": json.dumps(self.raw_config),
                 "wandbConfig": json.dumps({"t": telemetry}),
-                "summaryMetrics": _strict(self.raw_summary),
+                "summaryMetrics": _strict(json.dumps(self.summary)),
                 "historyTail": json.dumps([_strict(line) for line in history[-1:]]),
                 "eventsTail": json.dumps(events[-1:]),
                 "historyLineCount": len(history),
@@ -121,7 +115,6 @@ class Artifact:
     name: str
     type: str
     digest: str
-    run: str
     client_id: str
     aliases: list[str]
     state: str = "PENDING"
@@ -229,10 +222,8 @@ class WandbServer:
         with self._lock:
             self.requests.append((time.time(), method, path, operation))
             delay, fail, drop = self.faults.delay, self.faults.fail > 0, self.faults.drop > 0
-            if fail:
-                self.faults.fail -= 1
-            elif drop:
-                self.faults.drop -= 1
+            self.faults.fail -= fail
+            self.faults.drop -= drop and not fail
         self._closing.wait(delay)
         if fail:
             return 500, {"errors": [{"message": "injected fault"}]}
@@ -294,8 +285,6 @@ class WandbServer:
         run.sweep = v.get("sweep") or run.sweep
         if v.get("config"):
             run.raw_config = json.loads(v["config"])
-        if v.get("summaryMetrics"):
-            run.raw_summary = v["summaryMetrics"]
         return {"upsertBucket": {"bucket": run.bucket(), "inserted": inserted}}
 
     def _on_CreateRunFiles(self, v: dict[str, Any]) -> Any:
@@ -316,9 +305,8 @@ class WandbServer:
         else:
             aliases = [alias["alias"] for alias in given.get("aliases") or []]
             artifact = Artifact(
-                str(len(self.artifacts)), name, given["artifactTypeName"], given["digest"], given.get("runName", ""),
-                given.get("clientID", ""), aliases,
-            )  # fmt: skip
+                str(len(self.artifacts)), name, given["artifactTypeName"], given["digest"], given["clientID"], aliases
+            )
             self.artifacts.append(artifact)
         sequence = {"latestArtifact": {"id": versions[-1].id} if versions else None}
         shown = {"id": artifact.id, "state": artifact.state, "artifactSequence": sequence}
@@ -384,8 +372,7 @@ class WandbServer:
             run, parameters = f"{sweep.id}-trial{len(sweep.trials)}", sweep.queue.popleft()
             sweep.trials[run] = parameters
             args = {key: {"value": value} for key, value in parameters.items()}
-            program = sweep.config.get("program", "")
-            commands.append({"type": "run", "run_id": run, "program": program, "args": args})
+            commands.append({"type": "run", "run_id": run, "program": sweep.config.get("program", ""), "args": args})
         elif not alive:
             commands.append({"type": "exit"})
         return {"agentHeartbeat": {"agent": {"id": sweep.id}, "commands": json.dumps(commands)}}
