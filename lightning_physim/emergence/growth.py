@@ -1,0 +1,230 @@
+"""Which law a score's approach to its plateau follows, and how sure that is."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lightning_physim.emergence.fit import Fitter, LawFit, constant_aicc
+from lightning_physim.emergence.laws import LAWS, SPECIAL_CASE
+from lightning_physim.emergence.resample import resampled
+from lightning_physim.errors import InputError
+
+MIN_POINTS = 15
+MIN_SPAN = 10.0
+"""A decade: the last step over the first step of the fit."""
+MIN_WEIGHT = 0.95
+"""AICc weight from which one law is called the best, its special case or generalisation counted with it."""
+MAX_LOSS = 2.0
+"""By how much a law's AICc may lie above that of its generalisation where the simpler one is called."""
+MIN_GAIN = 10.0
+"""By how much a law's AICc must lie below that of a constant before anything is said to grow."""
+N_BOOTSTRAP = 400
+UNDECIDED = "undecided"
+
+
+def approach(steps: np.ndarray, values: np.ndarray, rise: float) -> tuple[np.ndarray, np.ndarray]:
+    """The points after the curve has passed ``rise`` of the way to its end for good.
+
+    The way is from the median of the first three values to that of the last three.
+
+    Args:
+        steps, values: ``[points]``.
+        rise: in [0, 1); 0 keeps all points.
+
+    Raises:
+        InputError: see :func:`compare_growth_laws`.
+    """
+    steps, values = _checked(steps, values)
+    if not 0 <= rise < 1:
+        raise InputError(f"rise must lie in [0, 1); got {rise}")
+    if rise == 0 or len(values) < 6:
+        return steps, values
+    first, last = np.median(values[:3]), np.median(values[-3:])
+    below = np.flatnonzero((values - first) * np.sign(last - first) < rise * abs(last - first))
+    start = below[-1] + 1 if len(below) else 0
+    return steps[start:], values[start:]
+
+
+@dataclass(frozen=True)
+class GrowthComparison:
+    """Growth laws on the same points.
+
+    Args:
+        weights: AICc weight of every law, by name (Burnham and Anderson 2002, section 2.9); they add up to 1.
+        fits: the fit of every law; empty where there was too little to fit.
+        verdict: the law, or ``"undecided"``.
+        reason: of the verdict, in a sentence.
+    """
+
+    weights: dict[str, float]
+    fits: dict[str, LawFit]
+    verdict: str
+    reason: str
+
+    @property
+    def best(self) -> str | None:
+        """The law of highest weight, whether or not it is far enough ahead; None where nothing was fitted."""
+        return max(self.weights, key=self.weights.__getitem__) if self.weights else None
+
+
+def compare_growth_laws(steps: np.ndarray, values: np.ndarray, rise: float = 0.1) -> GrowthComparison:
+    """Compare power law, exponential, stretched exponential, logistic and broken power law on the same points.
+
+    The points are those of :func:`approach`. Noise is taken as correlated from one point to the next, differently for
+    every law. No law is called on fewer than 15 points or less than a decade of steps, nor where none beats a constant
+    by 10 in AICc, nor below a weight of 0.95. The exponential is a stretched one and the power law a broken one that
+    does not break: weights of the two are added, and the simpler is called unless the other has 0.95 of them. A law
+    whose fit ends at the edge of its range has become another one (a power law of high exponent is an exponential), and
+    is not called either.
+
+    Args:
+        steps: ``[points]``, positive and ascending, better log-spaced. A step 0 is left out.
+        values: ``[points]``.
+        rise: of :func:`approach`. A tenth keeps the growth, without which a logistic curve cannot be told from others.
+
+    Raises:
+        InputError: arrays of different lengths, steps that do not ascend, or values that are not finite.
+    """
+    steps, values = approach(steps, values, rise)
+    if reason := _too_little(steps):
+        return GrowthComparison({}, {}, UNDECIDED, reason)
+    fits = {name: Fitter(name, steps).fit(values) for name in LAWS}
+    criteria = np.array([fit.aicc for fit in fits.values()])
+    relative = np.exp(-0.5 * (criteria - criteria.min()))
+    weights = dict(zip(fits, map(float, relative / relative.sum()), strict=True))
+    best = max(weights, key=weights.__getitem__)
+    gain = constant_aicc(values) - criteria.min()
+    if gain < MIN_GAIN:
+        return GrowthComparison(
+            weights, fits, UNDECIDED, f"no law beats a constant by {MIN_GAIN:g} in AICc: the best does by {gain:.1f}"
+        )
+    return GrowthComparison(weights, fits, *_verdict(fits, weights))
+
+
+def _verdict(fits: dict[str, LawFit], weights: dict[str, float]) -> tuple[str, str]:
+    best = max(weights, key=weights.__getitem__)
+    simple = SPECIAL_CASE.get(best, best)
+    family = [name for name in weights if SPECIAL_CASE.get(name, name) == simple]
+    weight = sum(weights[name] for name in family)
+    if weight < MIN_WEIGHT:
+        rival = max(set(weights) - set(family), key=weights.__getitem__)
+        return UNDECIDED, f"{_words(best)} (weight {weight:.2f}) is not clearly ahead of {_words(rival)}"
+    if best != simple:
+        lead = fits[simple].aicc - fits[best].aicc
+        if lead <= MAX_LOSS:
+            best = simple
+        elif weights[best] < MIN_WEIGHT * weight:
+            return UNDECIDED, f"{_words(best)} is ahead of {_words(simple)} by {lead:.1f} in AICc only"
+    if set(fits[best].at_edge) - {"before"}:  # it may well start at the first point, or long before
+        return UNDECIDED, f"the {_words(best)} fits best at the edge of its range of {', '.join(fits[best].at_edge)}"
+    return best, f"the {_words(best)} has AICc weight {weight:.3f}" + (", with the law it belongs to" if len(family) > 1 else "")
+
+
+@dataclass(frozen=True)
+class PowerLawFit:
+    """``plateau - A (step - onset) ** -exponent``.
+
+    Args:
+        fit: the law on its points.
+        steps, values: the points, ``[points]``.
+    """
+
+    fit: LawFit
+    steps: np.ndarray
+    values: np.ndarray
+
+    @property
+    def exponent(self) -> float:
+        return self.fit.shapes["exponent"]
+
+    @property
+    def plateau(self) -> float:
+        return self.fit.plateau
+
+    @property
+    def onset(self) -> float:
+        """The step t0 from which the law counts, where it diverges; before ``steps[0]``, and not always positive."""
+        return self.fit.first_step - self.fit.shapes["time"]
+
+    @property
+    def order(self) -> float:
+        """Order p = 2 + 1 / exponent of an effective potential ``x ** p`` down which gradient flow runs so."""
+        return 2.0 + 1.0 / self.exponent
+
+    @property
+    def order_llc(self) -> float:
+        """Learning coefficient 1 / p of that potential in its one direction (Watanabe 2009, section 7.1)."""
+        return 1.0 / self.order
+
+    @property
+    def exponent_lo(self) -> float:
+        """Lower end of the 95 % interval of the exponent."""
+        return self.interval("exponent")[0]
+
+    @property
+    def exponent_hi(self) -> float:
+        """Upper end of the 95 % interval of the exponent."""
+        return self.interval("exponent")[1]
+
+    def predict(self, steps: np.ndarray) -> np.ndarray:
+        """The law at ``steps``; NaN before its first point."""
+        return self.fit.predict(steps)
+
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Bootstrap percentile interval of ``"exponent"``, ``"plateau"`` or ``"onset"``.
+
+        What is resampled is the new part of every residual, as neighbours are correlated (:func:`resampled`).
+        """
+        tail = 50 * (1 - level)
+        lo, hi = np.percentile(self._bootstrap[name], [tail, 100 - tail])
+        return float(lo), float(hi)
+
+    @cached_property
+    def _bootstrap(self) -> dict[str, np.ndarray]:
+        fitter = Fitter("power_law", self.steps)
+        curves, correlation = resampled(fitter, self.fit, self.values, N_BOOTSTRAP)
+        plateaus, shapes = fitter.fit_many(curves, correlation)
+        return {"exponent": shapes[:, 1], "plateau": plateaus, "onset": self.steps[0] - shapes[:, 0]}
+
+
+def fit_power_law(steps: np.ndarray, values: np.ndarray, rise: float = 0.5) -> PowerLawFit:
+    """Fit ``plateau - A (step - onset) ** -exponent`` to a curve after it has passed ``rise`` of its way.
+
+    Whether it *is* a power law is for :func:`compare_growth_laws` to say.
+
+    Args:
+        steps, values: as there.
+        rise: of :func:`approach`. A half leaves out the growth, which this law does not describe.
+
+    Raises:
+        InputError: fewer than 15 points, or less than a decade of steps; and as there.
+    """
+    steps, values = approach(steps, values, rise)
+    if reason := _too_little(steps):
+        raise InputError(f"a power law is not fitted: {reason}")
+    return PowerLawFit(Fitter("power_law", steps).fit(values), steps, values)
+
+
+def _too_little(steps: np.ndarray) -> str:
+    if len(steps) < MIN_POINTS:
+        return f"it takes {MIN_POINTS} points after the rise; there are {len(steps)}"
+    if steps[-1] < MIN_SPAN * steps[0]:
+        return f"it takes a decade of steps after the rise; got {steps[0]:g} to {steps[-1]:g}"
+    return ""
+
+
+def _words(law: str) -> str:
+    return law.replace("_", " ")
+
+
+def _checked(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    steps, values = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
+    if steps.ndim != 1 or steps.shape != values.shape:
+        raise InputError(f"steps and values must be two rows of one length; got shapes {steps.shape}, {values.shape}")
+    if not (np.isfinite(steps).all() and np.isfinite(values).all()):
+        raise InputError("steps and values must be finite; got NaN or infinity: leave such points out")
+    if (steps < 0).any() or (np.diff(steps) <= 0).any():
+        raise InputError("steps must ascend from 0 or above; got steps that repeat, fall or are negative")
+    later = steps > 0
+    return steps[later], values[later]
