@@ -1,0 +1,177 @@
+"""Verdicts on studies whose truth is known, and their statistics against scipy."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lightning_physim.emergence.claim_geometry import lag, llc_rises_with_score
+from lightning_physim.emergence.claims import Study, collision_heads_exist
+from lightning_physim.emergence.evidence import final, half_rise_step, heads_of, rise
+from lightning_physim.emergence.statistics import bootstrap_within, interval, pooled_rank_correlation
+
+STEPS = np.array([0, *np.unique(np.round(np.logspace(0, 4, 81)))])
+LLC_STEPS = np.unique(np.round(np.logspace(1.25, 4, 12)))
+UNIFORM = 0.1
+ENDS = (0.93, 0.8, 0.7, 0.6, 0.3, 0.2, 0.12, 0.1)
+"""Final partner scores of the eight heads of a network: four collision heads."""
+
+
+def rising(steps: np.ndarray, start: float, end: float, middle: float) -> np.ndarray:
+    return start + (end - start) * steps**2 / (steps**2 + middle**2)
+
+
+def a_run(rng: np.random.Generator, llc_follows="score", weights_follow="nothing", llc_later=1.0, ends=ENDS) -> dict:
+    """Metrics of a run with eight heads; what a quantity ``follows`` decides how far it rises."""
+    metrics = {"val/loss_colliding": (STEPS[1:], np.full(len(STEPS) - 1, 0.2))}
+    for i, end in enumerate(ends):
+        head, middle = f"L{i // 4}H{i % 4}", 10 ** rng.uniform(2.4, 2.8)
+        score = rising(STEPS, UNIFORM, end, middle)
+        target = {"score": end - UNIFORM, "nothing": rng.uniform(0.05, 0.8)}
+        llc = rising(LLC_STEPS, 1.0, 1.0 + 20 * target[llc_follows], middle * llc_later) + rng.normal(0, 0.3, 12)
+        norm = rising(LLC_STEPS, 5.0, 5.0 + target[weights_follow], middle)
+        metrics |= {
+            f"probe/partner_score/{head}": (STEPS, score),
+            f"probe/enrichment/{head}": (STEPS, score / UNIFORM),
+            f"probe/ablation/{head}": (STEPS[1:], np.full(len(STEPS) - 1, 0.5 * (end - UNIFORM))),
+            f"llc/{head}/mean": (LLC_STEPS, llc),
+            f"llc/{head}/converged": (LLC_STEPS, np.ones(12)),
+            f"llc/{head}/weight_norm": (LLC_STEPS, norm),
+            f"llc/{head}/grad_norm": (LLC_STEPS, 1.0 + rng.normal(0, 0.1, 12)),
+        }
+    return metrics
+
+
+def a_study(n_seeds: int = 5, **kwargs) -> Study:
+    rng = np.random.default_rng(0)
+    return Study(
+        seeds={f"seed {i}": a_run(rng, **kwargs) for i in range(n_seeds)},
+        permuted=a_run(rng, ends=(0.12,) * 8),
+        no_attention={"val/loss_colliding": (STEPS[1:], np.full(len(STEPS) - 1, 1.9))},
+    )
+
+
+def test_a_pooled_correlation_of_one_group_is_spearmans():
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 10, (2, 30)).astype(float)  # ties
+    assert pooled_rank_correlation([(x, y)]) == pytest.approx(stats.spearmanr(x, y).statistic)
+
+
+def test_differences_between_groups_play_no_part_in_it():
+    rng = np.random.default_rng(2)
+    groups = [(rng.normal(size=8), rng.normal(size=8)) for _ in range(5)]
+    shifted = [(x + 100 * i, np.exp(y) + 100 * i) for i, (x, y) in enumerate(groups)]
+    assert pooled_rank_correlation(shifted) == pytest.approx(pooled_rank_correlation(groups))
+
+
+def test_a_bootstrap_interval_of_a_mean_is_students():
+    sample = np.random.default_rng(3).normal(1.0, 2.0, 60)
+    lo, hi = interval(bootstrap_within(lambda groups: groups[0].mean(-1), [sample]))
+    expected = stats.t.interval(0.95, 59, sample.mean(), stats.sem(sample))
+    np.testing.assert_allclose((lo, hi), expected, atol=0.1)
+    assert np.isnan(interval(np.array([np.nan] * 2 + [1.0] * 8))).all()
+
+
+def test_rises_and_half_ways_are_those_of_closed_forms():
+    curve = (STEPS, rising(STEPS, 0.1, 0.9, 300.0))
+    assert final(curve) == pytest.approx(0.9, abs=2e-3)
+    assert rise(curve, 3) == pytest.approx(0.8, abs=2e-3)
+    assert half_rise_step(curve, 3) == pytest.approx(300.0, rel=0.02)
+    assert np.isnan(half_rise_step((STEPS, -curve[1]), 3))
+    assert np.isnan(rise((STEPS[:1], STEPS[:1]), 3)) and np.isnan(final((STEPS[:0], STEPS[:0])))
+
+
+def test_estimates_that_fail_do_not_count():
+    metrics = a_run(np.random.default_rng(4))
+    metrics["llc/L0H0/converged"] = (LLC_STEPS, np.array([0.0] * 3 + [1.0] * 9))
+    metrics["llc/L0H0/mean"][1][5] = np.nan
+    head = heads_of(metrics)[0]
+    assert head.name == "L0H0" and head.n_estimates == 12 and len(head.llc[1]) == 8
+
+
+def test_a_head_that_is_not_used_is_no_collision_head():
+    metrics = a_run(np.random.default_rng(5))
+    assert [head.is_collision_head for head in heads_of(metrics)] == [True] * 4 + [False] * 4
+    metrics["probe/ablation/L0H1"] = (STEPS, 0 * STEPS)
+    assert [head.is_collision_head for head in heads_of(metrics)][:3] == [True, False, True]
+    del metrics["probe/ablation/L0H1"]
+    assert heads_of(metrics)[1].is_collision_head
+
+
+def test_heads_that_exist_are_found_to():
+    claim = collision_heads_exist(a_study())
+    assert claim.verdict == "supported", claim.reason
+    assert claim.numbers["seeds with a collision head"] == 5 and claim.numbers["collision heads"] == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        (lambda s: {"seeds": dict(list(s.seeds.items())[:2])}, "undecided", "3 seeds"),
+        (lambda s: {"seeds": dict.fromkeys(s.seeds, s.permuted)}, "not supported", "0 of 5"),
+        (lambda s: {"permuted": s.seeds["seed 0"]}, "undecided", "permuted outcomes reach 9.3"),
+        (lambda s: {"permuted": None}, "undecided", "not measured"),
+        (lambda s: {"no_attention": None}, "undecided", "not measured"),
+        (lambda s: {"no_attention": {"val/loss_colliding": (STEPS, 0.3 + 0 * STEPS)}}, "undecided", "67 %"),
+        (lambda s: {"seeds": s.seeds | {"seed 0": s.permuted, "seed 1": s.permuted}}, "undecided", "3 of 5"),
+    ],
+)
+def test_claim_a_is_refused_where_its_rule_says_so(change, verdict, reason):
+    study = a_study()
+    claim = collision_heads_exist(Study(**(vars(study) | change(study))))
+    assert claim.verdict == verdict and reason in claim.reason, claim.reason
+
+
+def test_learning_coefficients_that_follow_the_score_are_found_to():
+    claim = llc_rises_with_score(a_study())
+    assert claim.verdict == "supported", claim.reason
+    assert claim.numbers["correlation, low"] > 0.5
+    assert abs(claim.numbers["median lag, decades"]) < 0.1
+    assert claim.numbers["correlation with the ablation effect"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("study", "verdict", "reason"),
+    [
+        ({"llc_follows": "nothing"}, "not supported", "correlate by"),
+        ({"weights_follow": "score"}, "undecided", "does not clearly lead its controls: the weight norm"),
+        ({"llc_later": 6.0}, "not supported", "lags by"),
+        ({"n_seeds": 2}, "undecided", "3 seeds"),
+    ],
+)
+def test_claim_b_is_refused_where_its_rule_says_so(study, verdict, reason):
+    claim = llc_rises_with_score(a_study(**study))
+    assert claim.verdict == verdict and reason in claim.reason, claim.reason
+
+
+def test_a_control_that_was_not_logged_leaves_claim_b_undecided():
+    study = a_study()
+    for metrics in study.seeds.values():
+        for key in [key for key in metrics if key.endswith("weight_norm")]:
+            del metrics[key]
+    assert llc_rises_with_score(study).verdict == "undecided"
+
+
+def test_claim_b_is_undecided_where_estimates_fail():
+    study = a_study()
+    for metrics in study.seeds.values():
+        for key in [key for key in metrics if key.endswith("converged")]:
+            metrics[key] = (LLC_STEPS, np.tile([1.0, 1.0, 0.0, 1.0], 3))
+    claim = llc_rises_with_score(study)
+    assert claim.verdict == "undecided" and "25 %" in claim.reason
+
+
+def test_a_lag_is_the_distance_of_the_half_ways():
+    metrics = a_run(np.random.default_rng(6), llc_later=2.0)
+    assert lag(heads_of(metrics)[0]) == pytest.approx(np.log10(2.0), abs=0.12)
+
+
+def test_the_correlation_of_unrelated_quantities_is_rarely_far_from_zero():
+    """The interval covers zero as often as it says, for heads whose LLC has nothing to do with their score."""
+    rng = np.random.default_rng(7)
+    covered = 0
+    for _ in range(200):
+        tables = [rng.normal(size=(8, 2)) for _ in range(5)]
+        samples = bootstrap_within(lambda t: pooled_rank_correlation([(g[..., 0], g[..., 1]) for g in t]), tables)
+        lo, hi = interval(samples)
+        covered += lo <= 0 <= hi
+    assert stats.binomtest(covered, 200, 0.95).pvalue > 0.01, covered
