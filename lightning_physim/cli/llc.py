@@ -49,7 +49,7 @@ def llc(argv: list[str]) -> None:
     strategy = "ddp" if given.devices > 1 else "auto"
     fabric = Fabric(accelerator=given.accelerator, devices=given.devices, strategy=strategy)
     fabric.launch()
-    _measure(fabric, run, _data_module(config["data"]), checkpoints, given)
+    _measure(fabric, run, data_module(config["data"]), checkpoints, given)
     if fabric.is_global_zero:
         write_report(run.path)
         print_summary(run)
@@ -106,7 +106,8 @@ def _checkpoints(run: RunDirectory, steps: list[int] | None) -> dict[int, Path]:
     return {step: found[step] for step in sorted(steps or found)}
 
 
-def _data_module(section: dict[str, Any]) -> ParticleDataModule:
+def data_module(section: dict[str, Any]) -> ParticleDataModule:
+    """The data module of a run, from the ``data`` section of its configuration."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ParticleDataModule, "data")
     return parser.instantiate(parser.parse_object({"data": section})).data

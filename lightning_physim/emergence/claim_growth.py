@@ -7,9 +7,10 @@ import numpy as np
 
 from lightning_physim.emergence.claims import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, UNDECIDED, Claim, Numbers, Study
 from lightning_physim.emergence.evidence import NOTHING, Curve, Metrics, heads_of
-from lightning_physim.emergence.extrapolation import Extrapolation, extrapolate
-from lightning_physim.emergence.growth import GrowthComparison, compare_growth_laws
+from lightning_physim.emergence.forecast import Extrapolation, extrapolate
+from lightning_physim.emergence.growth import GrowthComparison, PowerLawFit, compare_growth_laws, fit_power_law
 from lightning_physim.emergence.statistics import bootstrap_clusters, interval
+from lightning_physim.errors import InputError
 
 MIN_DECIDED = 0.5
 POWER_LAWS = ("power_law", "broken_power_law")
@@ -25,12 +26,14 @@ class Growth:
         head: ``"L{l}H{h}"``, or ``"loss"`` for the loss on colliding particles.
         comparison: of the laws on all of it.
         extrapolation: from its first third.
+        fit: of a power law to its approach; None where that is too short.
     """
 
     name: str
     head: str
     comparison: GrowthComparison
     extrapolation: Extrapolation
+    fit: PowerLawFit | None
 
     @property
     def is_power_law(self) -> bool:
@@ -70,7 +73,7 @@ def growth_is_power_law(heads: list[Growth], losses: list[Growth], sgd: list[Gro
         else (float("nan"),) * 2
     )
     verdicts = Counter(growth.comparison.verdict for growth in heads)
-    wins = Counter(_family(growth.extrapolation.best) for growth in heads if growth.extrapolation.best)
+    wins = Counter(_family(growth.extrapolation.winner) for growth in heads if growth.extrapolation.winner)
     rival = max((count for law, count in wins.items() if law != "power_law"), default=0)
     decided_sgd = [growth for growth in sgd if growth.is_decided]
     numbers: Numbers = {
@@ -116,7 +119,11 @@ def growth_is_power_law(heads: list[Growth], losses: list[Growth], sgd: list[Gro
 
 
 def _growth(name: str, head: str, curve: Curve) -> Growth:
-    return Growth(name, head, compare_growth_laws(*curve), extrapolate(*curve))
+    try:
+        fit = fit_power_law(*curve)
+    except InputError:
+        fit = None
+    return Growth(name, head, compare_growth_laws(*curve), extrapolate(*curve), fit)
 
 
 def _family(law: str) -> str:

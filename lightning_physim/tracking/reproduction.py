@@ -3,8 +3,9 @@
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ SEED = "seed"
 CONSTANT = ("--model.schedule=constant", "--model.lr=2e-3")
 """A falling rate bends the approach to the plateau. Before the caller's options, which may say otherwise."""
 SGD_STRETCH = 2.5
-"""Steps of the run under SGD over those of the others: it learns that much more slowly."""
+"""Steps under SGD over those of the other trainings: it learns that much more slowly."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,24 @@ class Role:
     Args:
         options: after all others.
         without: callbacks of the configuration that it leaves out.
+        stretch: steps over those of the configuration.
     """
 
     options: tuple[str, ...]
-    without: tuple[str, ...]
+    without: frozenset[str]
+    stretch: float = 1.0
 
 
-_HEADS = ("CollisionProbe", "EmergenceMonitor", "LearningCoefficient")
+_LLC = frozenset({"LearningCoefficient"})
+_HEADS = _LLC | {"CollisionProbe", "EmergenceMonitor"}
 ROLES = {
-    # No momentum: gradient flow is what the effective potential is about.
-    "sgd": Role(("--model.optimizer=sgd", "--model.lr=0.1", "--model.momentum=0"), ("LearningCoefficient",)),
-    "permuted": Role(("--data.permute_targets=true",), ("LearningCoefficient",)),
-    "no_attention": Role(("--model.architecture=no_attention",), _HEADS),
+    # First, as it takes longest. No momentum: gradient flow is what the effective potential is about.
+    "sgd": Role(("--model.optimizer=sgd", "--model.lr=0.2", "--model.momentum=0"), _LLC, SGD_STRETCH),
+    "permuted": Role(("--data.permute_targets=true",), _LLC),
     "interaction": Role(("--model.architecture=interaction",), _HEADS),
+    "no_attention": Role(("--model.architecture=no_attention",), _HEADS),
 }
+EVERY_ROLE = (*ROLES, SEED)
 
 
 @dataclass(frozen=True)
@@ -51,36 +56,74 @@ class Reproduction:
         config: YAML file that every training starts from.
         n_seeds: trainings that differ in their seed alone.
         options: of ``physim fit``, for every training.
+        runs: folder that holds the run directories.
 
     Raises:
-        InputError: no seed, or a configuration without ``trainer.max_steps``.
+        InputError: no seed, an option that is none, or a configuration that does not say how many steps it takes.
     """
 
     config: Path
     n_seeds: int = 5
     options: tuple[str, ...] = ()
+    runs: str = "runs"
     metric = "val/loss_colliding"
+    parameters = ()
+    content: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.n_seeds < 1:
             raise InputError(f"--seeds must be at least 1; got {self.n_seeds}")
         for option in self.options:
-            if not re.match(r"--(model|data|trainer)\.[\w.]+=", option):
-                raise InputError(f"options of the trainings are spelled --model.lr=1e-3; got {option}")
+            if not re.match(r"--(model|data|trainer)\.[\w.]+=|--threads=", option):
+                raise InputError(f"options of the trainings are spelled --trainer.max_steps=1000; got {option}")
+        if self.max_steps < 1:
+            raise InputError(f"trainings need an end; {self.config} has no trainer.max_steps: type --trainer.max_steps=N")
+
+    @cached_property
+    def trainer(self) -> Mapping[str, Any]:
+        """The configuration's section of that name."""
+        return (yaml.safe_load(self.config.read_text()) or {}).get("trainer") or {}
 
     @property
-    def content(self) -> Mapping[str, Any]:
-        return yaml.safe_load(self.config.read_text())
+    def max_steps(self) -> int:
+        """Of the trainings of the seeds."""
+        given = [option.split("=", 1)[1] for option in self.options if option.startswith("--trainer.max_steps=")]
+        return int(given[-1] if given else self.trainer.get("max_steps", -1))
 
-    def id(self) -> str:
-        """Names the configuration, and a hash of all that makes the trainings."""
-        key = "\n".join((self.config.read_text(), *self.options, repr(ROLES), *CONSTANT))
+    @property
+    def folder(self) -> Path:
+        """Of the results, beside the run directories."""
+        return Path(self.runs) / self.id()
+
+    def id(self, seed: int = 0) -> str:
+        """The name of the configuration, and a hash of all that makes the trainings but their number."""
+        key = "\n".join((self.config.read_text(), *CONSTANT, *self.options, repr(sorted(map(str, ROLES.values())))))
         return f"reproduce-{self.config.stem}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
-    def trials(self) -> list[Trial]:
-        """The seeds, then one training of every other role, which has the first seed."""
-        named = [(SEED, seed) for seed in range(self.n_seeds)] + [(role, 0) for role in ROLES]
+    def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
+        """One training of every role, with the first seed, then the seeds."""
+        named = [(role, 0) for role in ROLES] + [(SEED, number) for number in range(self.n_seeds)]
         return [
-            Trial(index, {"role": role, "seed": seed}, f"{self.id()}-{role.replace('_', '-')}-{seed}")
-            for index, (role, seed) in enumerate(named)
+            Trial(index, {"role": role, "seed": number}, f"{self.id()}-{role.replace('_', '-')}-{number}")
+            for index, (role, number) in enumerate(named)
         ]
+
+    def command(self, trial: Trial) -> list[str]:
+        """The words of a training's command."""
+        role = ROLES.get(trial.parameters["role"], Role((), frozenset()))
+        own = list(role.options)
+        if role.stretch != 1:
+            own.append(f"--trainer.max_steps={round(role.stretch * self.max_steps)}")
+        configs = [self.config] + ([self._callbacks(role.without)] if role.without else [])
+        words = [sys.executable, "-m", "lightning_physim", "fit"]
+        words += [f"--config={config}" for config in configs]
+        return [*words, *CONSTANT, *self.options, *own, f"--seed_everything={trial.parameters['seed']}"]
+
+    def _callbacks(self, without: frozenset[str]) -> Path:
+        """A second configuration, which replaces the list of callbacks by one without some."""
+        every = self.trainer.get("callbacks") or []
+        kept = [callback for callback in every if callback["class_path"].rsplit(".", 1)[-1] not in without]
+        path = self.folder / f"without-{'-'.join(sorted(without))}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump({"trainer": {"callbacks": kept}}))
+        return path

@@ -1,0 +1,193 @@
+"""``physim reproduce``: train seeds, controls and peers, and judge the paper's three claims."""
+
+import argparse
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from lightning_physim.cli.configs import resolve_config
+from lightning_physim.cli.llc import data_module
+from lightning_physim.cli.train import check
+from lightning_physim.data import ParticleDataModule, floor_rollouts
+from lightning_physim.emergence import (
+    Claim,
+    Metrics,
+    Study,
+    collision_heads_exist,
+    final,
+    growth_is_power_law,
+    growth_of_heads,
+    growth_of_loss,
+    llc_rises_with_score,
+)
+from lightning_physim.errors import InputError
+from lightning_physim.report import Findings, Peer, write_reproduction
+from lightning_physim.tracking import SEED, LocalSweep, Reproduction, RunDirectory, last_checkpoint, read_metrics
+
+NAMES = {
+    "sgd": "SGD",
+    "permuted": "permuted outcomes",
+    "no_attention": "no attention",
+    "interaction": "interaction network",
+}
+LOSSES = ("val/loss", "val/loss_colliding", "val/loss_free")
+
+
+def reproduce(argv: list[str]) -> int:
+    """Run what is left of a reproduction and write its page, or check it.
+
+    Returns:
+        The exit code: 0, 1 where a training failed, 128 and the signal's number after a signal.
+
+    Raises:
+        InputError: an option that cannot be.
+    """
+    try:
+        given, options = build_parser().parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise InputError(" ".join(f"{error}".split())) from error
+    plan = Reproduction(resolve_config(given.config), given.seeds, tuple(options), given.runs)
+    sweep = LocalSweep(plan, given.runs, None, 0)
+    if given.check:
+        for trial in sweep.trials:
+            command = sweep.command(trial)
+            print(shlex.join(command))
+            check(command[3:])
+        return 0
+    signal = sweep.run(given.jobs)
+    results = sweep.results()
+    findings = gather(plan, {row["run_id"]: row["state"] for row in results})
+    page = write_reproduction(
+        sweep.folder / "report.html",
+        title=plan.id(),
+        facts=[f"{len(findings.seeds)} seeds of {plan.config.stem}", f"{plan.max_steps:,} steps", *options],
+        findings=findings,
+        config=plan.config.read_text(),
+    )
+    write_claims(sweep.folder / "claims.json", findings.claims)
+    for letter, claim in zip("abc", findings.claims, strict=True):
+        print(f"({letter}) {claim.statement}: {claim.verdict}. {claim.reason}")
+    print(f"report: {page}")
+    failed = [row for row in results if row["state"] == "failed"]
+    for row in failed:
+        print(f"failed: {row['run_id']}, exit code {row['exit_code']}, {sweep.folder / row['run_id']}.log")
+    if signal or failed:
+        print("the same command runs what is left")
+    return 128 + signal if signal else int(bool(failed))
+
+
+def build_parser() -> ArgumentParser:
+    """The options of ``physim reproduce``."""
+    parser = ArgumentParser(
+        prog="physim reproduce",
+        description="Train a configuration on several seeds at a constant learning rate, the same under plain SGD, on "
+        "permuted outcomes and without attention, and an interaction network; then judge the claims of Hitchcock et "
+        "al. 2025 by the rules of docs/claims.md. The same command again runs what is left, and writes the page "
+        "again; with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, claims.json and "
+        "report.html. Options of `physim fit`, such as --trainer.max_steps=2000 or --model.lr=1e-3, go to every training.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", type=str, default="demo", help="Shipped configuration, or a YAML file.")
+    parser.add_argument("--seeds", type=int, default=5, help="Trainings that differ in their seed alone.")
+    parser.add_argument("--jobs", type=int, default=2, help="Trainings at a time.")
+    parser.add_argument("--check", action="store_true", help="Print the commands and check their options; run nothing.")
+    parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
+    return parser
+
+
+def gather(plan: Reproduction, states: dict[str, str]) -> Findings:
+    """Judge the claims by the trainings that have finished.
+
+    Args:
+        plan: what was to be trained.
+        states: of the trainings, by run id.
+    """
+    seeds: dict[str, Metrics] = {}
+    others: dict[str, Metrics] = {}
+    done: dict[str, RunDirectory] = {}
+    told = []
+    for trial in plan.trials():
+        role = trial.parameters["role"]
+        name = f"seed {trial.parameters['seed']}" if role == SEED else NAMES[role]
+        run = RunDirectory(Path(plan.runs) / trial.run_id)
+        state = states.get(trial.run_id, "not started")
+        told.append((name, state, f"../{run.id}/report.html" if run.report.is_file() else ""))
+        if state == "finished":
+            done[name] = run
+            (seeds if role == SEED else others)[name] = read_metrics(run.metrics)
+    study = Study(seeds, *(others.get(NAMES[role]) for role in ("sgd", "permuted", "no_attention")))
+    growth = [row for name, metrics in seeds.items() for row in growth_of_heads(name, metrics)]
+    losses = [row for name, metrics in seeds.items() for row in growth_of_loss(name, metrics)]
+    sgd = growth_of_heads(NAMES["sgd"], study.sgd) if study.sgd else []
+    claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, sgd))
+    horizon = max((int(key.split("@")[1]) for m in seeds.values() for key in m if key.startswith("rollout/mse@")), default=1)
+    return Findings(seeds, others, claims, growth, losses, sgd, _peers(seeds, others, done, horizon), horizon, told)
+
+
+def write_claims(path: Path, claims: tuple[Claim, ...]) -> None:
+    """Write verdicts and numbers as JSON; ``null`` for what was not measured."""
+    rows = [
+        vars(claim) | {"numbers": {key: x if math.isfinite(x) else None for key, x in claim.numbers.items()}}
+        for claim in claims
+    ]
+    path.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n")
+
+
+def _peers(
+    seeds: dict[str, Metrics], others: dict[str, Metrics], done: dict[str, RunDirectory], horizon: int
+) -> list[Peer]:
+    rows = []
+    if seeds:
+        each = [_peer(name, metrics, done[name], horizon) for name, metrics in seeds.items()]
+        rows.append(_median("transformer", each))
+    for role in ("interaction", "no_attention", "sgd", "permuted"):
+        name = NAMES[role]
+        if name in others:
+            rows.append(_peer(f"transformer, {name}" if role in ("sgd", "permuted") else name, others[name], done[name], horizon))
+    if done:
+        name, run = next(iter(done.items()))
+        metrics = {**seeds, **others}[name]
+        rollouts = floor_rollouts(_data_of(run), horizon)
+        for floor, words in (("no_pair", "no-pair oracle"), ("ballistic", "free flight")):
+            losses = [final(metrics[f"val/floor_{floor}{group}"]) for group in ("", "_colliding", "_free")]
+            rows.append(Peer(words, tuple(losses), rollouts[floor]))
+    return rows
+
+
+def _peer(name: str, metrics: Metrics, run: RunDirectory, horizon: int) -> Peer:
+    def value(key: str) -> float:
+        return final(metrics[key]) if key in metrics else math.nan
+
+    return Peer(
+        name,
+        tuple(map(value, LOSSES)),
+        (value(f"rollout/mse@{horizon}"), value(f"rollout/energy_error@{horizon}")),
+        _n_parameters(run),
+        float(metrics["time/train_cpu"][1][-1]) if "time/train_cpu" in metrics else math.nan,
+    )
+
+
+def _median(name: str, peers: list[Peer]) -> Peer:
+    def middle(field: str) -> Any:
+        return np.median([getattr(peer, field) for peer in peers], axis=0)
+
+    return Peer(name, tuple(middle("losses")), tuple(middle("rollout")), middle("n_parameters"), middle("cpu_seconds"), len(peers))
+
+
+def _n_parameters(run: RunDirectory) -> int:
+    weights = torch.load(last_checkpoint(run), map_location="cpu", weights_only=True)["state_dict"]
+    return sum(tensor.numel() for name, tensor in weights.items() if not name.startswith("network.target."))
+
+
+def _data_of(run: RunDirectory) -> ParticleDataModule:
+    data = data_module(yaml.safe_load(run.config.read_text())["data"])
+    data.prepare_data()
+    data.setup("fit")
+    return data

@@ -1,0 +1,189 @@
+"""Figures that the claims are judged by: heads of several runs side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_physim.emergence import COLLISION_HEAD, Growth, Head, Metrics, final, heads_of, rises
+from lightning_physim.emergence.claim_geometry import GRADIENT, LLC, N_LLC, N_SCORE, SCORE, WEIGHT
+from lightning_physim.emergence.evidence import Curve, rise
+from lightning_physim.emergence.laws import LAWS
+from lightning_physim.report.figures import FAINT, HUES, INK, NOTE, _add_line, _figure
+from lightning_physim.report.sampler_figures import _cell, _grid
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PAPER = "#fdfcf9"
+
+
+def seed_color(index: int) -> str:
+    """Of the seed with this place in the study."""
+    return HUES[index % len(HUES)]
+
+
+def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) -> "Figure":
+    """Final enrichment of every head, a column per run; untrained networks in the first one.
+
+    Args:
+        seeds: metrics by name.
+        others: of the controls, by name; those without heads are left out.
+    """
+    figure = _figure("", "final enrichment, times uniform attention")
+    untrained = [float(head.enrichment[1][0]) for metrics in seeds.values() for head in heads_of(metrics)]
+    _points(figure, "untrained", untrained, [False] * len(untrained), FAINT)
+    for name, metrics in others.items():
+        heads = heads_of(metrics)
+        _points(figure, name, [final(head.enrichment) for head in heads], [h.is_collision_head for h in heads], INK)
+    for i, (name, metrics) in enumerate(seeds.items()):
+        heads = heads_of(metrics)
+        values, found = [final(head.enrichment) for head in heads], [head.is_collision_head for head in heads]
+        _points(figure, name, values, found, seed_color(i))
+    for value, words in ((COLLISION_HEAD, "collision head"), (1.0, "uniform attention")):
+        figure.add_hline(value, line={"color": INK, "width": 1.2, "dash": "dot"})
+        figure.add_annotation(
+            x=1, xref="paper", xanchor="right", y=np.log10(value), yanchor="bottom", text=words, font=NOTE, showarrow=False
+        )
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(type="log", dtick="D1", tickformat="~g")
+    return figure
+
+
+def geometry_figure(seeds: Mapping[str, Metrics]) -> "Figure":
+    """Rise of the score against the rise of LLC, weight norm and gradient norm, a point per head."""
+    columns = {"learning coefficient": LLC, "weight norm": WEIGHT, "gradient norm": GRADIENT}
+    figure = _grid(list(columns), 240, "rise from the first estimate to the last")
+    for i, (name, metrics) in enumerate(seeds.items()):
+        heads = heads_of(metrics)
+        table = np.array([rises(head) for head in heads]).reshape(-1, 5)
+        for panel, column in enumerate(columns.values()):
+            row, col = _cell(panel)
+            figure.add_scatter(
+                x=table[:, column],
+                y=table[:, SCORE],
+                mode="markers",
+                marker=_marker([head.is_collision_head for head in heads], seed_color(i)),
+                name=name,
+                legendgroup=name,
+                showlegend=panel == 0,
+                text=[head.name for head in heads],
+                hovertemplate="%{text}: %{x:.3~g}, %{y:.3~g}<extra>%{fullData.name}</extra>",
+                row=row,
+                col=col,
+            )
+    figure.update_yaxes(title={"text": "rise of the score", "standoff": 6, "font": {"size": 13}}, col=1)
+    return figure
+
+
+def timing_figure(seeds: Mapping[str, Metrics]) -> "Figure":
+    """Share of their rise that score and LLC of every collision head have made, against the step; medians thick."""
+    figure = _figure("training step", "share of the rise")
+    heads = [head for metrics in seeds.values() for head in heads_of(metrics) if head.is_collision_head]
+    kinds = (
+        ("score", HUES[0], "solid", [_share(head.score, N_SCORE) for head in heads]),
+        ("learning coefficient", HUES[1], "dash", [_share(head.llc, N_LLC) for head in heads]),
+    )
+    for name, color, dash, curves in kinds:
+        curves = [curve for curve in curves if len(curve[0])]
+        for steps, values in curves:
+            _add_line(figure, steps, values, name, color, dash, width=0.7, legend=False)
+        steps = np.unique(np.concatenate([curve[0] for curve in curves])) if curves else np.zeros(0)
+        known = [dict(zip(*curve, strict=True)) for curve in curves]
+        middle = [np.median([curve[step] for curve in known if step in curve]) for step in steps]
+        _add_line(figure, steps, middle, name, color, dash, width=3.5)
+    figure.update_traces(opacity=0.4, selector={"line.width": 0.7})
+    figure.update_xaxes(type="log", dtick=1)
+    figure.update_yaxes(range=[-0.3, 1.5])
+    return figure
+
+
+def laws_figure(rows: Sequence[Growth]) -> "Figure":
+    """AICc weights: a row per curve, a column per law, and the verdict at the right."""
+    from plotly.graph_objects import Heatmap
+
+    shown = [growth for growth in rows if growth.comparison.weights][::-1]
+    figure = _figure("", "")
+    laws = list(LAWS)
+    figure.add_trace(
+        Heatmap(
+            z=[[growth.comparison.weights[law] for law in laws] for growth in shown],
+            x=[law.replace("_", "<br>") for law in laws],
+            y=[f"{growth.name} {growth.head}" for growth in shown],
+            zmin=0,
+            zmax=1,
+            colorscale=[[0, PAPER], [1, HUES[0]]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hovertemplate="%{y}: %{z:.3f}<extra></extra>",
+        )
+    )
+    for i, growth in enumerate(shown):
+        words = growth.comparison.verdict.replace("_", " ")
+        figure.add_annotation(
+            x=len(laws) - 0.45, y=i, text=words, xanchor="left", showarrow=False, font={"size": 12, "color": INK}
+        )
+    figure.update_xaxes(side="top", showgrid=False, range=[-0.5, len(laws) + 0.9])
+    figure.update_yaxes(showgrid=False, tickfont={"size": 12})
+    figure.update_layout(height=90 + 19 * max(len(shown), 3), margin_l=120)
+    return figure
+
+
+def exponents_figure(rows: Sequence[Growth]) -> "Figure":
+    """Power-law exponents of the approach with 95 % intervals, filled where a power law is the verdict."""
+    shown = [growth for growth in rows if growth.fit is not None][::-1]
+    figure = _figure("exponent of the approach to the plateau", "")
+    names = list(dict.fromkeys(growth.name for growth in rows))
+    for growth in shown:
+        assert growth.fit is not None
+        color = seed_color(names.index(growth.name))
+        figure.add_scatter(
+            x=[growth.fit.exponent],
+            y=[f"{growth.name} {growth.head}"],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [growth.fit.exponent_hi - growth.fit.exponent],
+                "arrayminus": [growth.fit.exponent - growth.fit.exponent_lo],
+                "color": color,
+                "thickness": 1.5,
+                "width": 0,
+            },
+            mode="markers",
+            marker=_marker([growth.is_power_law], color),
+            showlegend=False,
+            hovertemplate="%{x:.3~g}<extra>%{y}</extra>",
+        )
+    figure.update_xaxes(type="log", tickformat="~g", dtick="D2")
+    figure.update_yaxes(tickfont={"size": 12})
+    figure.update_layout(height=110 + 19 * max(len(shown), 3), margin_l=120)
+    return figure
+
+
+def _points(figure: "Figure", column: str, values: list[float], filled: list[bool], color: str) -> None:
+    if values:
+        figure.add_scatter(
+            x=[column] * len(values),
+            y=values,
+            mode="markers",
+            marker=_marker(filled, color),
+            showlegend=False,
+            hovertemplate="%{y:.3~g}<extra>%{x}</extra>",
+        )
+
+
+def _marker(filled: Sequence[bool], color: str) -> dict[str, object]:
+    return {
+        "size": 9,
+        "color": [color if full else PAPER for full in filled],
+        "line": {"color": color, "width": 1.5},
+    }
+
+
+def _share(curve: Curve, n: int) -> Curve:
+    steps, values = curve
+    if not rise(curve, n) > 0:
+        return steps[:0], values[:0]
+    later = steps > 0
+    return steps[later], (values[later] - values[0]) / rise(curve, n)

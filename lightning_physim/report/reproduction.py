@@ -1,0 +1,201 @@
+"""The page of ``physim reproduce``: each claim with its verdict, what it was judged by, and the table of peers."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from lightning_physim.emergence import COLLISION_HEAD, Claim, Growth, Metrics, final, heads_of
+from lightning_physim.report.claim_figures import (
+    exponents_figure,
+    geometry_figure,
+    heads_figure,
+    laws_figure,
+    seed_color,
+    timing_figure,
+)
+from lightning_physim.report.page import plot_html, section, write_page
+
+TONES = {"supported": "#00694c", "not supported": "#a33b00", "undecided": "#5d626b"}
+CAPTIONS = {
+    "heads": """Final enrichment of every head, a mean of the last three measurements: attention to near particles over
+        that of a head that attends to all alike. <b>Filled</b> are collision heads: at least $threshold, and used, by
+        the ablation. Untrained networks, and the one that was trained on outcomes exchanged among particles, are the
+        controls. <i>Do not believe</i> a head because of its score alone: attention is not yet use.""",
+    "geometry": """A point per head of every seed: its rise of score against its rise of learning coefficient, and of the
+        two controls. Collision heads are filled. The rule looks at ranks within one network, so that differences
+        between colours play no part. <i>Do not believe</i> a cloud by itself: what matters is whether the first panel
+        orders the heads better than the others do.""",
+    "timing": """How far score and learning coefficient of each collision head have come on their way from the first
+        value to the last, thin, and the medians. <i>Do not believe</i> a correlation in time: whatever grows during
+        training correlates with whatever else does.""",
+    "laws": """Akaike weight of each growth law for every collision head, and for the loss on colliding particles of each
+        seed as a control. A row that is dark in one column has a clear law; the broken power law counts as a power law.
+        <i>Do not believe</i> a weight without the verdict beside it: weights only compare these five.""",
+    "exponents": """Exponent of a power law fitted to the approach of each head, with its 95 % interval; filled where a
+        power law is the verdict. <i>Do not believe</i> a hollow one: whatever saturates can be given an exponent.""",
+}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A row of the table of peers.
+
+    Args:
+        name: of the network or oracle.
+        losses: final loss over all, colliding and free particles; NaN where not measured.
+        rollout: errors of position and energy after ``horizon`` intervals.
+        n_parameters, cpu_seconds: of the network and its training; NaN for an oracle.
+        n: runs that these are medians of.
+    """
+
+    name: str
+    losses: tuple[float, float, float]
+    rollout: tuple[float, float]
+    n_parameters: float = math.nan
+    cpu_seconds: float = math.nan
+    n: int = 1
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything on the page.
+
+    Args:
+        seeds: metrics of the seeds, by name.
+        others: metrics of the other trainings, by name.
+        claims: (a), (b) and (c).
+        growth: of the collision heads of every seed.
+        losses: of the losses on colliding particles of every seed.
+        sgd: of the collision heads under SGD.
+        peers: rows of the table.
+        horizon: intervals after which rollouts are compared.
+        runs: ``(name, state, report)`` of every training; the report as an address relative to the page.
+    """
+
+    seeds: Mapping[str, Metrics]
+    others: Mapping[str, Metrics]
+    claims: Sequence[Claim]
+    growth: Sequence[Growth]
+    losses: Sequence[Growth]
+    sgd: Sequence[Growth]
+    peers: Sequence[Peer]
+    horizon: int
+    runs: Sequence[tuple[str, str, str]]
+
+
+def write_reproduction(path: Path, title: str, facts: Sequence[str], findings: Findings, config: str) -> Path:
+    """Write the page, whole and at once, from whatever trainings have left something so far."""
+    return write_page(
+        path,
+        title=title,
+        facts=facts,
+        headline=headline(findings.claims),
+        sections=_sections(findings),
+        config=config,
+    )
+
+
+def headline(claims: Sequence[Claim]) -> str:
+    """One sentence about the verdicts."""
+    verdicts = [f"({letter}) {claim.verdict}" for letter, claim in zip("abc", claims, strict=True)]
+    return "The paper’s claims here: " + ", ".join(verdicts) + "."
+
+
+def growth_row(growth: Growth, metrics: Metrics | None) -> list[str]:
+    """A row of the table of growth: curve, verdict, extrapolation, exponent, order, its LLC, the measured LLC."""
+    fit = growth.fit
+    llc = math.nan
+    if metrics is not None:
+        llc = next((final(head.llc, 2) for head in heads_of(metrics) if head.name == growth.head), math.nan)
+    return [
+        f"{growth.name} {growth.head}",
+        growth.comparison.verdict.replace("_", " "),
+        (growth.extrapolation.winner or "–").replace("_", " "),
+        "–" if fit is None else f"{fit.exponent:.2f} ({fit.exponent_lo:.2f} to {fit.exponent_hi:.2f})",
+        "–" if fit is None else f"{fit.order:.2f}",
+        "–" if fit is None else f"{fit.order_llc:.2f}",
+        _number(llc, ".1f"),
+    ]
+
+
+def _sections(findings: Findings) -> Iterator[str]:
+    yield section("Verdicts", "".join(map(_claim, "abc", findings.claims)))
+    with_heads = {name: metrics for name, metrics in findings.others.items() if heads_of(metrics)}
+    if any(heads_of(metrics) for metrics in findings.seeds.values()):
+        yield section("(a) Collision heads", _plot("heads", heads_figure(findings.seeds, with_heads)))
+    if any(len(head.llc[1]) > 1 for metrics in findings.seeds.values() for head in heads_of(metrics)):
+        plots = _plot("geometry", geometry_figure(findings.seeds)) + _plot("timing", timing_figure(findings.seeds))
+        yield section("(b) Learning coefficients and scores", plots)
+    if findings.growth:
+        rows = [*findings.growth, *findings.losses]
+        header = ["curve", "law", "best extrapolation", "exponent α", "p = 2 + 1/α", "1/p", "LLC"]
+        body = [growth_row(growth, findings.seeds.get(growth.name)) for growth in [*rows, *findings.sgd]]
+        content = _plot("laws", laws_figure(rows)) + _plot("exponents", exponents_figure(findings.growth))
+        yield section("(c) Growth laws", f"{content}<details><summary>Every curve</summary>{_table(header, body)}</details>")
+    yield section("Peers", _peers(findings))
+    yield section("Trainings", _runs(findings))
+
+
+def _claim(letter: str, claim: Claim) -> str:
+    numbers = "".join(
+        f"<tr><td>{escape(name)}</td><td>{_number(value, '.4g')}</td></tr>" for name, value in claim.numbers.items()
+    )
+    return (
+        f'<p><b>({letter}) {escape(claim.statement)}</b>: <b style="color: {TONES[claim.verdict]}">{claim.verdict}</b>. '
+        f"{escape(claim.reason[:1].upper() + claim.reason[1:])}.</p>"
+        f'<details><summary>What the rule looked at</summary><div class="scroll"><table>{numbers}</table></div></details>'
+    )
+
+
+def _peers(findings: Findings) -> str:
+    header = ["network", "loss", "colliding", "free", f"position @{findings.horizon}", f"energy @{findings.horizon}"]
+    header += ["parameters", "CPU s"]
+    rows = [
+        [
+            peer.name + (f", median of {peer.n}" if peer.n > 1 else ""),
+            *(_number(value, ".3g") for value in (*peer.losses, *peer.rollout)),
+            _number(peer.n_parameters, ",.0f"),
+            _number(peer.cpu_seconds, ",.0f"),
+        ]
+        for peer in findings.peers
+    ]
+    caption = f"""Errors of one interval on held-out data, mean of the last three validations; 1 is free flight over all
+        particles. Rollouts after {findings.horizon} intervals: mean squared error of positions in squared units of length,
+        and relative error of energy. The interaction network is given what the attention has to find: a neighbourhood,
+        and relative coordinates. <i>Do not believe</i> a difference of a few per cent: all but the seeds are one run each,
+        and at a constant rate the last losses jitter by tens of per cent."""
+    return f'{_table(header, rows)}<p class="caption">{caption}</p>'
+
+
+def _runs(findings: Findings) -> str:
+    colors = {name: seed_color(i) for i, name in enumerate(findings.seeds)}
+    rows = [
+        [
+            f'<span style="color: {colors.get(name, "inherit")}">●</span> {escape(name)}',
+            escape(state),
+            f'<a href="{escape(report)}">report</a>' if report else "–",
+        ]
+        for name, state, report in findings.runs
+    ]
+    return _table(["training", "state", ""], rows, escaped=False)
+
+
+def _plot(name: str, figure: "object") -> str:
+    return plot_html(name, figure, Template(CAPTIONS[name]).substitute(threshold=f"{COLLISION_HEAD:g}"))  # type: ignore[arg-type]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], escaped: bool = True) -> str:
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell) if escaped else cell}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _number(value: float, spec: str) -> str:
+    return f"{value:{spec}}" if np.isfinite(value) else "–"

@@ -1,0 +1,137 @@
+"""``physim reproduce``: what it trains, that it goes on where it was, and a page whose numbers are those of the runs."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from test_fit import TINY, physim
+from test_sweep import start, until
+
+from lightning_physim.data import ParticleDataModule, floor_rollouts
+from lightning_physim.errors import InputError
+from lightning_physim.physics import ParticleSystem
+from lightning_physim.tracking import Reproduction
+
+
+def tiny(folder: Path, **trainer) -> Path:
+    config = copy.deepcopy(TINY)
+    config["trainer"] |= trainer
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def kinds(config: str) -> list[str]:
+    callbacks = yaml.safe_load(Path(config).read_text())["trainer"]["callbacks"]
+    return [callback["class_path"].rsplit(".", 1)[-1] for callback in callbacks]
+
+
+def test_every_training_is_a_fit_of_its_own(tmp_path):
+    plan = Reproduction(tiny(tmp_path), n_seeds=2, options=("--model.lr=1e-3",), runs=str(tmp_path / "runs"))
+    commands = {trial.run_id.removeprefix(plan.id() + "-"): plan.command(trial) for trial in plan.trials()}
+    assert list(commands) == ["sgd-0", "permuted-0", "interaction-0", "no-attention-0", "seed-0", "seed-1"]
+    seed = commands["seed-1"]
+    assert seed[2:4] == ["lightning_physim", "fit"] and seed[-1] == "--seed_everything=1"
+    # The caller's options win over the constant rate, and the role's over both.
+    assert seed.index("--model.lr=2e-3") < seed.index("--model.lr=1e-3")
+    sgd = commands["sgd-0"]
+    assert sgd.index("--model.lr=1e-3") < sgd.index("--model.lr=0.2") and "--trainer.max_steps=75" in sgd
+    for name in ("interaction-0", "no-attention-0"):
+        second = [word for word in commands[name] if word.startswith("--config=")][1].removeprefix("--config=")
+        assert kinds(second) == ["TrainingClock", "LogSpacedValidation", "LogSpacedCheckpoint"]
+    assert sum(word.startswith("--config=") for word in seed) == 1
+
+
+def test_more_seeds_are_added_to_the_same_reproduction_and_other_options_make_another(tmp_path):
+    few, more = (Reproduction(tiny(tmp_path), n_seeds=n) for n in (2, 4))
+    assert few.id() == more.id()
+    assert [t.run_id for t in more.trials()][: len(few.trials())] == [t.run_id for t in few.trials()]
+    assert Reproduction(tiny(tmp_path), options=("--model.lr=1e-3",)).id() != few.id()
+    assert Reproduction(tiny(tmp_path, max_steps=31)).id() != few.id()
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"n_seeds": 0}, "--seeds must be at least 1; got 0"),
+        ({"options": ("--ckpt_path=last",)}, "spelled --trainer.max_steps=1000; got --ckpt_path=last"),
+        ({"options": ("--model.lr", "1")}, "got --model.lr"),
+        ({"options": ("--trainer.max_steps=-1",)}, "trainings need an end"),
+    ],
+)
+def test_bad_options_are_refused(tmp_path, options, rule):
+    with pytest.raises(InputError, match=rule):
+        Reproduction(tiny(tmp_path), **options)
+
+
+def test_every_command_of_a_shipped_configuration_is_valid(tmp_path):
+    said = physim("reproduce", "--config=smoke", "--check", cwd=tmp_path).stdout
+    assert said.count("lightning_physim fit") == 9 and said.count("--seed_everything=0") == 5
+    refused = physim("reproduce", "--check", "--model.lr=fast", cwd=tmp_path, code=2).stderr
+    assert refused.count("\n") == 1 and "model.lr" in refused
+    refused = physim("reproduce", "--seeds=two", cwd=tmp_path, code=2).stderr
+    assert refused.count("\n") == 1 and "two" in refused
+
+
+def test_floors_as_simulators_start_with_the_floors_of_one_interval(tmp_path):
+    system = ParticleSystem(n_particles=6, box=(1.0, 1.0), radius=0.08, stiffness=8000.0, restitution=0.8, interval=0.1)
+    sizes = {"n_train": 8, "n_val": 6, "n_test": 2, "n_intervals": 4}
+    data = ParticleDataModule(system, **sizes, velocity_std=0.7, cache_dir=str(tmp_path))
+    data.prepare_data()
+    data.setup()
+    val = data.split("val")
+    one = floor_rollouts(data, 1)
+    alone = (val.no_pair[:, 0, :, :2].double() - val.states[:, 1, :, :2].double()).square().mean()
+    assert one["no_pair"][0] == pytest.approx(float(alone), rel=1e-4)
+    # Free flight leaves the box, in closed form.
+    x, v = val.states[:, 0, :, :2].double(), val.states[:, 0, :, 2:].double()
+    fall = torch.tensor([0.0, -system.gravity]).double()
+    t = 3 * system.interval
+    free = (x + v * t + 0.5 * fall * t**2 - val.states[:, 3, :, :2].double()).square().mean()
+    assert floor_rollouts(data, 3)["ballistic"][0] == pytest.approx(float(free), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_say(tmp_path):
+    tiny(tmp_path, max_steps=60)
+    argv = ("--config=tiny.yaml", "--seeds=3", "--runs=out")
+    killed = start(*argv, cwd=tmp_path, command="reproduce")
+    until(lambda: list(tmp_path.glob("out/*-permuted-0/metrics.jsonl")), 240)
+    children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
+    for pid in (killed.pid, *map(int, children)):
+        Path(f"/proc/{pid}").exists() and __import__("os").kill(pid, 9)
+    killed.communicate()
+
+    done = physim("reproduce", *argv, cwd=tmp_path)
+    assert done.stdout.count(" starts: ") + done.stdout.count(" goes on: ") == 7 - done.stdout.count("are finished")
+    (folder,) = tmp_path.glob("out/reproduce-tiny-??????")
+    rows = [json.loads(line) for line in (folder / "sweep.jsonl").read_text().splitlines()]
+    assert {row["run_id"] for row in rows if row["state"] == "finished"} == {row["run_id"] for row in rows}
+    assert len({row["run_id"] for row in rows}) == 7
+
+    # The verdicts of so short trainings are no; the numbers are those of the runs, by other code.
+    claims = json.loads((folder / "claims.json").read_text())
+    assert [claim["verdict"] for claim in claims] == ["not supported", "undecided", "undecided"]
+    assert claims[0]["numbers"]["seeds"] == 3 and claims[0]["numbers"]["heads"] == 12
+    untrained = []
+    for seed in range(3):
+        lines = (tmp_path / "out" / f"{folder.name}-seed-{seed}" / "metrics.jsonl").read_text().splitlines()
+        first = next(row for row in map(json.loads, lines) if "probe/best_enrichment" in row)
+        assert first["step"] == 0
+        untrained.append(first["probe/best_enrichment"])
+    assert claims[0]["numbers"]["highest enrichment, untrained"] == pytest.approx(max(untrained))
+
+    page = (folder / "report.html").read_text()
+    for name in ("sgd-0", "permuted-0", "interaction-0", "no-attention-0", "seed-2"):
+        assert f'href="../{folder.name}-{name}/report.html"' in page
+    for words in ("no-pair oracle", "free flight", "interaction network", "(c) The score of a collision head"):
+        assert words in page
+    for claim in claims:
+        assert claim["reason"][1:] in page.replace("&#x27;", "'")
+    again = physim("reproduce", *argv, cwd=tmp_path)
+    assert "7 of 7 trials are finished" in again.stdout
+    assert np.isfinite(sum(claims[0]["numbers"][key] for key in ("heads", "collision heads")))
