@@ -6,8 +6,15 @@ from torchmetrics import Metric
 
 from lightning_physim.errors import InputError
 from lightning_physim.probes.functional import (
+    N_LEVELS,
+    ablation_sums,
     attention_distance_sums,
+    auroc,
+    average_precision,
     collision_score_sums,
+    contact_histograms,
+    correlation,
+    distance_correlation_sums,
     partner_score_sums,
     reduced_distance,
     without_self,
@@ -15,7 +22,7 @@ from lightning_physim.probes.functional import (
 
 
 class HeadScores(Metric):
-    """Collision score, partner score, enrichment and attention against distance of every head.
+    """Collision score, partner score, enrichment, and attention against distance of every head.
 
     - ``collision_score``: the score of Hitchcock et al. 2025 (arXiv 2504.11830), the attention mass within ``radius``
       of the query, itself included, averaged over queries;
@@ -23,6 +30,8 @@ class HeadScores(Metric):
       have a near particle;
     - ``enrichment``: partner score over the value that uniform attention over the others would have; 1 is chance.
       This is the score that decides whether a head has become a collision head;
+    - ``distance_correlation``: Pearson correlation, over ordered pairs of particles, of the renormalised attention with
+      the distance; NaN for a head that attends to all alike;
     - ``attention_distance``: mean renormalised attention on one other particle against its distance.
 
     Args:
@@ -43,6 +52,7 @@ class HeadScores(Metric):
     partner_mass: Tensor
     uniform_mass: Tensor
     queries_with_near: Tensor
+    correlation_sums: Tensor
     distance_mass: Tensor
     distance_pairs: Tensor
 
@@ -62,6 +72,7 @@ class HeadScores(Metric):
             ("partner_mass", heads),
             ("uniform_mass", ()),
             ("queries_with_near", ()),
+            ("correlation_sums", (6, *heads)),
             ("distance_mass", (*heads, n_bins)),
             ("distance_pairs", (n_bins,)),
         ):
@@ -84,6 +95,7 @@ class HeadScores(Metric):
         self.partner_mass += mass
         self.uniform_mass += uniform
         self.queries_with_near += queries
+        self.correlation_sums += distance_correlation_sums(others, distance)
         mass, pairs = attention_distance_sums(others, distance, self.edges.to(distance.device))
         self.distance_mass += mass
         self.distance_pairs += pairs
@@ -94,5 +106,72 @@ class HeadScores(Metric):
             "collision_score": self.collision_mass / self.queries,
             "partner_score": self.partner_mass / self.queries_with_near,
             "enrichment": self.partner_mass / self.uniform_mass,
+            "distance_correlation": correlation(self.correlation_sums),
             "attention_distance": self.distance_mass / self.distance_pairs,
         }
+
+
+class ContactClassifier(Metric):
+    """Every head's attention as a classifier of the ordered pairs that touch in the interval that follows.
+
+    The score of a pair is the attention of the query on the key, self excluded and the rest renormalised.
+
+    - ``auroc``: the chance that a pair that touches gets more attention than one that does not; 0.5 is chance;
+    - ``average_precision``: chance is the share of pairs that touch, a few per cent.
+
+    Held as histograms of 1024 levels an octave, which add up over ranks exactly; scores within a 1024th of each other
+    count as equal. On patterns of trained and untrained networks this moves neither value by more than 2e-4.
+
+    Args:
+        n_layers, n_heads: of the network.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    histograms: Tensor
+
+    def __init__(self, n_layers: int, n_heads: int) -> None:
+        super().__init__()
+        empty = torch.zeros(n_layers, n_heads, 2, N_LEVELS, dtype=torch.float64)
+        self.add_state("histograms", empty, dist_reduce_fx="sum")
+
+    def update(self, attention: Tensor, contacts: Tensor) -> None:
+        """Add attention patterns; none at all (``systems = 0``) is allowed.
+
+        Args:
+            attention: ``[layers, systems, heads, query, key]``.
+            contacts: bool ``[systems, query, key]``, which pairs touch.
+        """
+        self.histograms += contact_histograms(without_self(attention), contacts)
+
+    def compute(self) -> dict[str, Tensor]:
+        """``auroc`` and ``average_precision`` ``[layers, heads]``; NaN where no pair touched."""
+        return {"auroc": auroc(self.histograms), "average_precision": average_precision(self.histograms)}
+
+
+class AblationEffect(Metric):
+    """Rise of the loss on colliding particles when a head is made blind to near keys, the rest renormalised.
+
+    Args:
+        n_layers, n_heads: of the network.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    rise: Tensor
+    particles: Tensor
+
+    def __init__(self, n_layers: int, n_heads: int) -> None:
+        super().__init__()
+        self.add_state("rise", torch.zeros(n_layers, n_heads, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("particles", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, intact: Tensor, ablated: Tensor, targets: Tensor, contacts: Tensor) -> None:
+        """Add predictions; see :func:`lightning_physim.probes.ablation_sums`."""
+        rise, particles = ablation_sums(intact, ablated, targets, contacts)
+        self.rise += rise
+        self.particles += particles
+
+    def compute(self) -> Tensor:
+        """``[layers, heads]``; NaN where no particle collided."""
+        return self.rise / self.particles
