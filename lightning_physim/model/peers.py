@@ -56,7 +56,7 @@ class InteractionNetwork(ParticleNetwork):
 
     It is given what the transformer has to find: pairs within ``cutoff``, and their relative position, relative
     velocity and distance. Walls and gravity it knows from each particle's own standardised state. Within a round
-    ``m_i = sum_j MLP(x_i, x_j, pair)`` over the pairs of i, then ``x_i += MLP(x_i, m_i)``; 21 956 parameters at the
+    ``m_i = sum_j MLP(x_i, x_j, pair)`` over the pairs of i, then ``x_i += MLP(x_i, m_i)``; 22 116 parameters at the
     defaults.
 
     Args:
