@@ -136,7 +136,7 @@ def test_permuted_targets_have_the_same_values_and_nothing_to_do_with_their_stat
         velocity = torch.cat([batch.states[:, 0, :, 2] for batch in batches]).flatten()
         push = torch.cat([batch.targets[:, 0, :, 2] for batch in batches]).flatten()
         opposed.append(np.corrcoef(velocity, push)[0, 1])
-    assert opposed[0] < -0.3 and abs(opposed[1]) < 0.08  # 2400 particles: three standard errors are 0.06
+    assert opposed[0] < -0.2 and abs(opposed[1]) < 0.08  # 2400 particles: three standard errors are 0.06
     for true, dealt in zip(honest.val_dataloader(), control.val_dataloader(), strict=True):
         assert torch.equal(true.targets, dealt.targets)
     again = list(control.train_dataloader())

@@ -252,7 +252,7 @@ def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", ["no_attention", "interaction"])
-def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(run, folder, tmp_path, architecture):
+def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(folder, tmp_path, architecture):
     callbacks = [entry for entry in TINY["trainer"]["callbacks"] if "CollisionProbe" not in entry["class_path"]]
     peer = {"model": {"architecture": architecture}, "trainer": {"callbacks": callbacks}}
     (tmp_path / "peer.yaml").write_text(yaml.safe_dump(peer))
@@ -266,16 +266,16 @@ def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(run, folder
     assert not any(re.search(r"^probe/|/L\d+H\d+", key) for key in keys)
     assert (peers / "report.html").stat().st_size > 1000
     # Its checkpoint brings along what it needs to be a simulator.
-    done = physim("validate", "--ckpt_path", "last", "--config", tiny, "--config", "peer.yaml", *data, cwd=tmp_path)
+    done = physim("validate", "--ckpt_path", "last", cwd=tmp_path)
     assert f"{values(peers)[30, 'val/loss_colliding']:.4f}"[:5] in done.stdout
-    physim("report", str(run), str(peers), cwd=tmp_path)
+    physim("report", "last", cwd=tmp_path)
     # With the probes it is refused before anything is measured.
     done = physim(
         "fit", "--config", tiny, "--model.architecture", architecture, *data, "--runs=r", cwd=tmp_path, code=2
     )
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("physim: ")]
     assert "needs a module with attention(states)" in line and "leave the callback out" in line
-    assert not list(tmp_path.glob("r/*"))
+    assert not list(tmp_path.glob("r/*/metrics.jsonl"))
 
 
 def test_permuted_targets_change_the_training_and_not_the_validation(run, folder, tmp_path):

@@ -41,7 +41,9 @@ def embed(d_model: int, d_mlp: int, embedding: Embedding, d_embedding: int, norm
         raise InputError(f'embedding must be "mlp" or "linear"; got {embedding!r}')
     if norm not in NORMS:
         raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
-    return nn.Linear(N_FEATURES, d_model) if embedding == "linear" else mlp(N_FEATURES, d_embedding, d_model)
+    # Drawn in either case: the weights of what comes next depend on it, and seeds are to keep the runs they had.
+    linear = nn.Linear(N_FEATURES, d_model)
+    return linear if embedding == "linear" else mlp(N_FEATURES, d_embedding, d_model)
 
 
 def mlp(d_in: int, d_hidden: int, d_out: int) -> nn.Sequential:
