@@ -253,8 +253,10 @@ def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
 
 @pytest.mark.parametrize("architecture", ["no_attention", "interaction"])
 def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(folder, tmp_path, architecture):
-    callbacks = [entry for entry in TINY["trainer"]["callbacks"] if "CollisionProbe" not in entry["class_path"]]
-    peer = {"model": {"architecture": architecture}, "trainer": {"callbacks": callbacks}}
+    page = (Path(__file__).parents[1] / "docs" / "emergence.md").read_text()
+    peer = yaml.safe_load(re.search(r"```yaml\n(model: {architecture.*?)```", page, re.S)[1])
+    peer["model"]["architecture"] = architecture
+    peer["trainer"]["callbacks"] += TINY["trainer"]["callbacks"][3:4]  # learning coefficients of the whole model
     (tmp_path / "peer.yaml").write_text(yaml.safe_dump(peer))
     data = ("--data.cache_dir", str(folder / "data"))
     tiny = str(folder / "tiny.yaml")
