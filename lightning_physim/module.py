@@ -1,6 +1,7 @@
 """Training the physics network: the LightningModule."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
@@ -12,28 +13,32 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_physim.errors import InputError
 from lightning_physim.metrics import OneStepError, RolloutError
-from lightning_physim.model import PhysicsTransformer, rollout
+from lightning_physim.model import InteractionNetwork, ParticlewiseNetwork, PhysicsTransformer, rollout
 
 if TYPE_CHECKING:
     from lightning_physim.data import Batch
 
 
 class PhysicsSimulator(pl.LightningModule):
-    """Trains a :class:`PhysicsTransformer` to predict the state one interval later.
+    """Trains a :class:`PhysicsTransformer`, or a peer of it, to predict the state one interval later.
 
     The loss is the mean squared error of the standardised residual of free flight (see :mod:`lightning_physim.target`):
     1 means "no better than free flight" on the training split. Validation reports it over colliding and free particles
     apart, beside the ballistic and no-pair floors on the same data, and the errors of rollouts.
 
     Args:
-        n_layers: attention blocks of the network, a :class:`PhysicsTransformer`.
-        n_heads: attention heads in a block; must divide ``d_model``.
+        architecture: ``"transformer"`` (:class:`PhysicsTransformer`), ``"no_attention"`` (its blocks without attention,
+            :class:`ParticlewiseNetwork`) or ``"interaction"`` (:class:`InteractionNetwork`, which is given the pairs
+            that are near). Only the first has heads to probe.
+        n_layers: attention blocks of the network; rounds of messages of the interaction network.
+        n_heads: attention heads in a block; must divide ``d_model``. Of the transformer alone.
         d_model: width of the residual stream.
         d_mlp: hidden width of a block's MLP.
         embedding: ``"mlp"`` or ``"linear"``, from the standardised state to ``d_model``.
         d_embedding: hidden width of the MLP embedding.
         norm: ``"layer"``, ``"rms"`` or ``"none"``.
-        attend_self: let a particle attend to itself.
+        attend_self: let a particle attend to itself. Of the transformer alone.
+        cutoff: distance within which particles exchange messages, contact diameters. Of the interaction network alone.
         optimizer: ``"adam"``, ``"adamw"`` or ``"sgd"`` (with ``momentum``).
         lr: peak learning rate.
         warmup_steps: optimizer steps over which the learning rate rises linearly from 0.
@@ -49,6 +54,7 @@ class PhysicsSimulator(pl.LightningModule):
 
     def __init__(
         self,
+        architecture: Literal["transformer", "no_attention", "interaction"] = "transformer",
         n_layers: int = 2,
         n_heads: int = 4,
         d_model: int = 32,
@@ -57,6 +63,7 @@ class PhysicsSimulator(pl.LightningModule):
         d_embedding: int = 64,
         norm: Literal["layer", "rms", "none"] = "layer",
         attend_self: bool = False,
+        cutoff: float = 2.5,
         optimizer: Literal["adam", "adamw", "sgd"] = "adam",
         lr: float = 2e-3,
         warmup_steps: int = 100,
@@ -74,7 +81,16 @@ class PhysicsSimulator(pl.LightningModule):
         if not rollout_horizons or min(rollout_horizons) < 1:
             raise InputError(f"rollout_horizons must be one or more positive integers; got {rollout_horizons}")
         self.save_hyperparameters()
-        self.network = PhysicsTransformer(n_layers, n_heads, d_model, d_mlp, embedding, d_embedding, norm, attend_self)
+        common: Any = {"d_mlp": d_mlp, "embedding": embedding, "d_embedding": d_embedding, "norm": norm}
+        self.network: PhysicsTransformer | ParticlewiseNetwork | InteractionNetwork
+        if architecture == "transformer":
+            self.network = PhysicsTransformer(n_layers, n_heads, d_model, attend_self=attend_self, **common)
+        elif architecture == "no_attention":
+            self.network = ParticlewiseNetwork(n_layers, d_model, **common)
+        elif architecture == "interaction":
+            self.network = InteractionNetwork(n_layers, d_model, cutoff=cutoff, **common)
+        else:
+            raise InputError(f"architecture must be transformer, no_attention or interaction; got {architecture!r}")
         self.rollout_horizons = tuple(rollout_horizons)
         # One pair of metrics for each evaluation split, made when the loop over it starts.
         self.errors = torch.nn.ModuleDict()
@@ -83,14 +99,25 @@ class PhysicsSimulator(pl.LightningModule):
         # Only fit takes the statistics of its data: a trained network is evaluated with those it was trained with.
         if stage == "fit":
             self.network.target.load_state_dict(self._datamodule().target.state_dict())
+            if isinstance(self.network, InteractionNetwork):
+                self.network.contact_distance.copy_(self._datamodule().contact_distance.max())
 
     def forward(self, state: Tensor) -> Tensor:
         """The state one interval later, ``[systems, particles, 4]``."""
         return self.network.step(state)
 
-    def attention(self, state: Tensor) -> Tensor:
-        """Attention patterns ``[layers, systems, heads, query, key]`` for ``state`` ``[systems, particles, 4]``."""
-        return self.network.attention(state)
+    # Properties, so that a module whose network has no attention does not have them either.
+    @property
+    def attention(self) -> Callable[[Tensor], Tensor]:
+        """``attention(state)``: patterns ``[layers, systems, heads, query, key]`` for ``[systems, particles, 4]``."""
+        network: Any = self.network
+        return network.attention
+
+    @property
+    def ablate(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """``ablate(state, hidden)``: predictions with each head blind to some keys; see :class:`PhysicsTransformer`."""
+        network: Any = self.network
+        return network.ablate
 
     def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
         loss = self.loss(batch)

@@ -57,7 +57,7 @@ def test_too_few_samples_for_a_batch_are_refused() -> None:
 
 
 class Recorder(pl.LightningModule):
-    """Keeps the first states of every batch that it gets."""
+    """Keeps the states and the targets of every batch that it gets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,8 @@ class Recorder(pl.LightningModule):
         self.evaluated: dict[int, list[Tensor]] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.seen.append(batch.states.clone())
+        # States and the first targets side by side: noise shows in the one, permuted targets in the other.
+        self.seen.append(torch.cat((batch.states, batch.targets[:, :1]), 1))
         return (self.weight - batch.targets.mean()) ** 2
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -146,6 +147,7 @@ RESUMES: list[tuple[int, dict[str, Any]]] = [
     *((stopped, {"num_workers": 2}) for stopped in (4, 7)),
     *((stopped, EARLY) for stopped in (4, 7)),
     *((stopped, {"input_noise": 0.1}) for stopped in (4, 7)),
+    *((stopped, {"permute_targets": True}) for stopped in (4, 7)),
 ]
 
 
@@ -235,11 +237,15 @@ class DDPRecorder(Recorder):
         torch.save([len(part) for part in self.evaluated[0]], f"{self.folder}/test{self.global_rank}.pt")
 
 
+CONTROL = {"permute_targets": True, "input_noise": 0.1}
+
+
 @pytest.mark.ddp
-def test_two_devices_share_the_batches_of_one(tmp_path: Path, cache: str) -> None:
-    whole = fit(tmp_path / "whole", cache, 6)
+@pytest.mark.parametrize("options", [{}, CONTROL], ids=str)
+def test_two_devices_share_the_batches_of_one(tmp_path: Path, cache: str, options: dict[str, Any]) -> None:
+    whole = fit(tmp_path / "whole", cache, 6, **options)
     parallel = trainer(tmp_path, strategy="ddp_fork", devices=2, max_steps=6)
-    parallel.fit(DDPRecorder(str(tmp_path)), data(cache, batch_size=5))
+    parallel.fit(DDPRecorder(str(tmp_path)), data(cache, batch_size=5, **options))
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
     for step, batch in enumerate(whole):
         assert torch.equal(batch[0::2], first[step]) and torch.equal(batch[1::2], second[step])

@@ -115,6 +115,46 @@ def test_input_noise_moves_the_first_state_and_the_target_leads_back(cache: str)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_permuted_targets_have_the_same_values_and_nothing_to_do_with_their_states(cache: str) -> None:
+    honest = module(cache, batch_size=100)
+    control = module(cache, batch_size=100, permute_targets=True)
+    pairs = list(zip(honest.train_dataloader(), control.train_dataloader(), strict=True))
+    for true, dealt in pairs:
+        assert torch.equal(true.states, dealt.states) and torch.equal(true.contacts, dealt.contacts)
+        # Whole particles change places: as sorted rows, the targets of a batch are the same.
+        rows = [batch.targets.reshape(-1, 4).numpy() for batch in (true, dealt)]
+        for both in zip(*(row[np.lexsort(row.T)] for row in rows), strict=True):
+            np.testing.assert_array_equal(*both)
+        hit = dealt.targets.abs().amax(-1) > 0.1  # targets of free particles are all alike
+        assert (dealt.targets == true.targets).all(-1)[hit].double().mean() < 0.03
+        own = {tuple(row) for row in true.targets[:, 0, 0].tolist()}
+        given = dealt.targets[:, 0, 0][hit[:, 0, 0]].tolist()
+        assert sum(tuple(row) in own for row in given) < 0.5 * len(given)  # a sixth by chance
+    # Gravity apart, what a collision with a wall or particle does to a velocity points against it.
+    opposed = []
+    for batches in zip(*pairs, strict=True):
+        velocity = torch.cat([batch.states[:, 0, :, 2] for batch in batches]).flatten()
+        push = torch.cat([batch.targets[:, 0, :, 2] for batch in batches]).flatten()
+        opposed.append(np.corrcoef(velocity, push)[0, 1])
+    assert opposed[0] < -0.2 and abs(opposed[1]) < 0.08  # 2400 particles: three standard errors are 0.06
+    for true, dealt in zip(honest.val_dataloader(), control.val_dataloader(), strict=True):
+        assert torch.equal(true.targets, dealt.targets)
+    again = list(control.train_dataloader())
+    assert all(torch.equal(a.targets, b.targets) for (_, a), b in zip(pairs, again, strict=True))
+    assert torch.equal(control.estimation_set(20)[1], honest.estimation_set(20)[1])
+
+
+def test_the_probe_set_brings_the_targets_of_the_probe_states(data: ParticleDataModule) -> None:
+    states, contacts = data.probe_states(35)
+    probe = data.probe_set(35)
+    assert torch.equal(probe.states, states) and torch.equal(probe.contacts, contacts)
+    every = on_disk(data, "val", "states")
+    for state, target in zip(probe.states, probe.targets, strict=True):
+        trajectory, time = np.argwhere((every[:, :-1] == state.numpy()).all((2, 3)))[0]
+        expected = standardised(data, every[trajectory, time], every[trajectory, time + 1], 1.0)
+        np.testing.assert_allclose(target, expected, atol=1e-4)
+
+
 def test_probe_states_are_distinct_and_even_in_trajectory_and_time(data: ParticleDataModule) -> None:
     states, contacts = data.probe_states(35)
     assert states.shape == (35, 6, 4) and contacts.shape == (35, 6, 6)
@@ -210,6 +250,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"n_train": 0}, "n_train must be at least 1; got 0"),
     ({"train_window": 11}, "train_window must not exceed n_intervals=10; got 11"),
     ({"input_noise": -0.1}, "input_noise must be finite"),
+    ({"permute_targets": True, "train_window": 3}, "permute_targets needs train_window=1, .*got 3"),
     ({"velocity_std": float("nan")}, "velocity_std must be finite"),
     ({"seed": -1}, "seed must not be negative"),
     ({"ood": {"a/b": {}}}, "name is made of"),

@@ -140,16 +140,28 @@ def test_a_fit_leaves_a_complete_run_directory(run):
 
 def test_every_promised_key_is_logged(run):
     keys = {key for row in rows(run) for key in row}
-    promised = {"train/loss", "time/train", "time/probe", "time/log", "probe/best_enrichment"}
+    promised = {"train/loss", "time/train", "time/train_cpu", "time/probe", "time/log", "probe/best_enrichment"}
     for suffix in ("", "_colliding", "_free"):
         promised |= {f"val/loss{suffix}", f"val/floor_no_pair{suffix}", f"val/floor_ballistic{suffix}"}
     promised |= {f"rollout/{name}@{k}" for name in ("mse", "energy_error", "momentum_error") for k in (1, 4)}
-    for score in ("collision_score", "partner_score", "enrichment"):
+    scores = ("collision_score", "partner_score", "enrichment", "distance_correlation", "auroc", "average_precision")
+    for score in (*scores, "ablation"):
         promised |= {f"probe/{score}/L{layer}H{head}" for layer in (0, 1) for head in (0, 1)}
     promised |= {
         f"llc/{region}/{quantity}"
         for region in ("model", "L0H0", "L0H1", "L1H0", "L1H1")
-        for quantity in ("mean", "mcse", "rhat", "ess", "step_stability", "noise_ratio", "n_dead", "converged")
+        for quantity in (
+            "mean",
+            "mcse",
+            "rhat",
+            "ess",
+            "step_stability",
+            "noise_ratio",
+            "n_dead",
+            "converged",
+            "grad_norm",
+            "weight_norm",
+        )
     } | {"time/llc"}
     assert promised <= keys
 
@@ -157,6 +169,7 @@ def test_every_promised_key_is_logged(run):
 def test_probes_and_validations_come_at_log_spaced_steps_the_first_and_the_last_included(run):
     probed = sorted({step for step, key in values(run) if key == "probe/best_enrichment"})
     assert probed == [0, 1, 2, 3, 5, 7, 10, 15, 22, 30]
+    assert sorted({step for step, key in values(run) if key == "probe/ablation/L1H1"}) == [0, 1, 2, 5, 10, 22, 30]
     validated = sorted({step for step, key in values(run) if key == "val/loss"})
     assert validated == [1, 2, 3, 6, 10, 18, 30]
     assert sorted({step for step, key in values(run) if key == "llc/model/mean"}) == [10, 30]
@@ -236,6 +249,44 @@ def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
             # Chains of the same noise around weights that differ in their last digits.
             error = one[step, key.replace("/mean", "/mcse")]
             assert two[step, key] == pytest.approx(value, abs=0.5 * error), key
+
+
+@pytest.mark.parametrize("architecture", ["no_attention", "interaction"])
+def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(folder, tmp_path, architecture):
+    page = (Path(__file__).parents[1] / "docs" / "emergence.md").read_text()
+    peer = yaml.safe_load(re.search(r"```yaml\n(model: {architecture.*?)```", page, re.S)[1])
+    peer["model"]["architecture"] = architecture
+    peer["trainer"]["callbacks"] += TINY["trainer"]["callbacks"][3:4]  # learning coefficients of the whole model
+    (tmp_path / "peer.yaml").write_text(yaml.safe_dump(peer))
+    data = ("--data.cache_dir", str(folder / "data"))
+    tiny = str(folder / "tiny.yaml")
+    done = physim("fit", "--config", tiny, "--config", "peer.yaml", *data, cwd=tmp_path)
+    assert "free flight" in done.stdout
+    peers = only_run(tmp_path)
+    keys = {key for row in rows(peers) for key in row}
+    assert {"val/loss_colliding", "rollout/mse@4", "time/train_cpu", "llc/model/mean"} <= keys
+    assert not any(re.search(r"^probe/|/L\d+H\d+", key) for key in keys)
+    assert (peers / "report.html").stat().st_size > 1000
+    # Its checkpoint brings along what it needs to be a simulator.
+    done = physim("validate", "--ckpt_path", "last", cwd=tmp_path)
+    assert f"{values(peers)[30, 'val/loss_colliding']:.4f}"[:5] in done.stdout
+    physim("report", "last", cwd=tmp_path)
+    # With the probes it is refused before anything is measured.
+    done = physim(
+        "fit", "--config", tiny, "--model.architecture", architecture, *data, "--runs=r", cwd=tmp_path, code=2
+    )
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("physim: ")]
+    assert "needs a module with attention(states)" in line and "leave the callback out" in line
+    assert not list(tmp_path.glob("r/*/metrics.jsonl"))
+
+
+def test_permuted_targets_change_the_training_and_not_the_validation(run, folder, tmp_path):
+    data = ("--data.cache_dir", str(folder / "data"), "--data.permute_targets=true", "--trainer.max_steps=3")
+    physim("fit", "--config", str(folder / "tiny.yaml"), *data, cwd=tmp_path)
+    found, true = values(only_run(tmp_path)), values(run)
+    assert found[0, "probe/enrichment/L0H0"] == true[0, "probe/enrichment/L0H0"]
+    assert found[1, "val/floor_no_pair"] == true[1, "val/floor_no_pair"]
+    assert found[3, "val/loss"] != true[3, "val/loss"]
 
 
 def test_the_report_is_written_while_training_runs_and_its_figures_go_to_wandb(run):

@@ -57,6 +57,24 @@ def of_weights(function, size: int = 1, **settings):
     return found["model"]
 
 
+def test_norms_are_those_of_the_region_over_the_whole_estimation_set():
+    module, data = network(), states()
+    result = estimate(module, data=data, regions={"model": None, **head_regions(module)})
+    gradients = dict(
+        zip(
+            [name for name, _ in module.named_parameters()],
+            torch.autograd.grad(loss(module, data), list(module.parameters())),
+            strict=True,
+        )
+    )
+    weights = dict(module.named_parameters())
+    for name, region in {"model": dict.fromkeys(weights), **head_regions(module)}.items():
+        for found, tensors in ((result[name].grad_norm, gradients), (result[name].weight_norm, weights)):
+            parts = [tensors[key] if mask is None else tensors[key][mask] for key, mask in region.items()]
+            expected = torch.cat([part.detach().flatten() for part in parts]).norm()
+            assert found == pytest.approx(expected.item(), rel=1e-9)
+
+
 # ---- Traces
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -60,6 +61,48 @@ def test_attention_is_the_only_path_between_particles():
     assert grad[0, [0, 1, 3, 4]].abs().max() == 0
     (grad,) = torch.autograd.grad(network()(state)[0, 2].sum(), state)
     assert grad[0, [0, 1, 3, 4]].abs().min() > 0
+
+
+def blinded_by_hand(net: PhysicsTransformer, state: torch.Tensor, hidden: torch.Tensor, layer: int, head: int):
+    """The network with the pattern of one head edited, one query at a time: what :meth:`ablate` is defined as."""
+    x = net.embedding(net.target.standardize(state))
+    for number, block in enumerate(net.blocks):
+        normed = block.attention_norm(x)
+        pattern = block.attention.pattern(normed).clone()
+        if number == layer:
+            for s, q in np.ndindex(pattern.shape[0], pattern.shape[2]):
+                row = pattern[s, head, q] * ~hidden[s, q]
+                pattern[s, head, q] = row / row.sum() if row.sum() > 0 else row
+        _, _, value = block.attention._heads(normed)
+        x = x + block.attention.output((pattern @ value).transpose(1, 2).flatten(2))
+        x = x + block.mlp(block.mlp_norm(x))
+    return net.readout(net.norm(x))
+
+
+@pytest.mark.parametrize("attend_self", [False, True])
+def test_ablation_edits_the_attention_of_one_head_at_a_time(attend_self):
+    net, state = network(n_layers=3, n_heads=2, attend_self=attend_self).double(), torch.randn(4, 6, 4).double()
+    hidden = torch.rand(4, 6, 6) < 0.3
+    hidden[0, 2] = True  # nothing left to attend to
+    intact, ablated = net.ablate(state, hidden)
+    assert ablated.shape == (3, 2, 4, 6, 4)
+    torch.testing.assert_close(intact, net(state))
+    for layer, head in np.ndindex(3, 2):
+        torch.testing.assert_close(ablated[layer, head], blinded_by_hand(net, state, hidden, layer, head))
+    assert not torch.allclose(ablated[0, 0], intact)
+
+
+def test_hiding_nothing_changes_nothing_and_hiding_all_silences_the_head():
+    net, state = network(n_layers=1).double(), torch.randn(2, 5, 4).double()
+    intact, ablated = net.ablate(state, torch.zeros(2, 5, 5, dtype=torch.bool))
+    torch.testing.assert_close(ablated, intact.expand_as(ablated))
+    _, ablated = net.ablate(state, torch.ones(2, 5, 5, dtype=torch.bool))
+    with torch.no_grad():  # head 1 adds nothing
+        net.blocks[0].attention.output.weight[:, 8:16] = 0
+    torch.testing.assert_close(ablated[0, 1], net(state))
+    assert network().ablate(torch.randn(0, 5, 4), torch.ones(0, 5, 5, dtype=torch.bool))[1].shape == (2, 4, 0, 5, 4)
+    with pytest.raises(InputError, match="at least one layer"):
+        network(n_layers=0).ablate(state.float(), torch.ones(2, 5, 5, dtype=torch.bool))
 
 
 def test_lone_particles_and_empty_batches_have_finite_predictions():

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import scipy.stats
 import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lightning_physim.errors import InputError
-from lightning_physim.probes import HeadScores, reduced_distance, without_self
+from lightning_physim.probes import AblationEffect, ContactClassifier, HeadScores, reduced_distance, without_self
 
 LAYERS, HEADS, PARTICLES = 2, 3, 6
 
@@ -94,23 +96,120 @@ def test_nobody_near_gives_nan_not_zero():
     assert np.isnan(ours["enrichment"]).all() and np.isnan(ours["partner_score"]).all()
 
 
+@pytest.mark.parametrize("options", [{"radius": 0.0}, {"max_distance": -1.0}, {"n_bins": 0}])
+def test_a_probe_without_extent_is_refused(options):
+    with pytest.raises(InputError, match="must be positive"):
+        HeadScores(1, 1, **options)
+
+
+def test_distance_correlation_is_pearsons_over_ordered_pairs():
+    attention, positions, contact = sample(5)
+    ours = scored(attention, positions, contact)["distance_correlation"]
+    beside = ~np.eye(PARTICLES, dtype=bool)
+    r = reduced_distance(positions, contact).numpy()[:, beside].ravel()
+    others = without_self(attention).numpy()
+    for layer, head in np.ndindex(LAYERS, HEADS):
+        expected = scipy.stats.pearsonr(others[layer, :, head][:, beside].ravel(), r).statistic
+        assert ours[layer, head] == pytest.approx(expected, abs=1e-6)  # distances are float32
+    uniform = torch.full_like(attention, 1 / PARTICLES)
+    assert np.isnan(scored(uniform, positions, contact)["distance_correlation"]).all()
+
+
+def touching(systems: int, share: float = 0.1, seed: int = 3) -> torch.Tensor:
+    upper = torch.rand(systems, PARTICLES, PARTICLES, generator=torch.Generator().manual_seed(seed)).triu(1)
+    contacts = (upper > 0) & (upper < share)
+    return contacts | contacts.mT
+
+
+def classified(attention, contacts) -> dict[str, np.ndarray]:
+    metric = ContactClassifier(attention.shape[0], attention.shape[2])
+    metric.update(attention, contacts)
+    return {key: value.numpy() for key, value in metric.compute().items()}
+
+
+def by_sklearn(attention, contacts) -> dict[str, np.ndarray]:
+    beside = ~np.eye(attention.shape[-1], dtype=bool)
+    label = contacts.numpy()[:, beside].ravel()
+    others = without_self(attention).float().numpy()
+    found = {"auroc": roc_auc_score, "average_precision": average_precision_score}
+    return {
+        name: np.array(
+            [[judge(label, head[:, beside].ravel()) for head in layer.transpose(1, 0, 2, 3)] for layer in others]
+        )
+        for name, judge in found.items()
+    }
+
+
+def patterns(systems: int, sharpness: float, particles: int = PARTICLES) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention that prefers the pairs that touch, as strongly as it scatters, at a given sharpness of the softmax."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (LAYERS, systems, HEADS, particles, particles)
+    upper = torch.rand(systems, particles, particles, generator=generator).triu(1)
+    contacts = (upper > 0) & (upper < 0.05)
+    contacts = contacts | contacts.mT
+    return ((torch.randn(shape, generator=generator) + contacts[:, None]) * sharpness).softmax(-1), contacts
+
+
+# An untrained network, a trained one, one that is almost one-hot and ties at 0, and one with few values.
+@pytest.mark.parametrize("sharpness, rounded", [(0.02, False), (1.0, False), (200.0, False), (1.0, True)])
+def test_the_classifier_agrees_with_scikit_learn(sharpness, rounded):
+    attention, contacts = patterns(60, sharpness, particles=12)
+    if rounded:
+        attention = (attention * 5).ceil()
+    ours, expected = classified(attention, contacts), by_sklearn(attention, contacts)
+    assert np.ptp(expected["auroc"]) > 1e-3  # heads that differ, or the test could not tell
+    for name, value in expected.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-12)
+
+
+def test_a_head_that_attends_to_all_alike_classifies_by_chance_and_one_that_knows_perfectly():
+    contacts = touching(30)
+    chance = contacts.double().sum() / (30 * PARTICLES * (PARTICLES - 1))
+    blind = torch.full((1, 30, 1, PARTICLES, PARTICLES), 1 / PARTICLES)
+    ours = classified(blind, contacts)
+    assert ours["auroc"] == 0.5 and ours["average_precision"] == pytest.approx(float(chance))
+    knows = (contacts + 1e-3)[None, :, None] / (contacts + 1e-3).sum(-1)[None, :, None, :, None]
+    ours = classified(knows, contacts)
+    assert ours["auroc"] == ours["average_precision"] == 1.0
+    assert np.isnan(classified(blind, torch.zeros_like(contacts))["auroc"]).all()
+
+
+def test_ablation_effect_is_the_rise_of_the_error_on_those_that_collide():
+    generator = torch.Generator().manual_seed(0)
+    intact, targets = (torch.randn(4, PARTICLES, 4, generator=generator).double() for _ in range(2))
+    ablated = torch.randn(LAYERS, HEADS, 4, PARTICLES, 4, generator=generator).double()
+    contacts = touching(4, share=0.2)
+    metric = AblationEffect(LAYERS, HEADS)
+    metric.update(intact, ablated, targets, contacts)
+    hit = contacts.any(-1)
+    assert 0 < hit.sum() < hit.numel()
+    for layer, head in np.ndindex(LAYERS, HEADS):
+        error = torch.nn.functional.mse_loss(ablated[layer, head][hit], targets[hit])
+        rise = error - torch.nn.functional.mse_loss(intact[hit], targets[hit])
+        assert metric.compute()[layer, head] == pytest.approx(rise.item(), rel=1e-12)
+
+
 def _shard(rank: int, world: int, systems: int) -> dict[str, np.ndarray]:
-    attention, positions, contact = sample(systems)
+    attention, positions, contact_distance = sample(systems)
+    contacts = touching(systems, share=0.3)
+    generator = torch.Generator().manual_seed(0)
+    intact, targets = (torch.randn(systems, PARTICLES, 4, generator=generator) for _ in range(2))
+    ablated = torch.randn(LAYERS, HEADS, systems, PARTICLES, 4, generator=generator)
     mine = slice(rank, None, world)
-    return scored(attention[:, mine], positions[mine], contact)
+    effect = AblationEffect(LAYERS, HEADS)
+    effect.update(intact[mine], ablated[:, :, mine], targets[mine], contacts[mine])
+    return {
+        **scored(attention[:, mine], positions[mine], contact_distance),
+        **classified(attention[:, mine], contacts[mine]),
+        "ablation": effect.compute().numpy(),
+    }
 
 
 @pytest.mark.ddp
 @pytest.mark.parametrize("systems", [5, 1])  # with one system, rank 1 has none
 def test_two_ranks_give_what_one_gives(on_ranks, systems):
-    attention, positions, contact = sample(systems)
-    one = scored(attention, positions, contact)
+    one = _shard(0, 1, systems)
+    assert all(np.isfinite(one[key]).all() for key in ("auroc", "ablation"))
     for two in on_ranks(_shard, systems):
         for key, value in one.items():
             np.testing.assert_allclose(two[key], value, rtol=1e-12, err_msg=key)
-
-
-@pytest.mark.parametrize("options", [{"radius": 0.0}, {"max_distance": -1.0}, {"n_bins": 0}])
-def test_a_probe_without_extent_is_refused(options):
-    with pytest.raises(InputError, match="must be positive"):
-        HeadScores(1, 1, **options)

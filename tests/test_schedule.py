@@ -19,6 +19,15 @@ def test_steps_are_evenly_spaced_in_the_logarithm():
     assert all(abs(math.log10(b / a) - 0.1) < 1e-3 for a, b in zip(late, late[1:], strict=False))
 
 
+@pytest.mark.parametrize("per_decade, every", [(20, 2), (6, 4), (8, 3)])
+def test_every_so_many_steps_of_a_schedule_are_steps_of_it(per_decade, every):
+    sparse, exponents = LogSchedule(per_decade, every), range(0, 5 * per_decade, every)
+    assert sparse.steps(20_000) == [step for step in range(20_001) if sparse.due(step)]
+    wanted = {round(10 ** (i / per_decade)) for i in exponents}
+    assert set(sparse.steps(20_000)) == {step for step in wanted if step <= 20_000}
+    assert set(sparse.steps(20_000)) <= set(LogSchedule(per_decade).steps(20_000))
+
+
 def test_the_start_is_not_a_step_and_the_first_step_is():
     assert not LogSchedule(5).due(0) and LogSchedule(5).due(1)
 

@@ -9,7 +9,10 @@ from lightning_physim.callbacks.observer import Observer
 
 
 class TrainingClock(Observer):
-    """Logs ``time/train``, the seconds spent in training batches, and ``time/log``, those spent in loggers.
+    """Logs the seconds spent in training batches and in loggers, ``time/train`` and ``time/log``.
+
+    ``time/train_cpu`` are the CPU seconds of training batches, of all threads of this process: unlike ``time/train`` it
+    does not count the time that other programs took from it.
 
     Put it first among the callbacks: what runs between the start of a batch and its own ``on_train_batch_end`` counts
     as training. On a GPU the kernels of a batch may still be running when it ends; the sum over many is right.
@@ -22,14 +25,24 @@ class TrainingClock(Observer):
 
     def __init__(self, steps_per_decade: int = 8) -> None:
         super().__init__(steps_per_decade)
-        self.start = 0.0
+        self.cpu_seconds = 0.0
+        self.start = self.cpu_start = 0.0
 
     def on_train_batch_start(self, *_: Any) -> None:
-        self.start = time.perf_counter()
+        self.start, self.cpu_start = time.perf_counter(), time.process_time()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         self.seconds += time.perf_counter() - self.start
+        self.cpu_seconds += time.process_time() - self.cpu_start
         super().on_train_batch_end(trainer, pl_module)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        return {"time/log": sum(getattr(logger, "seconds", 0.0) for logger in trainer.loggers)}
+        log = sum(getattr(logger, "seconds", 0.0) for logger in trainer.loggers)
+        return {"time/train_cpu": self.cpu_seconds, "time/log": log}
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"cpu_seconds": self.cpu_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.cpu_seconds = state_dict.get("cpu_seconds", 0.0)  # checkpoints of 0.1.0 have none

@@ -9,23 +9,28 @@ from torch import Tensor
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
-from lightning_physim.probes import HeadScores
+from lightning_physim.probes import AblationEffect, ContactClassifier, HeadScores, near_others, reduced_distance
 
 
 class CollisionProbe(Observer):
     """Scores every attention head on a fixed held-out probe set, at log-spaced steps.
 
-    Logs ``probe/collision_score/L{l}H{h}``, ``probe/partner_score/L{l}H{h}`` and ``probe/enrichment/L{l}H{h}`` (see
-    :class:`lightning_physim.probes.HeadScores`), the best head's enrichment as ``probe/best_enrichment`` (also on the
-    progress bar and in ``trainer.callback_metrics``), and, once a decade and at the end, the table
-    ``probe/attention_distance`` for every logger that has ``log_table``.
+    Logs, each with ``/L{l}H{h}``, ``probe/collision_score``, ``probe/partner_score``, ``probe/enrichment`` and
+    ``probe/distance_correlation`` (see :class:`lightning_physim.probes.HeadScores`), ``probe/auroc`` and
+    ``probe/average_precision`` (:class:`lightning_physim.probes.ContactClassifier`), and at every ``ablation_every``-th
+    of these steps ``probe/ablation`` (:class:`lightning_physim.probes.AblationEffect`): the rise of the loss on
+    colliding particles when the head cannot attend to near ones. The best head's enrichment is also
+    ``probe/best_enrichment`` (on the progress bar and in ``trainer.callback_metrics``), and once a decade and at the
+    end the table ``probe/attention_distance`` goes to every logger that has ``log_table``.
 
     The probe set is dealt over ranks without padding (a rank may get none of it) and the sums are added up, so that
     the scores do not depend on the number of ranks.
 
     Works with any LightningModule that has ``attention(states) -> [layers, systems, heads, query, key]`` and any
     data module with ``probe_states(n) -> states [n, particles, 4], contacts`` and ``contact_distance``
-    ``[particles, particles]``.
+    ``[particles, particles]``. Ablation also needs ``ablate(states, hidden) -> predictions [systems, particles, 4],
+    [layers, heads, systems, particles, 4]`` of the module and ``probe_set(n) -> states, targets, contacts`` of the data
+    module, and is left out without.
 
     Args:
         radius: within which a particle is near, in contact diameters.
@@ -35,6 +40,8 @@ class CollisionProbe(Observer):
             steps in ``demo``.
         max_distance: upper end of the axis of attention against distance, contact diameters.
         n_bins: bins of that axis.
+        ablation_every: ablate at every so many measurements, and at the first and the last. An ablation costs three and
+            a half training steps in ``demo``, and grows with the number of heads and the square of that of layers.
     """
 
     name = "probe"
@@ -46,16 +53,19 @@ class CollisionProbe(Observer):
         steps_per_decade: int = 20,
         max_distance: float = 8.0,
         n_bins: int = 32,
+        ablation_every: int = 2,
     ) -> None:
         super().__init__(steps_per_decade)
-        if n_states < 1:
-            raise InputError(f"n_states must be at least 1; got {n_states}")
+        for name, value in (("n_states", n_states), ("ablation_every", ablation_every)):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1; got {value}")
         self.radius = radius
         self.n_states = n_states
         self.max_distance = max_distance
         self.n_bins = n_bins
+        self.ablation_schedule = LogSchedule(steps_per_decade, ablation_every)
         self.table_schedule = LogSchedule(1)
-        self.scores: HeadScores | None = None
+        self.metrics: tuple[HeadScores, ContactClassifier, AblationEffect] | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -68,34 +78,55 @@ class CollisionProbe(Observer):
             )
         if not hasattr(pl_module, "attention"):
             raise InputError(
-                f"CollisionProbe needs a module with attention(states); got {type(pl_module).__name__} without it"
+                f"CollisionProbe needs a module with attention(states); got {type(pl_module).__name__} without it: "
+                "leave the callback out, or choose a network that has attention"
             )
-        states, _ = datamodule.probe_states(self.n_states)
-        self.states: Tensor = states[trainer.global_rank :: trainer.world_size]
+        mine = slice(trainer.global_rank, None, trainer.world_size)
+        self.states: Tensor
+        self.targets: Tensor | None = None
+        if hasattr(datamodule, "probe_set") and hasattr(pl_module, "ablate"):
+            states, targets, contacts = datamodule.probe_set(self.n_states)
+            self.targets = targets[mine]
+        else:
+            states, contacts = datamodule.probe_states(self.n_states)
+        self.states, self.contacts = states[mine], contacts[mine]
         self.contact_distance: Tensor = datamodule.contact_distance
 
     @torch.no_grad()
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        states = self.states.to(module.device)
+        states, contacts = self.states.to(module.device), self.contacts.to(module.device)
+        contact_distance = self.contact_distance.to(module.device)
         # An empty shard still gives patterns of the right shape: [layers, 0, heads, particles, particles].
         attention: Tensor = module.attention(states)  # type: ignore[operator]
         n_layers, _, n_heads = attention.shape[:3]
-        if self.scores is None:
-            self.scores = HeadScores(n_layers, n_heads, self.radius, self.max_distance, self.n_bins)
-        scores = self.scores.to(module.device)
-        scores.reset()
-        scores.update(attention, states[..., :2], self.contact_distance.to(module.device))
-        values = scores.compute()  # collective: adds the sums of all ranks
+        if self.metrics is None:
+            scores = HeadScores(n_layers, n_heads, self.radius, self.max_distance, self.n_bins)
+            self.metrics = scores, ContactClassifier(n_layers, n_heads), AblationEffect(n_layers, n_heads)
+        for metric in self.metrics:
+            metric.to(module.device)
+            metric.reset()
+        scores, classifier, effect = self.metrics
+        scores.update(attention, states[..., :2], contact_distance)
+        classifier.update(attention, contacts)
+        # Collective, here and below: adds the sums of all ranks.
+        values = scores.compute() | classifier.compute()
+        curves = values.pop("attention_distance")
+        step = trainer.global_step
+        if self.targets is not None and (final or step == 0 or self.ablation_schedule.due(step)):
+            near = near_others(reduced_distance(states[..., :2], contact_distance), self.radius)
+            intact, ablated = module.ablate(states, near)  # type: ignore[operator]
+            effect.update(intact, ablated, self.targets.to(module.device), contacts)
+            values["ablation"] = effect.compute()
         heads = [(layer, head) for layer in range(n_layers) for head in range(n_heads)]
         metrics = {
-            f"probe/{score}/L{layer}H{head}": values[score][layer, head].item()
-            for score in ("collision_score", "partner_score", "enrichment")
+            f"probe/{score}/L{layer}H{head}": by_head[layer][head]
+            for score, by_head in ((score, value.tolist()) for score, value in values.items())
             for layer, head in heads
         }
         metrics["probe/best_enrichment"] = values["enrichment"].max().item()
-        if final or self.table_schedule.due(trainer.global_step):
-            self._log_table(trainer, scores.edges.tolist(), values["attention_distance"], heads)
-        if trainer.training and trainer.global_step > 0:
+        if final or self.table_schedule.due(step):
+            self._log_table(trainer, scores.edges.tolist(), curves, heads)
+        if trainer.training and step > 0:
             module.log("probe/best_enrichment", metrics["probe/best_enrichment"], prog_bar=True, logger=False)
         return metrics
 

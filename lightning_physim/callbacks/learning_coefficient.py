@@ -197,7 +197,8 @@ def metrics_of(result: LLCResult) -> dict[str, float]:
         for name, region in result.items()
         for quantity in (
             "mean", "mcse", "rhat", "ess", "step_stability", "noise_ratio", "n_dead", "converged", "shift",
-            "virial", "localization_share", "acceptance", "below", "grad_norm", "step_size", "n_beta", "localization",
+            "virial", "localization_share", "acceptance", "below", "grad_norm", "weight_norm", "step_size",
+            "n_beta", "localization",
         )
     }  # fmt: skip
 

@@ -10,31 +10,37 @@ from lightning_physim.errors import InputError
 
 @dataclass(frozen=True)
 class LogSchedule:
-    """The steps ``round(10 ** (i / per_decade))``, i = 0, 1, 2, ...
+    """The steps ``round(10 ** (i / per_decade))``, i = 0, ``every``, 2 ``every``, ...
 
     Membership is a function of the step alone: there is nothing to save, and nothing that ranks could disagree on.
 
     Raises:
-        InputError: ``per_decade`` below 1.
+        InputError: ``per_decade`` or ``every`` below 1.
     """
 
     per_decade: int
+    every: int = 1
 
     def __post_init__(self) -> None:
         if self.per_decade < 1:
             raise InputError(f"steps_per_decade must be at least 1; got {self.per_decade}")
+        if self.every < 1:
+            raise InputError(f"a schedule takes every so many steps, at least 1; got {self.every}")
 
     def due(self, step: int) -> bool:
         """Whether ``step`` belongs to the schedule; step 0 does not."""
         if step < 1:
             return False
-        nearest = round(self.per_decade * math.log10(step))
-        return any(round(10 ** (i / self.per_decade)) == step for i in (nearest - 1, nearest, nearest + 1))
+        nearest = round(self.per_decade * math.log10(step) / self.every)
+        return any(self._step(i) == step for i in (nearest - 1, nearest, nearest + 1))
 
     def steps(self, max_step: int) -> list[int]:
         """All steps of the schedule up to and including ``max_step``."""
-        last = math.ceil(self.per_decade * math.log10(max(max_step, 1))) + 1
-        return sorted({step for i in range(last) if (step := round(10 ** (i / self.per_decade))) <= max_step})
+        last = math.ceil(self.per_decade * math.log10(max(max_step, 1)) / self.every) + 1
+        return sorted({step for i in range(last) if (step := self._step(i)) <= max_step})
+
+    def _step(self, i: int) -> int:
+        return round(10 ** (i * self.every / self.per_decade))
 
 
 def is_final_step(trainer: pl.Trainer) -> bool:

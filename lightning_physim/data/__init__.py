@@ -1,6 +1,6 @@
 """Trajectories on disk and in memory, and the data module that serves them."""
 
-from lightning_physim.data.batch import Batch, TrajectoryDataset
+from lightning_physim.data.batch import Batch, ProbeSet, TrajectoryDataset
 from lightning_physim.data.datamodule import ParticleDataModule, default_ood
 from lightning_physim.data.generate import SplitSpec, make_split, no_pair_oracle
 from lightning_physim.data.loader import BatchLoader, ShardedBatchSampler
@@ -9,6 +9,7 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "ParticleDataModule",
+    "ProbeSet",
     "ShardedBatchSampler",
     "SplitSpec",
     "TrajectoryDataset",

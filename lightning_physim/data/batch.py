@@ -37,6 +37,20 @@ class Batch(NamedTuple):
     no_pair: Tensor | None
 
 
+class ProbeSet(NamedTuple):
+    """Held-out states that every probe of a run looks at.
+
+    Attributes:
+        states: float32 ``[n, N, 4]``.
+        targets: float32 ``[n, N, 4]``, standardised residuals over the interval that follows.
+        contacts: bool ``[n, N, N]``, which pairs touch in it.
+    """
+
+    states: Tensor
+    targets: Tensor
+    contacts: Tensor
+
+
 class TrajectoryDataset(Dataset[Batch]):
     """Windows of the trajectories of one split, read from memory-mapped files a whole batch at a time.
 

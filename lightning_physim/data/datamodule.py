@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lightning_physim.data.batch import TrajectoryDataset
+from lightning_physim.data.batch import ProbeSet, TrajectoryDataset
 from lightning_physim.data.describe import describe_splits
 from lightning_physim.data.generate import SplitSpec, make_split
 from lightning_physim.data.loader import BatchLoader, Position, ShardedBatchSampler
@@ -47,6 +47,9 @@ class ParticleDataModule(pl.LightningDataModule):
         input_noise: standard deviation of the noise added to the first state of a training window, as a fraction of
             the standard deviation of each component. The targets lead back to the true next state, so that the
             network learns to correct its own errors; 0.001 to 0.01 steadies long rollouts.
+        permute_targets: a control: in training, every particle gets the target of one chosen at random from the batch,
+            so that targets keep their distribution and have nothing to do with the states. Validation, probes and the
+            estimation set stay true. Needs ``train_window=1``.
         seed: of the initial states, and of the order of training batches where ``seed_everything`` was not called.
         cache_dir: folder that holds the splits, each in a directory named by a hash of what made it.
         num_workers: processes that read batches ahead; 0 is fastest unless the disk is slow.
@@ -70,6 +73,7 @@ class ParticleDataModule(pl.LightningDataModule):
         eval_batch_size: int = 50,
         train_window: int = 1,
         input_noise: float = 0.0,
+        permute_targets: bool = False,
         seed: int = 0,
         cache_dir: str = "data",
         num_workers: int = 0,
@@ -90,19 +94,21 @@ class ParticleDataModule(pl.LightningDataModule):
                 raise InputError(f"{name} must not be negative; got {value}")
         if train_window > n_intervals:
             raise InputError(f"train_window must not exceed n_intervals={n_intervals}; got {train_window}")
+        if permute_targets and train_window > 1:
+            raise InputError(f"permute_targets needs train_window=1, as later targets are true; got {train_window}")
         if isinstance(system, dict):  # from a checkpoint
             system = ParticleSystem(**system)
         self.save_hyperparameters(
             {
                 **counts, "system": asdict(system), "velocity_std": velocity_std, "ood": ood,
-                "integrator": integrator, "dt": dt, "input_noise": input_noise, "seed": seed,
-                "cache_dir": cache_dir, "num_workers": num_workers,
+                "integrator": integrator, "dt": dt, "input_noise": input_noise,
+                "permute_targets": permute_targets, "seed": seed, "cache_dir": cache_dir, "num_workers": num_workers,
             },
             logger=False,
         )  # fmt: skip
         self.system = system
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.train_window, self.input_noise = train_window, input_noise
+        self.train_window, self.input_noise, self.permute_targets = train_window, input_noise, permute_targets
         self.seed, self.num_workers = seed, num_workers
         self.cache_dir = Path(cache_dir)
         changed = default_ood(system) if ood is None else ood
@@ -168,7 +174,13 @@ class ParticleDataModule(pl.LightningDataModule):
         return self._splits[name]
 
     def train_dataloader(self) -> BatchLoader:
-        return self._loader("train", self.batch_size, position=self._position, input_noise=self.input_noise)
+        return self._loader(
+            "train",
+            self.batch_size,
+            position=self._position,
+            input_noise=self.input_noise,
+            permute_targets=self.permute_targets,
+        )
 
     def val_dataloader(self) -> BatchLoader:
         return self._loader("val", self.eval_batch_size)
@@ -188,9 +200,16 @@ class ParticleDataModule(pl.LightningDataModule):
         Raises:
             InputError: the validation split has fewer intervals than ``n``.
         """
+        probe = self.probe_set(n)
+        return probe.states, probe.contacts
+
+    def probe_set(self, n: int) -> ProbeSet:
+        """:meth:`probe_states` with their targets, for probes that look at the loss."""
         val = self.split("val")
         trajectory, time = self._spread("a probe set", n, val)
-        return val.states[trajectory, time], val.contacts[trajectory, time]
+        states = val.states[trajectory, time]
+        targets = val.target.residual(states, val.states[trajectory, time + 1], val.gravity)
+        return ProbeSet(states, targets, val.contacts[trajectory, time])
 
     def estimation_set(self, n: int) -> tuple[Tensor, Tensor]:
         """A fixed set of ``n`` training pairs, spread evenly, to estimate learning coefficients on.

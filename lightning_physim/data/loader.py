@@ -49,13 +49,22 @@ class ShardedBatchSampler:
         return full if self.shuffle else full + (rest > 0)
 
     def batches(self, epoch: int, first_batch: int = 0) -> Iterator[list[int]]:
-        """The batches of ``epoch`` from number ``first_batch`` on."""
+        """The batches of ``epoch`` from number ``first_batch`` on, as dealt to this rank."""
+        return (batch[self.mine] for batch in self.global_batches(epoch, first_batch))
+
+    @property
+    def mine(self) -> slice:
+        """Which rows of a global batch are this rank's."""
+        return slice(self.rank, None, self.world_size)
+
+    def global_batches(self, epoch: int, first_batch: int = 0) -> Iterator[list[int]]:
+        """The global batches of ``epoch`` from number ``first_batch`` on."""
         order = np.arange(self.n_samples)
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(order)
         for batch in range(first_batch, len(self)):
             start = batch * self.global_batch_size
-            yield order[start : start + self.global_batch_size][self.rank :: self.world_size].tolist()
+            yield order[start : start + self.global_batch_size].tolist()
 
 
 class BatchLoader:
@@ -70,6 +79,8 @@ class BatchLoader:
         position: gives ``(epoch, first batch)``, or None outside training: then each iteration is an epoch of its own.
         input_noise: standard deviation of the noise on the first state of a window, as a fraction of the standard
             deviation of each component; drawn from the sampler's seed, the epoch and the batch number.
+        permute_targets: give every particle the target of one chosen at random from the global batch, by a permutation
+            drawn from the same three. Each rank then reads the whole global batch.
         num_workers, pin_memory: see ``torch.utils.data.DataLoader``.
     """
 
@@ -80,10 +91,12 @@ class BatchLoader:
         *,
         position: Callable[[], Position | None] = lambda: None,
         input_noise: float = 0.0,
+        permute_targets: bool = False,
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        self.dataset, self.batch_sampler, self.input_noise = dataset, sampler, input_noise
+        self.dataset, self.batch_sampler = dataset, sampler
+        self.input_noise, self.permute_targets = input_noise, permute_targets
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self._position = position
         self._epoch = -1
@@ -95,8 +108,12 @@ class BatchLoader:
         # A generator: nothing is asked or prefetched before the first batch is due, when Lightning knows the epoch.
         epoch, first = self._position() or (self._epoch + 1, 0)
         self._epoch = epoch
-        for number, batch in enumerate(self._read(self.batch_sampler.batches(epoch, first)), first):
-            yield batch if self.input_noise == 0.0 else self._perturb(batch, epoch, number)
+        sampler = self.batch_sampler
+        indices = sampler.global_batches if self.permute_targets else sampler.batches
+        for number, batch in enumerate(self._read(indices(epoch, first)), first):
+            if self.input_noise:
+                batch = self._perturb(batch, epoch, number)
+            yield self._permute(batch, epoch, number) if self.permute_targets else batch
 
     def _read(self, indices: Iterator[list[int]]) -> Iterable[Batch]:
         if not self.num_workers and not self.pin_memory:
@@ -126,8 +143,19 @@ class BatchLoader:
         # Drawn for the global batch, so that the data do not depend on the number of ranks.
         rng = np.random.default_rng((sampler.seed, epoch, number))
         noise = rng.standard_normal((sampler.global_batch_size, n_particles, 4), dtype=np.float32)
-        mine = torch.from_numpy(noise[sampler.rank :: sampler.world_size])
+        mine = torch.from_numpy(noise if self.permute_targets else noise[sampler.mine])
         return self.dataset.perturb(batch, mine * (self.input_noise * self.dataset.target.state_std))
+
+    def _permute(self, batch: Batch, epoch: int, number: int) -> Batch:
+        """This rank's rows of a global batch, with targets dealt anew to all particles of all systems."""
+        sampler = self.batch_sampler
+        n_systems, _, n_particles, _ = batch.targets.shape
+        # A stream of its own beside the noise's: a longer key.
+        order = np.random.default_rng((sampler.seed, epoch, number, 1)).permutation(n_systems * n_particles)
+        targets = batch.targets.transpose(1, 2).flatten(0, 1)[torch.from_numpy(order)]
+        targets = targets.unflatten(0, (n_systems, n_particles)).transpose(1, 2)
+        rows = {name: getattr(batch, name)[sampler.mine] for name in ("states", "contacts", "wall_contacts")}
+        return batch._replace(targets=targets[sampler.mine].contiguous(), **rows)
 
 
 def _identity(batch: Any) -> Any:

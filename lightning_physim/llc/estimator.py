@@ -124,8 +124,11 @@ def sample(
     for number, job in enumerate(jobs):
         chains = [rows_of_all[number, chain] for chain in range(config.n_chains)]
         summary = _summary(number, config, rows_of_all, not batches.full)
-        gradient = job.region.gather(anchors.whole.gradients).norm()
-        results.append(_result(job, config.about, chains, summary, float(anchors.whole.loss), float(gradient)))
+        norms = {
+            "grad_norm": float(job.region.gather(anchors.whole.gradients).norm()),
+            "weight_norm": float(job.region.gather(objective.frozen).norm()),
+        }
+        results.append(_result(job, config.about, chains, summary, float(anchors.whole.loss), norms))
     return results, note
 
 
@@ -243,7 +246,7 @@ def _result(
     chains: Sequence[Mapping[str, Any]],
     summary: Mapping[str, float],
     loss: float,
-    grad_norm: float,
+    norms: Mapping[str, float],
 ) -> RegionResult:
     trace = torch.stack([chain["trace"] for chain in chains])
     alive = [chain for chain, values in zip(chains, trace, strict=True) if torch.isfinite(values).all()]
@@ -278,7 +281,7 @@ def _result(
         acceptance=mean("acceptance"),
         localization_share=mean("localization_share"),
         below=float((kept < 0).double().mean()),
-        grad_norm=grad_norm,
+        **norms,
         **summary,
     )
 

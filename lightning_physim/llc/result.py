@@ -43,7 +43,8 @@ class RegionResult:
         acceptance: mean Metropolis acceptance of a step, both energies on one batch.
         localization_share: localization |w - w*|^2 / d: 1 where localization alone holds the chains.
         below: fraction of draws below 0.
-        grad_norm: norm of the loss's gradient at w*.
+        grad_norm: norm of the region's part of the gradient at w* of the loss over the whole estimation set.
+        weight_norm: norm of the region's coordinates of w*.
     """
 
     region: str
@@ -68,6 +69,7 @@ class RegionResult:
     localization_share: float
     below: float
     grad_norm: float
+    weight_norm: float
 
     def __str__(self) -> str:
         told = f"{self.region}: {self.mean:.3g} ± {self.mcse:.2g} (R-hat {self.rhat:.2f}, ESS {self.ess:.0f})"

@@ -1,6 +1,8 @@
-"""The physics network as a plain ``nn.Module``, and its use as a simulator."""
+"""The physics network as a plain ``nn.Module``, its peers, and their use as a simulator."""
 
+from lightning_physim.model.network import ParticleNetwork
+from lightning_physim.model.peers import InteractionNetwork, ParticlewiseNetwork
 from lightning_physim.model.rollout import rollout
 from lightning_physim.model.transformer import PhysicsTransformer
 
-__all__ = ["PhysicsTransformer", "rollout"]
+__all__ = ["InteractionNetwork", "ParticleNetwork", "ParticlewiseNetwork", "PhysicsTransformer", "rollout"]

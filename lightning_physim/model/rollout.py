@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from lightning_physim.model.transformer import PhysicsTransformer
+from lightning_physim.model.network import ParticleNetwork
 
 
 @torch.no_grad()
-def rollout(network: PhysicsTransformer, state: Tensor, n_intervals: int, gravity: Tensor | None = None) -> Tensor:
+def rollout(network: ParticleNetwork, state: Tensor, n_intervals: int, gravity: Tensor | None = None) -> Tensor:
     """Apply ``network`` ``n_intervals`` times to ``state`` ``[systems, particles, 4]``.
 
     Args:

@@ -7,12 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_physim.errors import InputError
-from lightning_physim.target import ResidualTarget
-
-N_FEATURES = 4  # x, y, v_x, v_y
+from lightning_physim.model.network import N_FEATURES, NORMS, ParticleNetwork, embed
 
 
-class PhysicsTransformer(nn.Module):
+class PhysicsTransformer(ParticleNetwork):
     """Pre-norm transformer over particles, after Hitchcock et al. 2025 (arXiv 2504.11830).
 
     Nothing marks the order of the particles, so the map is permutation-equivariant, and it takes any number of them.
@@ -47,23 +45,13 @@ class PhysicsTransformer(nn.Module):
         attend_self: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (("n_heads", n_heads), ("d_model", d_model), ("d_mlp", d_mlp), ("d_embedding", d_embedding)):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1; got {value}")
+        if n_heads < 1:
+            raise InputError(f"n_heads must be at least 1; got {n_heads}")
         if n_layers < 0:
             raise InputError(f"n_layers must not be negative; got {n_layers}")
+        self.embedding = embed(d_model, d_mlp, embedding, d_embedding, norm)
         if d_model % n_heads:
             raise InputError(f"n_heads must divide d_model={d_model}; got n_heads={n_heads}")
-        if embedding not in ("mlp", "linear"):
-            raise InputError(f'embedding must be "mlp" or "linear"; got {embedding!r}')
-        if norm not in NORMS:
-            raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
-        self.target = ResidualTarget()
-        self.embedding: nn.Module = nn.Linear(N_FEATURES, d_model)
-        if embedding == "mlp":
-            self.embedding = nn.Sequential(
-                nn.Linear(N_FEATURES, d_embedding), nn.GELU(), nn.Linear(d_embedding, d_model)
-            )
         self.blocks = nn.ModuleList(Block(d_model, n_heads, d_mlp, norm, attend_self) for _ in range(n_layers))
         self.norm = NORMS[norm](d_model)
         self.readout = nn.Linear(d_model, N_FEATURES)
@@ -75,24 +63,49 @@ class PhysicsTransformer(nn.Module):
             x = block(x)
         return self.readout(self.norm(x))
 
-    def step(self, state: Tensor, gravity: Tensor | None = None) -> Tensor:
-        """The state one interval later, ``[systems, particles, 4]``; ``gravity`` defaults to the training data's."""
-        return self.target.advance(state, self(state), gravity)
-
     def attention(self, state: Tensor) -> Tensor:
         """Attention patterns ``[layers, systems, heads, query, key]``; rows sum to 1.
 
         Computed only when asked for: training stays on PyTorch's fused attention, which never forms the patterns.
         """
+        self._require_attention()
         x = self.embedding(self.target.standardize(state))
         patterns = []
         for block in self.blocks:
             assert isinstance(block, Block)
             patterns.append(block.attention.pattern(block.attention_norm(x)))
             x = block(x)
-        if not patterns:
-            raise InputError("attention patterns need at least one layer; got n_layers=0")
         return torch.stack(patterns)
+
+    def ablate(self, state: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions of the network as it is, and with each head in turn blind to some keys.
+
+        The attention of the one head on keys that are hidden from a query is dropped and the rest renormalised; with
+        nothing left to attend to, the head adds nothing. All other heads are as they were, but for what reaches the
+        layers above. The layers below a head are computed once for all.
+
+        Args:
+            state: ``[systems, particles, 4]``.
+            hidden: bool ``[systems, query, key]``.
+
+        Returns:
+            Standardised residuals ``[systems, particles, 4]``, and ``[layers, heads, systems, particles, 4]``.
+        """
+        self._require_attention()
+        # Variants of the residual stream, [variants, systems, particles, d_model]: the intact one, then every head's.
+        x = self.embedding(self.target.standardize(state)).unsqueeze(0)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            blinded = x[0] + block.attention.blinded(block.attention_norm(x[0]), hidden)
+            through = x + block.attention(block.attention_norm(x).flatten(0, 1)).view_as(x)
+            x = torch.cat((through, blinded))
+            x = x + block.mlp(block.mlp_norm(x))
+        residuals = self.readout(self.norm(x))
+        return residuals[0], residuals[1:].unflatten(0, (len(self.blocks), -1))
+
+    def _require_attention(self) -> None:
+        if not self.blocks:
+            raise InputError("attention patterns need at least one layer; got n_layers=0")
 
 
 class Block(nn.Module):
@@ -135,6 +148,24 @@ class Attention(nn.Module):
         query, key, _ = self._heads(x)
         return self._softmax(query, key)
 
+    def blinded(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """:meth:`forward` with each head in turn blind to the ``hidden`` keys.
+
+        Args:
+            x: ``[systems, particles, d_model]``.
+            hidden: bool ``[systems, query, key]``.
+
+        Returns:
+            ``[heads, systems, particles, d_model]``.
+        """
+        query, key, value = self._heads(x)
+        seen = self._softmax(query, key) @ value
+        change = self._softmax(query, key, hidden.unsqueeze(1)) @ value - seen
+        heads = torch.arange(self.n_heads, device=x.device)
+        mixed = seen.expand(self.n_heads, *seen.shape).clone()
+        mixed[heads, :, heads] += change.transpose(0, 1)
+        return self.output(mixed.transpose(2, 3).flatten(3))
+
     def head_masks(self, head: int) -> dict[str, Tensor]:
         """Which entries of the parameters belong to ``head``: ``{parameter name: bool mask of its shape}``."""
         width = self.output.in_features // self.n_heads
@@ -164,12 +195,18 @@ class Attention(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 
-    def _softmax(self, query: Tensor, key: Tensor) -> Tensor:
+    def _softmax(self, query: Tensor, key: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Weights ``[..., query, key]``; a query from which all keys are ``hidden`` has none, all zero."""
         logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         visible = self._visible(key)
+        if hidden is not None:
+            visible = ~hidden if visible is None else visible & ~hidden
         if visible is not None:
             logits = logits.masked_fill(~visible, -torch.inf)
-        return logits.softmax(-1)
+        weights = logits.softmax(-1)
+        if hidden is None or visible is None:
+            return weights
+        return weights.where(visible.any(-1, keepdim=True), 0.0)
 
     def _visible(self, x: Tensor) -> Tensor | None:
         """Which keys a query may see, bool ``[query, key]``; None for all. A lone particle sees itself."""
@@ -177,6 +214,3 @@ class Attention(nn.Module):
         if self.attend_self or particles == 1:
             return None
         return ~torch.eye(particles, dtype=torch.bool, device=x.device)
-
-
-NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm, "none": nn.Identity}

@@ -1,18 +1,35 @@
 """Per-head scores of attention patterns: pure functions, and torchmetrics over them."""
 
 from lightning_physim.probes.functional import (
+    ablation_sums,
     attention_distance_sums,
+    auroc_and_average_precision,
     collision_score_sums,
+    correlation,
+    distance_correlation_sums,
+    near_others,
+    pair_scores,
     partner_score_sums,
     reduced_distance,
     without_self,
 )
-from lightning_physim.probes.metrics import HeadScores
+from lightning_physim.probes.matching import HeadMatch, match_heads
+from lightning_physim.probes.metrics import AblationEffect, ContactClassifier, HeadScores
 
 __all__ = [
+    "AblationEffect",
+    "ContactClassifier",
+    "HeadMatch",
     "HeadScores",
+    "ablation_sums",
     "attention_distance_sums",
+    "auroc_and_average_precision",
     "collision_score_sums",
+    "correlation",
+    "distance_correlation_sums",
+    "match_heads",
+    "near_others",
+    "pair_scores",
     "partner_score_sums",
     "reduced_distance",
     "without_self",

@@ -182,9 +182,14 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     model, data, trainer = (config.get(name) or {} for name in ("model", "data", "trainer"))
     if "seed_everything" in config:
         yield f"seed {config['seed_everything']}"
-    if {"n_layers", "n_heads", "d_model"} <= model.keys():
+    architecture = model.get("architecture", "transformer")
+    if architecture != "transformer":
+        yield {"no_attention": "no attention", "interaction": "interaction network"}[architecture]
+    elif {"n_layers", "n_heads", "d_model"} <= model.keys():
         layers = "layer" if model["n_layers"] == 1 else "layers"
         yield f"{model['n_layers']} {layers} of {model['n_heads']} heads, width {model['d_model']}"
+    if data.get("permute_targets"):
+        yield "permuted targets"
     particles = (data.get("system") or {}).get("n_particles")
     if particles:
         yield f"{particles} particles"
