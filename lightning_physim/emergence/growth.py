@@ -1,13 +1,11 @@
 """Which law a score's approach to its plateau follows, and how sure that is."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from lightning_physim.emergence.fit import Fitter, LawFit, constant_aicc
 from lightning_physim.emergence.laws import LAWS, SPECIAL_CASE
-from lightning_physim.emergence.resample import resampled
 from lightning_physim.errors import InputError
 
 MIN_POINTS = 15
@@ -19,7 +17,6 @@ MAX_LOSS = 2.0
 """By how much a law's AICc may lie above that of its generalisation where the simpler one is called."""
 MIN_GAIN = 10.0
 """By how much a law's AICc must lie below that of a constant before anything is said to grow."""
-N_BOOTSTRAP = 400
 UNDECIDED = "undecided"
 
 
@@ -172,20 +169,14 @@ class PowerLawFit:
         return self.fit.predict(steps)
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """Bootstrap percentile interval of ``"exponent"``, ``"plateau"`` or ``"onset"``.
-
-        What is resampled is the new part of every residual, as neighbours are correlated (:func:`resampled`).
-        """
-        tail = 50 * (1 - level)
-        lo, hi = np.percentile(self._bootstrap[name], [tail, 100 - tail])
-        return float(lo), float(hi)
-
-    @cached_property
-    def _bootstrap(self) -> dict[str, np.ndarray]:
-        fitter = Fitter("power_law", self.steps)
-        curves, correlation = resampled(fitter, self.fit, self.values, N_BOOTSTRAP)
-        plateaus, shapes = fitter.fit_many(curves, correlation)
-        return {"exponent": shapes[:, 1], "plateau": plateaus, "onset": self.steps[0] - shapes[:, 0]}
+        """Interval of ``"exponent"``, ``"plateau"``, ``"onset"``, ``"order"``, ``"order_llc"`` or as :class:`LawFit`."""
+        draws = self.fit.draws
+        if name == "onset":
+            return draws.interval(self.steps[0] - draws["time"], level)
+        if name in ("order", "order_llc"):
+            order = 2.0 + 1.0 / draws["exponent"]
+            return draws.interval(order if name == "order" else 1.0 / order, level)
+        return self.fit.interval(name, level)
 
 
 def fit_power_law(steps: np.ndarray, values: np.ndarray, rise: float = 0.5) -> PowerLawFit:
