@@ -43,7 +43,7 @@ class Law:
 
 
 def power(t: np.ndarray, time: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    """``(1 + t / time) ** -exponent``, Lomax: ``A (step - t0) ** -exponent`` with t0 ``time`` before the first point."""
+    """``(1 + t / time) ** -exponent``, Lomax: ``A (step - t0) ** -exponent``, t0 ``time`` before the first point."""
     return np.exp(-exponent * np.log1p(t / time))
 
 
@@ -53,7 +53,7 @@ def exponential(t: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 
 def stretched(t: np.ndarray, time: np.ndarray, exponent: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """``exp(-((t + before) / time) ** exponent)``, Weibull, over its value at 0: it started ``before`` steps earlier."""
+    """``exp(-((t + before) / time) ** exponent)``, Weibull, over its value at 0: started ``before`` steps ago."""
     return np.exp((before / time) ** exponent - ((t + before) / time) ** exponent)
 
 
@@ -82,7 +82,11 @@ LAWS = {
     "logistic": Law(logistic, {"time": _TIME, "ratio": Shape(1e-4, 5.0)}),
     "broken_power_law": Law(
         broken_power,
-        {"time": Shape(1e-4, 10.0, time=True, n=16), "exponent": Shape(0.05, 10.0, n=16), "early": Shape(0.2, 8.0, n=8)},
+        {
+            "time": Shape(1e-4, 10.0, time=True, n=16),
+            "exponent": Shape(0.05, 10.0, n=16),
+            "early": Shape(0.2, 8.0, n=8),
+        },
     ),
 }
 """The laws that are compared, by the name of their verdict."""

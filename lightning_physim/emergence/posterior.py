@@ -7,8 +7,8 @@ and correlation (Harville 1974), and a skewed parameter gets a skewed interval. 
 curves weigh equally. It does not depend on how a law is written down, and gives intervals that cover as often as they
 say to second order in one dimension (Welch and Peers 1963); how often they do here is measured, see ``docs/growth.md``.
 
-Draws come from a mixture of Student t distributions, adapted to the draws before and weighted all together (adaptive
-multiple importance sampling, Cornuet, Marin, Mira and Robert 2012). Its random numbers are fixed: the same points give
+Draws come from Student t distributions around the best draws so far and are weighted all together (adaptive multiple
+importance sampling, Cornuet, Marin, Mira and Robert 2012). Its random numbers are fixed: the same points give
 the same interval.
 """
 
@@ -21,15 +21,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-if TYPE_CHECKING:
-    from lightning_physim.emergence.fit import Fitter
+from lightning_physim.emergence.noise import CORRELATION, Projection, whiten
 
+if TYPE_CHECKING:
 Interval = tuple[float, float]
 
-ROUNDS = 4
+ROUNDS = 5
 PER_ROUND = 600
 TAIL = 4.0
 """Degrees of freedom of the proposals."""
+CENTRES = 12
+NARROWER = 0.5
+"""Variance of a proposal around its centre over that of all draws."""
 EVEN = 0.1
 """Share of the draws that is spread evenly over the whole range of the shapes."""
 
@@ -77,26 +80,27 @@ def quantiles(values: np.ndarray, weights: np.ndarray, shares: np.ndarray) -> np
 
 def sample(fitter: Fitter, x: np.ndarray, correlation: float, values: np.ndarray) -> Draws:
     """Draws of the law around the fit with logarithms of shapes ``x`` and the given correlation of the noise."""
-    from lightning_physim.emergence.fit import CORRELATION
-
     lo, hi = np.append(fitter.lo, np.arctanh(CORRELATION[0])), np.append(fitter.hi, np.arctanh(CORRELATION[1]))
     normal, gauss, chi2, even = _random(len(lo), len(values))
     where, target = np.empty((0, len(lo))), np.empty(0)
+    centres, spread = (
+        np.append(x, np.arctanh(correlation))[None],
+        _first_spread(fitter, x, correlation, values, hi - lo),
+    )
     proposals: list[tuple[np.ndarray, np.ndarray]] = []
-    at, spread = np.append(x, np.arctanh(correlation)), _first_spread(fitter, x, correlation, values, hi - lo)
     parts = []
     for r in range(ROUNDS):
         root = np.linalg.cholesky(spread)
-        points = at + normal[r] @ root.T
+        points = np.resize(centres, (PER_ROUND, len(lo))) + normal[r] @ root.T
         n_even = int(EVEN * PER_ROUND)
         points[:n_even] = lo + (hi - lo) * even[r, :n_even]
-        proposals.append((at, root))
+        proposals.append((centres, root))
         log_target, quantities = _log_target(fitter, points, values, correlation, gauss[r], chi2[r], lo, hi)
         parts.append(quantities)
         where, target = np.concatenate([where, points]), np.concatenate([target, log_target])
         log_weights = target - _log_proposal(where, proposals, lo, hi)
         weights = np.exp(log_weights - logsumexp(log_weights))
-        at, spread = _moments(where, log_weights, spread)
+        centres, spread = _next(where, log_weights, spread)
     drawn = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Draws(drawn, weights, fitter)
 
@@ -110,8 +114,6 @@ def _log_target(
     Jeffreys' measure is taken at the one ``correlation`` of the fit: a prior of the law that knew of the noise's would
     undo the restricted likelihood.
     """
-    from lightning_physim.emergence.fit import Projection, whiten
-
     inside = ((points >= lo) & (points <= hi)).all(1)
     points = np.clip(points, lo, hi)
     x, correlations = points[:, :-1], np.tanh(points[:, -1])
@@ -153,8 +155,6 @@ def _first_spread(
     fitter: Fitter, x: np.ndarray, correlation: float, values: np.ndarray, width: np.ndarray
 ) -> np.ndarray:
     """Covariance of shapes and correlation by the curvature of the likelihood, none beyond the range of a shape."""
-    from lightning_physim.emergence.fit import Projection, whiten
-
     rho = np.full(1, correlation)
     found = Projection(fitter.left(x[None]), values, rho)
     slopes = np.stack([_orthogonal(whiten(slope, rho), found)[0] for slope in fitter.slopes(x[None])])
@@ -166,17 +166,22 @@ def _first_spread(
     return 1.5 * spread
 
 
-def _moments(where: np.ndarray, log_weights: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the draws so far, of weights flattened until enough draws have a say."""
-    finite = np.where(np.isfinite(log_weights), log_weights - log_weights.max(), -np.inf)
-    for power in (1.0, 0.5, 0.25, 0.1):
-        weights = np.exp(power * finite)
+def _next(where: np.ndarray, log_weights: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and their common covariance for the next round: a few of the draws so far, by their weights.
+
+    Several narrow proposals follow a crescent where a single wide one does not. Weights are flattened, so that tails
+    get their share, and more where few draws have a say.
+    """
+    top = log_weights - log_weights.max()
+    for power in (0.5, 0.25, 0.1):
+        weights = np.exp(power * top)
         weights = weights / weights.sum()
         if 1 / (weights**2).sum() > 20 * where.shape[1]:
             break
-    mean = weights @ where
-    centred = where - mean
-    return mean, (centred * weights[:, None]).T @ centred + 1e-6 * np.diag(np.diag(spread))
+    centred = where - weights @ where
+    covariance = (centred * weights[:, None]).T @ centred
+    picked = np.searchsorted(np.cumsum(weights), (np.arange(CENTRES) + 0.5) / CENTRES)
+    return where[np.minimum(picked, len(where) - 1)], NARROWER * covariance + 1e-6 * np.diag(np.diag(spread))
 
 
 def _log_proposal(
@@ -186,16 +191,17 @@ def _log_proposal(
     n, d = where.shape
     logs = [np.full(n, np.log(EVEN) - np.log(hi - lo).sum())]
     constant = gammaln((TAIL + d) / 2) - gammaln(TAIL / 2) - d / 2 * np.log(TAIL * np.pi)
-    for at, root in proposals:
-        distance = (np.linalg.solve(root, (where - at).T) ** 2).sum(0)
-        density = constant - np.log(np.diag(root)).sum() - (TAIL + d) / 2 * np.log1p(distance / TAIL)
-        logs.append(np.log((1 - EVEN) / len(proposals)) + density)
+    for centres, root in proposals:
+        inverse = np.linalg.inv(root).T
+        distances = ((where @ inverse)[:, None] - (centres @ inverse)) ** 2
+        density = np.mean((1 + distances.sum(-1) / TAIL) ** (-(TAIL + d) / 2), axis=1)
+        logs.append(np.log((1 - EVEN) / len(proposals)) + constant - np.log(np.diag(root)).sum() + np.log(density))
     return logsumexp(logs, axis=0)
 
 
 @lru_cache(maxsize=64)
 def _random(d: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Fixed random numbers: Student t ``[rounds, draws, d]``, two Gaussian and one chi-squared per draw, and even ones."""
+    """Fixed random numbers: Student t and even ``[rounds, draws, d]``, two Gaussian and one chi-squared a draw."""
     rng = np.random.default_rng(0)
     shape = (ROUNDS, PER_ROUND)
     stretch = np.sqrt(TAIL / rng.chisquare(TAIL, (*shape, 1)))
