@@ -90,8 +90,9 @@ def forecast(
     """The measurement to expect at later steps, with an interval for parameters, noise and choice of the law.
 
     A mixture of what the laws predict by their AICc weights, each with its draws
-    (:mod:`lightning_physim.emergence.posterior`) and the noise of a measurement. It allows for the doubt *which* of the laws holds and how it goes on, and not
-    for a curve that follows none of them: see ``docs/growth.md`` for how often that happens to real ones.
+    (:mod:`lightning_physim.emergence.posterior`) and the noise of a measurement. It allows for the doubt *which* of the
+    laws holds and how it goes on, and not for a curve that follows none of them: see ``docs/growth.md`` for how often
+    that happens to real ones.
 
     Args:
         steps, values: ``[points]`` so far, as in :func:`lightning_physim.emergence.compare_growth_laws`.

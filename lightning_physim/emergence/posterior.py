@@ -24,6 +24,8 @@ from scipy.special import gammaln, logsumexp
 from lightning_physim.emergence.noise import CORRELATION, Projection, whiten
 
 if TYPE_CHECKING:
+    from lightning_physim.emergence.fit import Fitter
+
 Interval = tuple[float, float]
 
 ROUNDS = 5
