@@ -56,6 +56,8 @@ class CollisionProbe(Observer):
         self.n_bins = n_bins
         self.table_schedule = LogSchedule(1)
         self.scores: HeadScores | None = None
+        self.history: dict[str, tuple[list[int], list[float]]] = {}
+        """Every score so far, ``{key: (steps, values)}``; survives a resume."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -92,12 +94,23 @@ class CollisionProbe(Observer):
             for score in ("collision_score", "partner_score", "enrichment")
             for layer, head in heads
         }
+        for key, value in metrics.items():
+            steps, past = self.history.setdefault(key, ([], []))
+            steps.append(trainer.global_step)
+            past.append(value)
         metrics["probe/best_enrichment"] = values["enrichment"].max().item()
         if final or self.table_schedule.due(trainer.global_step):
             self._log_table(trainer, scores.edges.tolist(), values["attention_distance"], heads)
         if trainer.training and trainer.global_step > 0:
             module.log("probe/best_enrichment", metrics["probe/best_enrichment"], prog_bar=True, logger=False)
         return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.history = state_dict["history"]
 
     def _log_table(self, trainer: pl.Trainer, edges: list[float], curves: Tensor, heads: list[tuple[int, int]]) -> None:
         uniform = 1.0 / max(self.states.shape[1] - 1, 1)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightning_physim.emergence.curve import approach, checked
-from lightning_physim.emergence.fit import Fitter
-from lightning_physim.emergence.growth import aicc_weights
-from lightning_physim.emergence.laws import LAWS
+from lightning_physim.emergence.fit import LawFit
+from lightning_physim.emergence.growth import aicc_weights, fit_laws
 from lightning_physim.emergence.posterior import quantiles
 from lightning_physim.errors import InputError
 
@@ -66,7 +65,7 @@ def extrapolate(steps: np.ndarray, values: np.ndarray, fraction: float = 1 / 3, 
     def error(predicted: np.ndarray | float) -> float:
         return float(np.sqrt(((predicted - truth) ** 2).mean()))
 
-    errors = {name: error(Fitter(name, fitted[0]).fit(fitted[1]).predict(later)) for name in LAWS}
+    errors = {name: error(fit.predict(later)) for name, fit in fit_laws(*fitted).items()}
     return Extrapolation(errors, error(values[early][-1]), "")
 
 
@@ -110,7 +109,11 @@ def forecast(
         raise InputError(f"nothing is forecast: {reason}")
     if not (at > steps[-1]).all():
         raise InputError(f"a forecast is for steps after the last, {steps[-1]:g}; got {at.min():g}")
-    fits = {name: Fitter(name, steps).fit(values) for name in LAWS}
+    return forecast_of(fit_laws(steps, values), at, level, bounds)
+
+
+def forecast_of(fits: dict[str, LawFit], at: np.ndarray, level: float, bounds: tuple[float, float]) -> Forecast:
+    """The forecast that :func:`forecast` makes, from laws that are already fitted to the same points."""
     weights = {name: weight for name, weight in aicc_weights(fits).items() if weight > NEGLIGIBLE}
     shares = np.concatenate([weights[name] * fits[name].draws.weights for name in weights])
     noise = np.random.default_rng(0).normal(size=len(shares))

@@ -64,9 +64,22 @@ def compare_growth_laws(steps: np.ndarray, values: np.ndarray, rise: float = 0.1
     steps, values = approach(steps, values, rise)
     if reason := _too_little(steps):
         return GrowthComparison({}, {}, UNDECIDED, reason)
-    fits = {name: Fitter(name, steps).fit(values) for name in LAWS}
+    return compare_fits(fit_laws(steps, values))
+
+
+def fit_laws(steps: np.ndarray, values: np.ndarray) -> dict[str, LawFit]:
+    """Every law on the same points, by name."""
+    return {name: Fitter(name, steps).fit(values) for name in LAWS}
+
+
+def compare_fits(fits: dict[str, LawFit]) -> GrowthComparison:
+    """The comparison that :func:`compare_growth_laws` makes, of laws that are already fitted to the same points."""
+    one = next(iter(fits.values()))
+    steps, values = one.fitter.steps, one.values
+    if reason := _too_little(steps):
+        return GrowthComparison({}, fits, UNDECIDED, reason)
     weights = aicc_weights(fits)
-    gain = constant_aicc(values) - min(fit.aicc for fit in fits.values())
+    gain = constant_aicc(values) - best_fit(fits).aicc
     if gain < MIN_GAIN:
         return GrowthComparison(
             weights, fits, UNDECIDED, f"no law beats a constant by {MIN_GAIN:g} in AICc: the best does by {gain:.1f}"
@@ -79,6 +92,11 @@ def aicc_weights(fits: dict[str, LawFit]) -> dict[str, float]:
     criteria = np.array([fit.aicc for fit in fits.values()])
     relative = np.exp(-0.5 * (criteria - criteria.min()))
     return dict(zip(fits, map(float, relative / relative.sum()), strict=True))
+
+
+def best_fit(fits: dict[str, LawFit]) -> LawFit:
+    """The law of lowest AICc."""
+    return min(fits.values(), key=lambda fit: fit.aicc)
 
 
 def _verdict(fits: dict[str, LawFit], weights: dict[str, float]) -> tuple[str, str]:

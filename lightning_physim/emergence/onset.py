@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from lightning_physim.emergence.curve import checked
-from lightning_physim.emergence.fit import Fitter
-from lightning_physim.emergence.laws import LAWS
+from lightning_physim.emergence.curve import approach, checked
+from lightning_physim.emergence.growth import best_fit, fit_laws
 from lightning_physim.errors import InputError
 
 MIN_POINTS = 15
+MIN_RISEN = 12
 N_BASELINE = 3
 SHARE = 0.1
 """Of the way from the baseline to the highest possible score, at which a head counts as emerging."""
@@ -54,22 +54,29 @@ def emerging(values: np.ndarray, ceiling: float = 1.0) -> bool:
     return len(last) == N_FOR_GOOD and bool((last > emergence_threshold(values, ceiling)).all())
 
 
-def onset_step(steps: np.ndarray, values: np.ndarray, threshold: float | None = None, level: float = 0.95) -> Onset:
+def onset_step(
+    steps: np.ndarray,
+    values: np.ndarray,
+    threshold: float | None = None,
+    level: float = 0.95,
+    noise: float | None = None,
+) -> Onset:
     """The step at which a curve crosses ``threshold`` for good, with an interval.
 
     The curve itself, without noise, is taken to cross once. Then a point that lies below the threshold by more than
     noise allows comes before the crossing, and one above it by more comes after it: the interval reaches from the last
-    of the former to the next of the latter, and is never shorter than the distance between measurements. The noise is
-    that of the growth law that fits best. As each of the points within three noise widths of the threshold can mislead,
-    the error is divided among them (Bonferroni): the interval is conservative, the more so the denser the points.
+    of the former to the next of the latter, and is never shorter than the distance between measurements. As each of
+    the points within three noise widths of the threshold can mislead, the error is divided among them (Bonferroni): the
+    interval is conservative, the more so the denser the points.
 
     Args:
         steps, values: ``[points]``, as in :func:`lightning_physim.emergence.compare_growth_laws`.
         threshold: None for a tenth of the way from the median of the first three values to that of the last three.
         level: of the interval.
+        noise: of a measurement, its standard deviation; None for that of the growth law that fits best after the rise.
 
     Raises:
-        InputError: fewer than 15 points, and as there.
+        InputError: fewer than 15 points, or fewer than 12 after the rise to take the noise from, and as there.
     """
     steps, values = checked(steps, values)
     if len(steps) < MIN_POINTS:
@@ -77,7 +84,13 @@ def onset_step(steps: np.ndarray, values: np.ndarray, threshold: float | None = 
     if threshold is None:
         start = baseline(values)
         threshold = start + SHARE * (float(np.median(values[-N_BASELINE:])) - start)
-    noise = min((Fitter(name, steps).fit(values) for name in LAWS), key=lambda fit: fit.aicc).noise
+    if noise is None:
+        risen = approach(steps, values, SHARE)
+        if len(risen[0]) < MIN_RISEN:
+            raise InputError(
+                f"noise is taken from {MIN_RISEN} points after the rise; there are {len(risen[0])}: give noise=..."
+            )
+        noise = best_fit(fit_laws(*risen)).noise
     distance = (values - threshold) / max(noise, 1e-300)
     n_doubtful = max(int((np.abs(distance) < 3).sum()), 1)
     reach = float(ndtri(1 - (1 - level) / 2 / n_doubtful))

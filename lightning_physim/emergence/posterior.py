@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 
-ROUNDS = 5
+MIN_ROUNDS, ROUNDS = 3, 12
+ENOUGH = 600
+"""Effective number of draws at which no further round is taken."""
 PER_ROUND = 600
 TAIL = 4.0
 """Degrees of freedom of the proposals."""
@@ -102,6 +104,8 @@ def sample(fitter: Fitter, x: np.ndarray, correlation: float, values: np.ndarray
         where, target = np.concatenate([where, points]), np.concatenate([target, log_target])
         log_weights = target - _log_proposal(where, proposals, lo, hi)
         weights = np.exp(log_weights - logsumexp(log_weights))
+        if r + 1 >= MIN_ROUNDS and (weights**2).sum() <= 1 / ENOUGH:
+            break
         centres, spread = _next(where, log_weights, spread)
     drawn = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Draws(drawn, weights, fitter)
