@@ -94,16 +94,22 @@ class CollisionProbe(Observer):
             for score in ("collision_score", "partner_score", "enrichment")
             for layer, head in heads
         }
-        for key, value in metrics.items():
-            steps, past = self.history.setdefault(key, ([], []))
-            steps.append(trainer.global_step)
-            past.append(value)
+        self._remember(trainer.global_step, metrics)
         metrics["probe/best_enrichment"] = values["enrichment"].max().item()
         if final or self.table_schedule.due(trainer.global_step):
             self._log_table(trainer, scores.edges.tolist(), values["attention_distance"], heads)
         if trainer.training and trainer.global_step > 0:
             module.log("probe/best_enrichment", metrics["probe/best_enrichment"], prog_bar=True, logger=False)
         return metrics
+
+    def _remember(self, step: int, metrics: dict[str, float]) -> None:
+        for key, value in metrics.items():
+            steps, values = self.history.setdefault(key, ([], []))
+            # The last step of a run that went on after it: a run that did not stop there has no such point.
+            if steps and steps[-1] > 0 and not self.schedule.due(steps[-1]):
+                del steps[-1], values[-1]
+            steps.append(step)
+            values.append(value)
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"history": self.history}

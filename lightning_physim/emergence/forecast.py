@@ -13,7 +13,7 @@ from lightning_physim.errors import InputError
 MIN_POINTS = 12
 """A prediction makes no claim about the law, so that it may do with less than a comparison."""
 MIN_HELD_OUT = 5
-NEGLIGIBLE = 1e-3
+NEGLIGIBLE = 0.01
 """AICc weight below which a law has no say in a forecast."""
 
 

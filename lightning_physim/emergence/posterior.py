@@ -86,7 +86,7 @@ def sample(fitter: Fitter, x: np.ndarray, correlation: float, values: np.ndarray
     """Draws of the law around the fit with logarithms of shapes ``x`` and the given correlation of the noise."""
     lo, hi = np.append(fitter.lo, np.arctanh(CORRELATION[0])), np.append(fitter.hi, np.arctanh(CORRELATION[1]))
     normal, gauss, chi2, even = _random(len(lo), len(values))
-    where, target = np.empty((0, len(lo))), np.empty(0)
+    where, target, summed = np.empty((0, len(lo))), np.empty(0), np.empty(0)
     centres, spread = (
         np.append(x, np.arctanh(correlation))[None],
         _first_spread(fitter, x, correlation, values, hi - lo),
@@ -98,11 +98,15 @@ def sample(fitter: Fitter, x: np.ndarray, correlation: float, values: np.ndarray
         points = np.resize(centres, (PER_ROUND, len(lo))) + normal[r] @ root.T
         n_even = int(EVEN * PER_ROUND)
         points[:n_even] = lo + (hi - lo) * even[r, :n_even]
+        # Every draw by every proposal: the old ones by the new proposal, the new ones by all.
         proposals.append((centres, root))
+        ours = np.logaddexp.reduce([_log_student(points, *proposal) for proposal in proposals])
+        summed = np.concatenate([np.logaddexp(summed, _log_student(where, centres, root)), ours])
         log_target, quantities = _log_target(fitter, points, values, correlation, gauss[r], chi2[r], lo, hi)
         parts.append(quantities)
         where, target = np.concatenate([where, points]), np.concatenate([target, log_target])
-        log_weights = target - _log_proposal(where, proposals, lo, hi)
+        adapted = np.log((1 - EVEN) / len(proposals)) + summed
+        log_weights = target - np.logaddexp(adapted, np.log(EVEN) - np.log(hi - lo).sum())
         weights = np.exp(log_weights - logsumexp(log_weights))
         if r + 1 >= MIN_ROUNDS and (weights**2).sum() <= 1 / ENOUGH:
             break
@@ -190,19 +194,15 @@ def _next(where: np.ndarray, log_weights: np.ndarray, spread: np.ndarray) -> tup
     return where[np.minimum(picked, len(where) - 1)], NARROWER * covariance + 1e-6 * np.diag(np.diag(spread))
 
 
-def _log_proposal(
-    where: np.ndarray, proposals: list[tuple[np.ndarray, np.ndarray]], lo: np.ndarray, hi: np.ndarray
-) -> np.ndarray:
-    """Log density ``[draws]`` of all rounds together."""
-    n, d = where.shape
-    logs = [np.full(n, np.log(EVEN) - np.log(hi - lo).sum())]
+def _log_student(where: np.ndarray, centres: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Log density ``[draws]`` of a mixture of Student t distributions around ``centres``."""
+    d = where.shape[1]
+    inverse = np.linalg.inv(root).T
+    at, around = where @ inverse, centres @ inverse
+    distances = np.maximum((at**2).sum(1)[:, None] + (around**2).sum(1) - 2 * at @ around.T, 0.0)
+    density = np.mean((1 + distances / TAIL) ** (-(TAIL + d) / 2), axis=1)
     constant = gammaln((TAIL + d) / 2) - gammaln(TAIL / 2) - d / 2 * np.log(TAIL * np.pi)
-    for centres, root in proposals:
-        inverse = np.linalg.inv(root).T
-        distances = ((where @ inverse)[:, None] - (centres @ inverse)) ** 2
-        density = np.mean((1 + distances.sum(-1) / TAIL) ** (-(TAIL + d) / 2), axis=1)
-        logs.append(np.log((1 - EVEN) / len(proposals)) + constant - np.log(np.diag(root)).sum() + np.log(density))
-    return logsumexp(logs, axis=0)
+    return constant - np.log(np.diag(root)).sum() + np.log(density)
 
 
 @lru_cache(maxsize=64)
