@@ -42,6 +42,7 @@ TINY = {
                 "class_path": "lightning_physim.callbacks.CollisionProbe",
                 "init_args": {"n_states": 21, "steps_per_decade": 6},
             },
+            {"class_path": "lightning_physim.callbacks.EmergenceMonitor", "init_args": {"steps_per_decade": 2}},
             {
                 "class_path": "lightning_physim.callbacks.LearningCoefficient",
                 "init_args": {
@@ -150,7 +151,7 @@ def test_every_promised_key_is_logged(run):
         f"llc/{region}/{quantity}"
         for region in ("model", "L0H0", "L0H1", "L1H0", "L1H1")
         for quantity in ("mean", "mcse", "rhat", "ess", "step_stability", "noise_ratio", "n_dead", "converged")
-    } | {"time/llc"}
+    } | {"time/llc", "emergence/n_emerging", "time/emergence"}
     assert promised <= keys
 
 
@@ -185,7 +186,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(run, folder
 
 
 def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
-    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": TINY["trainer"]["callbacks"][4:]}}
+    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": TINY["trainer"]["callbacks"][5:]}}
     (tmp_path / "bare.yaml").write_text(yaml.safe_dump(bare))
     physim(
         "fit", "--config", "bare.yaml", "--data.cache_dir", str(folder / "data"), "--trainer.limit_val_batches=0",

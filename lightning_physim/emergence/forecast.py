@@ -6,7 +6,7 @@ import numpy as np
 
 from lightning_physim.emergence.curve import approach, checked
 from lightning_physim.emergence.fit import LawFit
-from lightning_physim.emergence.growth import aicc_weights, fit_laws
+from lightning_physim.emergence.growth import aicc_weights, fit_laws, no_growth
 from lightning_physim.emergence.posterior import quantiles
 from lightning_physim.errors import InputError
 
@@ -65,7 +65,10 @@ def extrapolate(steps: np.ndarray, values: np.ndarray, fraction: float = 1 / 3, 
     def error(predicted: np.ndarray | float) -> float:
         return float(np.sqrt(((predicted - truth) ** 2).mean()))
 
-    errors = {name: error(fit.predict(later)) for name, fit in fit_laws(*fitted).items()}
+    fits = fit_laws(*fitted)
+    if reason := no_growth(fits):
+        return Extrapolation({}, float("nan"), reason)
+    errors = {name: error(fit.predict(later)) for name, fit in fits.items()}
     return Extrapolation(errors, error(values[early][-1]), "")
 
 
@@ -101,7 +104,8 @@ def forecast(
         bounds: between which values must lie; ``(0, 1)`` for a partner score.
 
     Raises:
-        InputError: fewer than 12 points after the rise, ``at`` not after the last step, and as there.
+        InputError: fewer than 12 points after the rise, no growth beyond noise, ``at`` not after the last step, and as
+            there.
     """
     steps, values = approach(steps, values, rise)
     at = np.atleast_1d(np.asarray(at, dtype=float))
@@ -109,7 +113,10 @@ def forecast(
         raise InputError(f"nothing is forecast: {reason}")
     if not (at > steps[-1]).all():
         raise InputError(f"a forecast is for steps after the last, {steps[-1]:g}; got {at.min():g}")
-    return forecast_of(fit_laws(steps, values), at, level, bounds)
+    fits = fit_laws(steps, values)
+    if reason := no_growth(fits):
+        raise InputError(f"nothing is forecast: {reason}")
+    return forecast_of(fits, at, level, bounds)
 
 
 def forecast_of(fits: dict[str, LawFit], at: np.ndarray, level: float, bounds: tuple[float, float]) -> Forecast:

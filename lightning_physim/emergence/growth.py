@@ -74,16 +74,11 @@ def fit_laws(steps: np.ndarray, values: np.ndarray) -> dict[str, LawFit]:
 
 def compare_fits(fits: dict[str, LawFit]) -> GrowthComparison:
     """The comparison that :func:`compare_growth_laws` makes, of laws that are already fitted to the same points."""
-    one = next(iter(fits.values()))
-    steps, values = one.fitter.steps, one.values
-    if reason := _too_little(steps):
+    if reason := _too_little(best_fit(fits).fitter.steps):
         return GrowthComparison({}, fits, UNDECIDED, reason)
     weights = aicc_weights(fits)
-    gain = constant_aicc(values) - best_fit(fits).aicc
-    if gain < MIN_GAIN:
-        return GrowthComparison(
-            weights, fits, UNDECIDED, f"no law beats a constant by {MIN_GAIN:g} in AICc: the best does by {gain:.1f}"
-        )
+    if reason := no_growth(fits):
+        return GrowthComparison(weights, fits, UNDECIDED, reason)
     return GrowthComparison(weights, fits, *_verdict(fits, weights))
 
 
@@ -92,6 +87,15 @@ def aicc_weights(fits: dict[str, LawFit]) -> dict[str, float]:
     criteria = np.array([fit.aicc for fit in fits.values()])
     relative = np.exp(-0.5 * (criteria - criteria.min()))
     return dict(zip(fits, map(float, relative / relative.sum()), strict=True))
+
+
+def no_growth(fits: dict[str, LawFit]) -> str:
+    """Why nothing can be said to grow; empty where the best law beats a constant."""
+    best = best_fit(fits)
+    gain = constant_aicc(best.values) - best.aicc
+    if gain >= MIN_GAIN:
+        return ""
+    return f"no law beats a constant by {MIN_GAIN:g} in AICc: the best does by {gain:.1f}"
 
 
 def best_fit(fits: dict[str, LawFit]) -> LawFit:
