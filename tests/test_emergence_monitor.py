@@ -72,7 +72,8 @@ def test_without_a_planned_end_it_looks_ten_times_as_far_and_at_the_end_not_at_a
 
 
 def test_a_head_that_has_only_begun_counts_but_is_not_fitted():
-    metrics, table = at(210, 10_000, {"L0H0": RISING})
+    steep = 0.1 + 0.8 / (1 + (STEPS / 300) ** -6.0)
+    metrics, table = at(400, 10_000, {"L0H0": steep})
     assert metrics == {"emergence/n_emerging": 1}
     assert "12 points" in table["L0H0"]["reason"]
 

@@ -220,9 +220,9 @@ def test_an_extrapolation_sees_nothing_of_what_it_predicts():
 
 
 def test_an_extrapolation_from_too_little_says_so():
-    late = np.where(STEPS < 3000, 0.1, 0.9)
+    late = np.where(STEPS < 4000, 0.1, 0.9)
     late = late + correlated(np.random.default_rng(3), 0.0, 0.01)
-    assert "points after the rise" in extrapolate(STEPS[30:], CURVES["logistic"][30:]).reason
+    assert "points after the rise" in extrapolate(STEPS[35:], CURVES["logistic"][35:]).reason
     assert "constant" in extrapolate(STEPS, late, rise=0.0).reason
     assert extrapolate(STEPS, CURVES["logistic"], fraction=0.95).reason.startswith("it takes 5 held-out")
     with pytest.raises(InputError, match="between 0 and 1"):
