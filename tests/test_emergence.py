@@ -27,6 +27,7 @@ def test_smoke_grows_a_collision_head(tmp_path, seed):
     heads = head_table(metrics)
     assert heads[0]["enrichment"] >= 5
     assert last(metrics, "val/loss_colliding") < 0.5 * last(metrics, "val/floor_ballistic_colliding")
+    assert last(metrics, "emergence/n_emerging") >= 1
     # The untrained network had none.
     assert metrics["probe/best_enrichment"][0][0] == 0 and metrics["probe/best_enrichment"][1][0] < 1.5
 

@@ -42,6 +42,7 @@ TINY = {
                 "class_path": "lightning_physim.callbacks.CollisionProbe",
                 "init_args": {"n_states": 21, "steps_per_decade": 6},
             },
+            {"class_path": "lightning_physim.callbacks.EmergenceMonitor", "init_args": {"steps_per_decade": 2}},
             {
                 "class_path": "lightning_physim.callbacks.LearningCoefficient",
                 "init_args": {
@@ -162,7 +163,7 @@ def test_every_promised_key_is_logged(run):
             "grad_norm",
             "weight_norm",
         )
-    } | {"time/llc"}
+    } | {"time/llc", "emergence/n_emerging", "time/emergence"}
     assert promised <= keys
 
 
@@ -198,7 +199,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(run, folder
 
 
 def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
-    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": TINY["trainer"]["callbacks"][4:]}}
+    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": TINY["trainer"]["callbacks"][5:]}}
     (tmp_path / "bare.yaml").write_text(yaml.safe_dump(bare))
     physim(
         "fit", "--config", "bare.yaml", "--data.cache_dir", str(folder / "data"), "--trainer.limit_val_batches=0",

@@ -3,6 +3,7 @@
 from lightning_physim.callbacks.checkpoint import LogSpacedCheckpoint
 from lightning_physim.callbacks.clock import TrainingClock
 from lightning_physim.callbacks.collision_probe import CollisionProbe
+from lightning_physim.callbacks.emergence_monitor import EmergenceMonitor
 from lightning_physim.callbacks.learning_coefficient import NETWORK_SGLD, LearningCoefficient
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.progress import StepProgressBar
@@ -12,6 +13,7 @@ from lightning_physim.callbacks.validation import LogSpacedValidation
 __all__ = [
     "NETWORK_SGLD",
     "CollisionProbe",
+    "EmergenceMonitor",
     "LearningCoefficient",
     "LogSchedule",
     "LogSpacedCheckpoint",

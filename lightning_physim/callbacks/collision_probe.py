@@ -66,6 +66,8 @@ class CollisionProbe(Observer):
         self.ablation_schedule = LogSchedule(steps_per_decade, ablation_every)
         self.table_schedule = LogSchedule(1)
         self.metrics: tuple[HeadScores, ContactClassifier, AblationEffect] | None = None
+        self.history: dict[str, tuple[list[int], list[float]]] = {}
+        """Every score so far, ``{key: (steps, values)}``; survives a resume."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -123,12 +125,29 @@ class CollisionProbe(Observer):
             for score, by_head in ((score, value.tolist()) for score, value in values.items())
             for layer, head in heads
         }
+        self._remember(step, metrics)
         metrics["probe/best_enrichment"] = values["enrichment"].max().item()
         if final or self.table_schedule.due(step):
             self._log_table(trainer, scores.edges.tolist(), curves, heads)
         if trainer.training and step > 0:
             module.log("probe/best_enrichment", metrics["probe/best_enrichment"], prog_bar=True, logger=False)
         return metrics
+
+    def _remember(self, step: int, metrics: dict[str, float]) -> None:
+        for key, value in metrics.items():
+            steps, values = self.history.setdefault(key, ([], []))
+            # The last step of a run that went on after it: a run that did not stop there has no such point.
+            if steps and steps[-1] > 0 and not self.schedule.due(steps[-1]):
+                del steps[-1], values[-1]
+            steps.append(step)
+            values.append(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.history = state_dict["history"]
 
     def _log_table(self, trainer: pl.Trainer, edges: list[float], curves: Tensor, heads: list[tuple[int, int]]) -> None:
         uniform = 1.0 / max(self.states.shape[1] - 1, 1)

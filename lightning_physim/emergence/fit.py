@@ -1,15 +1,22 @@
-"""Fitting a law to a curve whose noise is correlated: maximum likelihood on a grid, then polished."""
+"""Fitting a law to a curve whose noise is correlated: the point of highest likelihood, and AICc there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.optimize import minimize
 
 from lightning_physim.emergence.laws import LAWS, Law
+from lightning_physim.emergence.noise import CORRELATION, Projection, deviance
+from lightning_physim.emergence.posterior import Draws, Interval, sample
 
-CORRELATIONS = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 0.9])
-"""First guesses of the correlation between neighbouring measurements."""
-LM_STEPS = 30
+CORRELATIONS = np.array([-0.3, 0.0, 0.2, 0.4, 0.6, 0.75, 0.9])
+"""First guesses of it."""
+FINER = (0.2, 0.05, 0.012)
+"""Half-widths of the searches around the best guess so far."""
+LM_STEPS = 40
+SHIFT = 1e-4
+"""Of a shape's logarithm, for derivatives by difference."""
 
 
 @dataclass(frozen=True)
@@ -17,19 +24,19 @@ class LawFit:
     """A law on the points it was fitted to.
 
     Args:
-        law: its name in :data:`LAWS`.
-        first_step: the step from which the law counts time.
+        fitter: the law on its steps.
+        values: ``[points]``.
         plateau: the value it tends to.
-        amplitude: what is left to it at ``first_step``; not negative.
-        shapes: shape parameters; times in steps.
-        correlation: of the noise of neighbouring points, in [0, 0.95].
+        amplitude: what is left to it at the first step; not negative.
+        shapes: shape parameters by name; times in steps.
+        correlation: of the noise of neighbouring points, in :data:`CORRELATION`.
         noise: standard deviation of the noise.
         aicc: Akaike's criterion with its correction for few points, up to a constant that the points determine.
         at_edge: shape parameters that ended at the edge of their range, where the law turns into another one.
     """
 
-    law: str
-    first_step: float
+    fitter: "Fitter"
+    values: np.ndarray
     plateau: float
     amplitude: float
     shapes: dict[str, float]
@@ -38,19 +45,41 @@ class LawFit:
     aicc: float
     at_edge: tuple[str, ...]
 
-    def predict(self, steps: np.ndarray) -> np.ndarray:
+    @property
+    def law(self) -> str:
+        return self.fitter.name
+
+    @property
+    def first_step(self) -> float:
+        """The step from which the law counts time."""
+        return self.fitter.first_step
+
+    def predict(self, steps: np.ndarray | Sequence[float]) -> np.ndarray:
         """The law at ``steps``, from ``first_step`` on; NaN before, where it says nothing."""
         t = np.asarray(steps, dtype=float) - self.first_step
         left = LAWS[self.law].left(np.maximum(t, 0.0), *self.shapes.values())
         return np.where(t < 0, np.nan, self.plateau - self.amplitude * left)
 
+    @cached_property
+    def draws(self) -> Draws:
+        """The laws that the points allow, see :mod:`lightning_physim.emergence.posterior`."""
+        return sample(self.fitter, np.log([*self.shapes.values()]), self.correlation, self.values)
+
+    def interval(self, name: str, level: float = 0.95) -> Interval:
+        """Equal-tailed interval of ``"plateau"``, ``"amplitude"``, ``"noise"``, ``"correlation"`` or a shape.
+
+        Raises:
+            KeyError: the law has no such parameter.
+        """
+        return self.draws.interval(self.draws[name], level)
+
 
 class Fitter:
-    """Fits one law to many curves over the same steps.
+    """Fits one law to curves over the same steps.
 
-    Noise is Gaussian, its correlation falls geometrically from one measurement to the next (AR(1)); plateau and amplitude
-    follow from the shapes by least squares (variable projection, Golub and Pereyra 1973), so that only shapes and
-    correlation are searched for.
+    Plateau and amplitude follow from the shapes by least squares (variable projection, Golub and Pereyra 1973), so that
+    only shapes and the correlation of the noise are searched for: shapes by Levenberg-Marquardt steps from the best
+    point of a grid, for a row of correlations at once, and that row ever finer.
 
     Args:
         name: of the law.
@@ -64,110 +93,82 @@ class Fitter:
         self.first_step = float(steps[0])
         self.t = steps - steps[0]
         span = float(self.t[-1])
+        shapes = self.law.shapes.values()
         self.lo, self.hi = (
-            np.log([getattr(shape, end) * (span if shape.time else 1.0) for shape in self.law.shapes.values()])
-            for end in ("lo", "hi")
+            np.log([getattr(shape, end) * (span if shape.time else 1.0) for shape in shapes]) for end in ("lo", "hi")
         )
-        axes = [np.linspace(lo, hi, s.n) for lo, hi, s in zip(self.lo, self.hi, self.law.shapes.values(), strict=True)]
+        axes = [np.linspace(lo, hi, s.n) for lo, hi, s in zip(self.lo, self.hi, shapes, strict=True)]
         self.grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)
-        self._bases = [_basis(self._left(self.grid), correlation) for correlation in CORRELATIONS]
 
     def fit(self, values: np.ndarray) -> LawFit:
         """The fit of highest likelihood to ``values`` ``[points]``."""
-        rough = [
-            _deviance(basis, values[None], correlation)[:, 0]
-            for basis, correlation in zip(self._bases, CORRELATIONS, strict=True)
-        ]
-        best = int(np.argmin([deviances.min() for deviances in rough]))
-        start = self.grid[int(np.argmin(rough[best]))]
-        x0 = np.array([*start, CORRELATIONS[best]])
-        low, high = np.array([*self.lo, 0.0]), np.array([*self.hi, 0.95])
-        found = minimize(
-            lambda x: self._deviance(x, values),
-            x0,
-            method="Nelder-Mead",
-            bounds=list(zip(low, high, strict=True)),
-            options={"xatol": 1e-4, "fatol": 1e-6, "maxiter": 2000, "initial_simplex": _simplex(x0, low, high)},
-        )
-        return self._result(found.x if found.fun <= self._deviance(x0, values) else x0, values)
+        left = self.left(self.grid)
+        starts = [int(np.argmin(deviance(left, values, np.full(1, rho)))) for rho in CORRELATIONS]
+        correlations, x = CORRELATIONS, self._descend(self.grid[starts], CORRELATIONS, values)
+        for width in FINER:
+            best = int(np.argmin(deviance(self.left(x), values, correlations)))
+            correlations = np.clip(correlations[best] + width * np.linspace(-1, 1, 5), *CORRELATION)
+            x = self._descend(np.repeat(x[best : best + 1], 5, axis=0), correlations, values)
+        best = int(np.argmin(deviance(self.left(x), values, correlations)))
+        return self._result(x[best], float(correlations[best]), values)
 
-    def fit_many(self, curves: np.ndarray, correlation: float) -> tuple[np.ndarray, np.ndarray]:
-        """Least-squares plateaus ``[curves]`` and shapes ``[curves, shapes]`` of ``curves`` ``[curves, points]``.
+    def left(self, x: np.ndarray) -> np.ndarray:
+        """What is left at the steps, ``[rows, points]``, for logarithms of shapes ``[rows, shapes]``."""
+        return self.law.left(self.t, *(np.exp(x[:, i, None]) for i in range(x.shape[1])))
 
-        From the best point of the grid by Levenberg-Marquardt steps, for all curves at once.
-        """
-        deviances = _deviance(_basis(self._left(self.grid), correlation), curves, correlation)
-        x = self.grid[np.argmin(deviances, axis=0)]
-        targets = whiten(curves, correlation)
-        linear, residuals = self._linear(x, targets, correlation)
-        damping = np.full(len(x), 1e-2)
+    def slopes(self, x: np.ndarray) -> np.ndarray:
+        """Derivatives of :meth:`left` by the logarithms of the shapes, ``[shapes, rows, points]``."""
+        shifts = SHIFT * np.eye(x.shape[1])
+        return np.stack([(self.left(x + shift) - self.left(x - shift)) / (2 * SHIFT) for shift in shifts])
+
+    def _descend(self, x: np.ndarray, correlations: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Logarithms of shapes ``[rows, shapes]`` that fit best, from ``x`` on, each row with its own correlation."""
+
+        def residuals(x: np.ndarray) -> np.ndarray:
+            rho = np.tile(correlations, len(x) // len(correlations))
+            return Projection(self.left(x), values, rho).residuals
+
+        rows, n = x.shape
+        shifts = SHIFT * np.concatenate([np.eye(n), -np.eye(n)])[:, None, :]
+        damping = np.full(rows, 1e-2)
+        now = residuals(x)
         for _ in range(LM_STEPS):
-            jacobian = np.stack([self._slope(x, i, targets, correlation) for i in range(x.shape[1])], axis=-1)
-            normal = np.einsum("bni,bnj->bij", jacobian, jacobian)
-            diagonal = np.einsum("bii->bi", normal)
-            normal[:, range(x.shape[1]), range(x.shape[1])] += damping[:, None] * diagonal + 1e-300
-            step = np.linalg.solve(normal, -np.einsum("bni,bn->bi", jacobian, residuals)[..., None])[..., 0]
-            trial = np.clip(x + np.clip(step, -1.0, 1.0), self.lo, self.hi)
-            trial_linear, trial_residuals = self._linear(trial, targets, correlation)
-            better = (trial_residuals**2).sum(-1) < (residuals**2).sum(-1)
-            x = np.where(better[:, None], trial, x)
-            linear = np.where(better[:, None], trial_linear, linear)
-            residuals = np.where(better[:, None], trial_residuals, residuals)
-            damping = np.clip(np.where(better, damping / 4, damping * 8), 1e-9, 1e9)
-        return linear[:, 0], np.exp(x)
+            around = residuals((x + shifts).reshape(-1, n)).reshape(2, n, rows, -1)
+            jacobian = (around[0] - around[1]) / (2 * SHIFT)
+            # A shape that pushes against its edge stays there, and the others move on without it.
+            gradient = np.einsum("irn,rn->ri", jacobian, now)
+            stuck = ((x <= self.lo) & (gradient > 0)) | ((x >= self.hi) & (gradient < 0))
+            jacobian = np.where(stuck.T[..., None], 0.0, jacobian)
+            normal = np.einsum("irn,jrn->rij", jacobian, jacobian)
+            diagonal = np.einsum("rii->ri", normal)
+            scale = damping[:, None] * diagonal + 1e-12 * diagonal.max(1, keepdims=True) + 1e-300
+            step = np.linalg.solve(normal + scale[:, None] * np.eye(n), -np.where(stuck, 0.0, gradient)[..., None])
+            trial = np.clip(x + np.clip(step[..., 0], -1.0, 1.0), self.lo, self.hi)
+            after = residuals(trial)
+            gain = (now**2).sum(1) - (after**2).sum(1)
+            better = gain > 0
+            x, now = np.where(better[:, None], trial, x), np.where(better[:, None], after, now)
+            damping = np.clip(np.where(better, damping / 5, damping * 5), 1e-9, 1e9)
+            if (np.abs(gain) <= 1e-9 * (now**2).sum(1)).all():
+                break
+        return x
 
-    def _linear(self, x: np.ndarray, targets: np.ndarray, correlation: float) -> tuple[np.ndarray, np.ndarray]:
-        """The best plateau and slope ``[curves, 2]`` for given shapes, and whitened residuals ``[curves, points]``."""
-        left = self._left(x)
-        design = np.stack([whiten(np.ones_like(left), correlation), whiten(left, correlation)], axis=-1)
-        linear = (np.linalg.pinv(design) @ targets[..., None])[..., 0]
-        return linear, targets - np.einsum("bni,bi->bn", design, linear)
-
-    def _slope(self, x: np.ndarray, i: int, targets: np.ndarray, correlation: float) -> np.ndarray:
-        """Derivative of the residuals by the logarithm of shape ``i``, by central difference."""
-        shift = 1e-4 * np.eye(x.shape[1])[i]
-        ahead, behind = (self._linear(x + sign * shift, targets, correlation)[1] for sign in (1, -1))
-        return (ahead - behind) / 2e-4
-
-    def jacobian(self, fit: LawFit) -> np.ndarray:
-        """Derivatives ``[points, 2 + shapes]`` of the law by plateau, amplitude and the logarithm of each shape."""
-        x = np.log([*fit.shapes.values()])
-        shifts = 1e-4 * np.eye(len(x))
-        slopes = [(self._left((x + shift)[None])[0] - self._left((x - shift)[None])[0]) / 2e-4 for shift in shifts]
-        left = self._left(x[None])[0]
-        return np.stack([np.ones_like(left), -left, *(-fit.amplitude * slope for slope in slopes)], axis=-1)
-
-    def _left(self, log_shapes: np.ndarray) -> np.ndarray:
-        return self.law.left(self.t, *(np.exp(log_shapes[:, i, None]) for i in range(log_shapes.shape[1])))
-
-    def _deviance(self, x: np.ndarray, values: np.ndarray) -> float:
-        return float(_deviance(_basis(self._left(x[None, :-1]), x[-1]), values[None], x[-1])[0, 0])
-
-    def _result(self, x: np.ndarray, values: np.ndarray) -> LawFit:
-        left = self._left(x[None, :-1])[0]
-        columns = np.stack([np.ones_like(left), left], axis=-1)
-        design, target = whiten(columns.T, x[-1]).T, whiten(values[None], x[-1])[0]
-        plateau, slope = np.linalg.lstsq(design, target, rcond=None)[0]
-        if slope > 0:  # a score that falls does not grow by this law
-            slope, plateau = 0.0, float(design[:, 0] @ target / (design[:, 0] @ design[:, 0]))
-        n, k = len(values), 4 + x.size - 1  # plateau, amplitude, noise, correlation, shapes
-        residuals = target - design @ np.array([plateau, slope])
-        innovation = residuals @ residuals / max(n - 2 - (x.size - 1), 1)
-        edge = tuple(
-            name
-            for i, name in enumerate(self.law.shapes)
-            if min(x[i] - self.lo[i], self.hi[i] - x[i]) < 1e-3 * (self.hi[i] - self.lo[i])
-        )
+    def _result(self, x: np.ndarray, correlation: float, values: np.ndarray) -> LawFit:
+        rho = np.full(1, correlation)
+        found = Projection(self.left(x[None]), values, rho)
+        n, k = len(values), 4 + x.size  # plateau, amplitude, noise, correlation, shapes
+        innovation = float((found.residuals**2).sum()) / max(n - 2 - x.size, 1)
+        edge = np.minimum(x - self.lo, self.hi - x) < 1e-3 * (self.hi - self.lo)
         return LawFit(
-            law=self.name,
-            first_step=self.first_step,
-            plateau=float(plateau),
-            amplitude=float(-slope),
-            shapes=dict(zip(self.law.shapes, map(float, np.exp(x[:-1])), strict=True)),
-            correlation=float(x[-1]),
-            noise=float(np.sqrt(innovation / (1 - x[-1] ** 2))),
-            aicc=aicc(self._deviance(x, values), n, k),
-            at_edge=edge,
+            fitter=self,
+            values=values,
+            plateau=float(found.plateau[0]),
+            amplitude=float(found.amplitude[0]),
+            shapes=dict(zip(self.law.shapes, map(float, np.exp(x)), strict=True)),
+            correlation=correlation,
+            noise=float(np.sqrt(innovation / (1 - correlation**2))),
+            aicc=aicc(float(deviance(self.left(x[None]), values, rho)[0]), n, k),
+            at_edge=tuple(name for name, there in zip(self.law.shapes, edge, strict=True) if there),
         )
 
 
@@ -178,46 +179,6 @@ def aicc(deviance: float, n: int, k: int) -> float:
 
 def constant_aicc(values: np.ndarray) -> float:
     """AICc of no growth at all: a level with correlated noise."""
-    flat = np.zeros((1, len(values)))
-    found = minimize(
-        lambda x: float(_deviance(_basis(flat, x[0]), values[None], x[0])[0, 0]), [0.5], bounds=[(0.0, 0.95)]
-    )
-    return aicc(float(found.fun), len(values), 3)
-
-
-Basis = tuple[np.ndarray, np.ndarray]
-
-
-def _basis(left: np.ndarray, correlation: float) -> Basis:
-    """Orthonormal directions of level and shape, whitened: ``[points]`` and ``[grid, points]``, pointing to growth."""
-    level = whiten(np.ones((1, left.shape[1])), correlation)[0]
-    level /= np.linalg.norm(level)
-    shape = -whiten(left, correlation)
-    shape -= np.outer(shape @ level, level)
-    norm = np.linalg.norm(shape, axis=1, keepdims=True)
-    return level, np.divide(shape, norm, out=np.zeros_like(shape), where=norm > 1e-9)
-
-
-def _deviance(basis: Basis, curves: np.ndarray, correlation: float) -> np.ndarray:
-    """Minus twice the log-likelihood ``[grid, curves]``, up to a constant, at the best level, amplitude and noise."""
-    level, shape = basis
-    white = whiten(curves, correlation)
-    white = white - np.outer(white @ level, level)
-    total = (white**2).sum(-1)
-    explained = np.maximum(shape @ white.T, 0.0) ** 2
-    n = curves.shape[1]
-    floor = 1e-24 * np.maximum((curves**2).sum(-1), 1e-300)  # of a curve without noise
-    return n * np.log(np.maximum(total - explained, floor) / n) - np.log1p(-(correlation**2))
-
-
-def whiten(rows: np.ndarray, correlation: float) -> np.ndarray:
-    """Rows ``[..., points]`` with AR(1) noise turned into rows with independent noise of equal variance."""
-    first = np.sqrt(1 - correlation**2) * rows[..., :1]
-    return np.concatenate([first, rows[..., 1:] - correlation * rows[..., :-1]], axis=-1)
-
-
-def _simplex(x0: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """A first simplex that stays within the bounds and is not flat at an edge."""
-    size = np.minimum(0.1 * (high - low), 0.3)
-    steps = np.where(x0 + size <= high, size, -size)
-    return np.vstack([x0, x0 + np.diag(steps)])
+    correlations = np.linspace(*CORRELATION, 146)
+    flat = np.zeros((len(correlations), len(values)))
+    return aicc(float(deviance(flat, values, correlations).min()), len(values), 3)

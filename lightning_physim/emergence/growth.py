@@ -1,13 +1,12 @@
 """Which law a score's approach to its plateau follows, and how sure that is."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
+from lightning_physim.emergence.curve import approach
 from lightning_physim.emergence.fit import Fitter, LawFit, constant_aicc
 from lightning_physim.emergence.laws import LAWS, SPECIAL_CASE
-from lightning_physim.emergence.resample import resampled
 from lightning_physim.errors import InputError
 
 MIN_POINTS = 15
@@ -19,31 +18,7 @@ MAX_LOSS = 2.0
 """By how much a law's AICc may lie above that of its generalisation where the simpler one is called."""
 MIN_GAIN = 10.0
 """By how much a law's AICc must lie below that of a constant before anything is said to grow."""
-N_BOOTSTRAP = 400
 UNDECIDED = "undecided"
-
-
-def approach(steps: np.ndarray, values: np.ndarray, rise: float) -> tuple[np.ndarray, np.ndarray]:
-    """The points after the curve has passed ``rise`` of the way to its end for good.
-
-    The way is from the median of the first three values to that of the last three.
-
-    Args:
-        steps, values: ``[points]``.
-        rise: in [0, 1); 0 keeps all points.
-
-    Raises:
-        InputError: see :func:`compare_growth_laws`.
-    """
-    steps, values = _checked(steps, values)
-    if not 0 <= rise < 1:
-        raise InputError(f"rise must lie in [0, 1); got {rise}")
-    if rise == 0 or len(values) < 6:
-        return steps, values
-    first, last = np.median(values[:3]), np.median(values[-3:])
-    below = np.flatnonzero((values - first) * np.sign(last - first) < rise * abs(last - first))
-    start = below[-1] + 1 if len(below) else 0
-    return steps[start:], values[start:]
 
 
 @dataclass(frozen=True)
@@ -89,17 +64,43 @@ def compare_growth_laws(steps: np.ndarray, values: np.ndarray, rise: float = 0.1
     steps, values = approach(steps, values, rise)
     if reason := _too_little(steps):
         return GrowthComparison({}, {}, UNDECIDED, reason)
-    fits = {name: Fitter(name, steps).fit(values) for name in LAWS}
+    return compare_fits(fit_laws(steps, values))
+
+
+def fit_laws(steps: np.ndarray, values: np.ndarray) -> dict[str, LawFit]:
+    """Every law on the same points, by name."""
+    return {name: Fitter(name, steps).fit(values) for name in LAWS}
+
+
+def compare_fits(fits: dict[str, LawFit]) -> GrowthComparison:
+    """The comparison that :func:`compare_growth_laws` makes, of laws that are already fitted to the same points."""
+    if reason := _too_little(best_fit(fits).fitter.steps):
+        return GrowthComparison({}, fits, UNDECIDED, reason)
+    weights = aicc_weights(fits)
+    if reason := no_growth(fits):
+        return GrowthComparison(weights, fits, UNDECIDED, reason)
+    return GrowthComparison(weights, fits, *_verdict(fits, weights))
+
+
+def aicc_weights(fits: dict[str, LawFit]) -> dict[str, float]:
+    """Weights of laws on the same points by their AICc."""
     criteria = np.array([fit.aicc for fit in fits.values()])
     relative = np.exp(-0.5 * (criteria - criteria.min()))
-    weights = dict(zip(fits, map(float, relative / relative.sum()), strict=True))
-    best = max(weights, key=weights.__getitem__)
-    gain = constant_aicc(values) - criteria.min()
-    if gain < MIN_GAIN:
-        return GrowthComparison(
-            weights, fits, UNDECIDED, f"no law beats a constant by {MIN_GAIN:g} in AICc: the best does by {gain:.1f}"
-        )
-    return GrowthComparison(weights, fits, *_verdict(fits, weights))
+    return dict(zip(fits, map(float, relative / relative.sum()), strict=True))
+
+
+def no_growth(fits: dict[str, LawFit]) -> str:
+    """Why nothing can be said to grow; empty where the best law beats a constant."""
+    best = best_fit(fits)
+    gain = constant_aicc(best.values) - best.aicc
+    if gain >= MIN_GAIN:
+        return ""
+    return f"no law beats a constant by {MIN_GAIN:g} in AICc: the best does by {gain:.1f}"
+
+
+def best_fit(fits: dict[str, LawFit]) -> LawFit:
+    """The law of lowest AICc."""
+    return min(fits.values(), key=lambda fit: fit.aicc)
 
 
 def _verdict(fits: dict[str, LawFit], weights: dict[str, float]) -> tuple[str, str]:
@@ -118,7 +119,8 @@ def _verdict(fits: dict[str, LawFit], weights: dict[str, float]) -> tuple[str, s
             return UNDECIDED, f"{_words(best)} is ahead of {_words(simple)} by {lead:.1f} in AICc only"
     if set(fits[best].at_edge) - {"before"}:  # it may well start at the first point, or long before
         return UNDECIDED, f"the {_words(best)} fits best at the edge of its range of {', '.join(fits[best].at_edge)}"
-    return best, f"the {_words(best)} has AICc weight {weight:.3f}" + (", with the law it belongs to" if len(family) > 1 else "")
+    together = ", with the law it belongs to" if len(family) > 1 else ""
+    return best, f"the {_words(best)} has AICc weight {weight:.3f}{together}"
 
 
 @dataclass(frozen=True)
@@ -172,20 +174,14 @@ class PowerLawFit:
         return self.fit.predict(steps)
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """Bootstrap percentile interval of ``"exponent"``, ``"plateau"`` or ``"onset"``.
-
-        What is resampled is the new part of every residual, as neighbours are correlated (:func:`resampled`).
-        """
-        tail = 50 * (1 - level)
-        lo, hi = np.percentile(self._bootstrap[name], [tail, 100 - tail])
-        return float(lo), float(hi)
-
-    @cached_property
-    def _bootstrap(self) -> dict[str, np.ndarray]:
-        fitter = Fitter("power_law", self.steps)
-        curves, correlation = resampled(fitter, self.fit, self.values, N_BOOTSTRAP)
-        plateaus, shapes = fitter.fit_many(curves, correlation)
-        return {"exponent": shapes[:, 1], "plateau": plateaus, "onset": self.steps[0] - shapes[:, 0]}
+        """Interval of ``"onset"``, ``"order"``, ``"order_llc"``, or what :meth:`LawFit.interval` has one of."""
+        draws = self.fit.draws
+        if name == "onset":
+            return draws.interval(self.steps[0] - draws["time"], level)
+        if name in ("order", "order_llc"):
+            order = 2.0 + 1.0 / draws["exponent"]
+            return draws.interval(order if name == "order" else 1.0 / order, level)
+        return self.fit.interval(name, level)
 
 
 def fit_power_law(steps: np.ndarray, values: np.ndarray, rise: float = 0.5) -> PowerLawFit:
@@ -216,15 +212,3 @@ def _too_little(steps: np.ndarray) -> str:
 
 def _words(law: str) -> str:
     return law.replace("_", " ")
-
-
-def _checked(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    steps, values = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
-    if steps.ndim != 1 or steps.shape != values.shape:
-        raise InputError(f"steps and values must be two rows of one length; got shapes {steps.shape}, {values.shape}")
-    if not (np.isfinite(steps).all() and np.isfinite(values).all()):
-        raise InputError("steps and values must be finite; got NaN or infinity: leave such points out")
-    if (steps < 0).any() or (np.diff(steps) <= 0).any():
-        raise InputError("steps must ascend from 0 or above; got steps that repeat, fall or are negative")
-    later = steps > 0
-    return steps[later], values[later]

@@ -26,7 +26,7 @@ class Shape:
     lo: float
     hi: float
     time: bool = False
-    n: int = 40
+    n: int = 30
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Law:
 
 
 def power(t: np.ndarray, time: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    """``(1 + t / time) ** -exponent``, Lomax: ``A (step - t0) ** -exponent`` with t0 ``time`` before the first point."""
+    """``(1 + t / time) ** -exponent``, Lomax: ``A (step - t0) ** -exponent``, t0 ``time`` before the first point."""
     return np.exp(-exponent * np.log1p(t / time))
 
 
@@ -53,7 +53,7 @@ def exponential(t: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 
 def stretched(t: np.ndarray, time: np.ndarray, exponent: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """``exp(-((t + before) / time) ** exponent)``, Weibull, over its value at 0: it started ``before`` steps earlier."""
+    """``exp(-((t + before) / time) ** exponent)``, Weibull, over its value at 0: started ``before`` steps ago."""
     return np.exp((before / time) ** exponent - ((t + before) / time) ** exponent)
 
 
@@ -67,22 +67,26 @@ def broken_power(t: np.ndarray, time: np.ndarray, exponent: np.ndarray, early: n
     return np.exp(-exponent / early * np.log1p((t / time) ** early))
 
 
-_TIME = Shape(1e-3, 10.0, time=True)
+_TIME = Shape(1e-4, 10.0, time=True)
 LAWS = {
-    "power_law": Law(power, {"time": _TIME, "exponent": Shape(0.05, 10.0, n=80)}),
-    "exponential": Law(exponential, {"time": Shape(1e-3, 10.0, time=True, n=200)}),
+    "power_law": Law(power, {"time": _TIME, "exponent": Shape(0.05, 10.0, n=30)}),
+    "exponential": Law(exponential, {"time": Shape(1e-4, 10.0, time=True, n=200)}),
     "stretched_exponential": Law(
         stretched,
         {
-            "time": Shape(1e-3, 10.0, time=True, n=24),
-            "exponent": Shape(0.2, 4.0, n=24),
-            "before": Shape(1e-4, 1.0, time=True, n=16),
+            "time": Shape(1e-4, 10.0, time=True, n=16),
+            "exponent": Shape(0.2, 4.0, n=16),
+            "before": Shape(1e-4, 1.0, time=True, n=8),
         },
     ),
-    "logistic": Law(logistic, {"time": _TIME, "ratio": Shape(0.05, 5.0)}),
+    "logistic": Law(logistic, {"time": _TIME, "ratio": Shape(1e-4, 5.0)}),
     "broken_power_law": Law(
         broken_power,
-        {"time": Shape(1e-3, 10.0, time=True, n=24), "exponent": Shape(0.05, 10.0, n=24), "early": Shape(0.2, 8.0, n=16)},
+        {
+            "time": Shape(1e-4, 10.0, time=True, n=16),
+            "exponent": Shape(0.05, 10.0, n=16),
+            "early": Shape(0.2, 8.0, n=8),
+        },
     ),
 }
 """The laws that are compared, by the name of their verdict."""

@@ -1,0 +1,137 @@
+"""What a curve will be: every law fitted to its beginning, and what they make of the rest."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightning_physim.emergence.curve import approach, checked
+from lightning_physim.emergence.fit import LawFit
+from lightning_physim.emergence.growth import aicc_weights, fit_laws, no_growth
+from lightning_physim.emergence.posterior import quantiles
+from lightning_physim.errors import InputError
+
+MIN_POINTS = 12
+"""A prediction makes no claim about the law, so that it may do with less than a comparison."""
+MIN_HELD_OUT = 5
+NEGLIGIBLE = 0.01
+"""AICc weight below which a law has no say in a forecast."""
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """Growth laws on held-out points.
+
+    Args:
+        errors: root mean square error of every law over the held-out points; empty where there was too little to fit.
+        persistence: the same of the last fitted value, which a law should beat.
+        reason: why nothing was fitted; empty where it was.
+    """
+
+    errors: dict[str, float]
+    persistence: float
+    reason: str
+
+    @property
+    def winner(self) -> str | None:
+        """The law of the smallest error, None where nothing was fitted."""
+        return min(self.errors, key=self.errors.__getitem__) if self.errors else None
+
+
+def extrapolate(steps: np.ndarray, values: np.ndarray, fraction: float = 1 / 3, rise: float = 0.1) -> Extrapolation:
+    """Fit every law up to a fraction of the last step, and predict the rest.
+
+    Nothing of the held-out points is used, not even for the choice of the points that are fitted.
+
+    Args:
+        steps, values: ``[points]``, as in :func:`lightning_physim.emergence.compare_growth_laws`.
+        fraction: of the last step, in (0, 1).
+        rise: of :func:`lightning_physim.emergence.approach`, on the fitted part.
+
+    Raises:
+        InputError: ``fraction`` out of range, and as there.
+    """
+    steps, values = checked(steps, values)
+    if not 0 < fraction < 1:
+        raise InputError(f"fraction must lie between 0 and 1; got {fraction}")
+    early = steps <= fraction * steps[-1]
+    held_out = int((~early).sum())
+    if held_out < MIN_HELD_OUT:
+        return Extrapolation({}, float("nan"), f"it takes {MIN_HELD_OUT} held-out points; there are {held_out}")
+    fitted = approach(steps[early], values[early], rise)
+    if reason := _too_few(fitted[0]):
+        return Extrapolation({}, float("nan"), reason)
+    later, truth = steps[~early], values[~early]
+
+    def error(predicted: np.ndarray | float) -> float:
+        return float(np.sqrt(((predicted - truth) ** 2).mean()))
+
+    fits = fit_laws(*fitted)
+    if reason := no_growth(fits):
+        return Extrapolation({}, float("nan"), reason)
+    errors = {name: error(fit.predict(later)) for name, fit in fits.items()}
+    return Extrapolation(errors, error(values[early][-1]), "")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a measurement at later steps will be, ``[steps]`` each: median, and ends of the interval."""
+
+    value: np.ndarray
+    lo: np.ndarray
+    hi: np.ndarray
+
+
+def forecast(
+    steps: np.ndarray,
+    values: np.ndarray,
+    at: np.ndarray | float,
+    level: float = 0.95,
+    rise: float = 0.1,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> Forecast:
+    """The measurement to expect at later steps, with an interval for parameters, noise and choice of the law.
+
+    A mixture of what the laws predict by their AICc weights, each with its draws
+    (:mod:`lightning_physim.emergence.posterior`) and the noise of a measurement. It allows for the doubt *which* of the
+    laws holds and how it goes on, and not for a curve that follows none of them: see ``docs/growth.md`` for how often
+    that happens to real ones.
+
+    Args:
+        steps, values: ``[points]`` so far, as in :func:`lightning_physim.emergence.compare_growth_laws`.
+        at: steps after the last, ``[steps]`` or one.
+        level: of the interval.
+        rise: of :func:`lightning_physim.emergence.approach`.
+        bounds: between which values must lie; ``(0, 1)`` for a partner score.
+
+    Raises:
+        InputError: fewer than 12 points after the rise, no growth beyond noise, ``at`` not after the last step, and as
+            there.
+    """
+    steps, values = approach(steps, values, rise)
+    at = np.atleast_1d(np.asarray(at, dtype=float))
+    if reason := _too_few(steps):
+        raise InputError(f"nothing is forecast: {reason}")
+    if not (at > steps[-1]).all():
+        raise InputError(f"a forecast is for steps after the last, {steps[-1]:g}; got {at.min():g}")
+    fits = fit_laws(steps, values)
+    if reason := no_growth(fits):
+        raise InputError(f"nothing is forecast: {reason}")
+    return forecast_of(fits, at, level, bounds)
+
+
+def forecast_of(fits: dict[str, LawFit], at: np.ndarray, level: float, bounds: tuple[float, float]) -> Forecast:
+    """The forecast that :func:`forecast` makes, from laws that are already fitted to the same points."""
+    weights = {name: weight for name, weight in aicc_weights(fits).items() if weight > NEGLIGIBLE}
+    shares = np.concatenate([weights[name] * fits[name].draws.weights for name in weights])
+    noise = np.random.default_rng(0).normal(size=len(shares))
+    noise *= np.concatenate([fits[name].draws["noise"] for name in weights])
+    middle = np.array([0.5, (1 - level) / 2, (1 + level) / 2])
+    found = np.empty((3, len(at)))
+    for i, step in enumerate(at):
+        curves = np.concatenate([fits[name].draws.predict(step) for name in weights])
+        found[:, i] = quantiles(curves + noise, shares, middle)
+    return Forecast(*np.clip(found, *bounds))
+
+
+def _too_few(steps: np.ndarray) -> str:
+    return f"it takes {MIN_POINTS} points after the rise; there are {len(steps)}" if len(steps) < MIN_POINTS else ""
