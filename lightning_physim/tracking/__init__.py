@@ -1,6 +1,6 @@
 """Where the numbers of a run go: its directory, ``metrics.jsonl`` and Weights & Biases."""
 
-from lightning_physim.tracking.jsonl import JsonlLogger, read_metrics
+from lightning_physim.tracking.jsonl import JsonlLogger, read_arrays, read_metrics
 from lightning_physim.tracking.loggers import run_loggers
 from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
@@ -21,6 +21,7 @@ __all__ = [
     "find_run",
     "last_checkpoint",
     "new_run",
+    "read_arrays",
     "read_metrics",
     "run_loggers",
 ]
