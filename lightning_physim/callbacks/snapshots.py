@@ -15,12 +15,12 @@ class Snapshots(Observer):
     """Records attention and rollouts at log-spaced steps, for the viewer of the report and for W&B's pictures.
 
     The arrays of :meth:`record` go to every logger that has ``log_arrays``, under ``probe/snapshots``. They are for the
-    eye: attention is kept to 1/255, positions to half precision. With ``demo`` a run leaves about 300 kB.
+    eye: attention is kept to 1/255, positions to half precision. A run of ``demo`` leaves 0.5 MB.
 
     Works with any LightningModule that maps ``state [systems, particles, 4]`` to the next one; without
-    ``attention(states)`` the snapshots hold rollouts alone. The data module has ``probe_states(n)``,
-    ``contact_distance``, ``system`` and ``split("val")`` as :class:`lightning_physim.data.ParticleDataModule` has. Every
-    rank computes the same, so that there is nothing to reduce.
+    ``attention(states)`` the snapshots hold rollouts alone. Of the data module it takes ``probe_states(n)``,
+    ``contact_distance``, ``system`` and ``split("val")``, as :class:`lightning_physim.data.ParticleDataModule` has
+    them. Every rank computes the same: there is nothing to reduce.
 
     Args:
         n_states: held-out states whose attention is recorded: those with the most pairs that are about to touch.
@@ -34,9 +34,7 @@ class Snapshots(Observer):
 
     name = "snapshots"
 
-    def __init__(
-        self, n_states: int = 4, n_rollouts: int = 2, radius: float = 1.5, steps_per_decade: int = 8
-    ) -> None:
+    def __init__(self, n_states: int = 4, n_rollouts: int = 2, radius: float = 1.5, steps_per_decade: int = 8) -> None:
         super().__init__(steps_per_decade)
         if min(n_states, n_rollouts) < 0 or n_states + n_rollouts < 1:
             raise InputError(f"n_states and n_rollouts must not be negative, nor both 0; got {n_states}, {n_rollouts}")

@@ -20,7 +20,7 @@ from lightning_physim.report.figures import (
     _log_step_axis,
     _shift,
 )
-from lightning_physim.report.html import plot_html, write_page
+from lightning_physim.report.page import plot_html, write_page
 from lightning_physim.report.sampler_figures import _cell, _grid
 from lightning_physim.report.summary import last
 from lightning_physim.tracking import RunDirectory, read_metrics
