@@ -43,9 +43,10 @@ CAPTIONS = {
     "scores": """Attention that a head gives to near particles, self excluded, over what it would give if it attended
         to all alike. A head that climbs away from 1 has found the particles that may collide. Thin lines are power laws
         <i>s</i> &minus; <i>A</i> (<i>t</i> &minus; <i>t</i><sub>0</sub>)<sup>&minus;&alpha;</sup>, drawn only for heads
-        whose approach to the plateau no other law describes as well. <i>Do not believe</i> a head because of one step:
-        scores of a small probe set scatter by some per cent. Attention to near particles is also not yet use of it;
-        that takes an ablation. Nor is a power law proof of a degenerate potential: the loss may fall like one too.""",
+        whose growth a power law, broken or not, describes better than any other. <i>Do not believe</i> a head because
+        of one step: scores of a small probe set scatter by some per cent. Attention to near particles is also not yet
+        use of it; that takes an ablation. Nor is a power law proof of a degenerate potential: the loss may fall like
+        one too.""",
     "emergence": """Exponent of the power law fitted to each head's score so far, with 95 % intervals. An estimate to
         rely on has settled. <i>Do not believe</i> one whose interval reaches across the panel, nor any where another
         law describes the growth better, as the table of heads tells.""",
@@ -128,11 +129,12 @@ class RunContent:
         return {panel.name: figures[panel.name] for panel in PANELS if panel.name in figures}
 
 
-def write_report(run_dir: str | Path | RunContent) -> Path:
+def write_report(run_dir: str | Path | RunContent, output: str | Path | None = None) -> Path:
     """Write ``report.html`` of a run, finished or not, from ``metrics.jsonl`` and whatever else lies beside it.
 
     Args:
         run_dir: a run directory, or what has been read of it.
+        output: the file; None for ``report.html`` in the run directory.
 
     Returns:
         The file, which replaces an older one at once and whole.
@@ -144,7 +146,7 @@ def write_report(run_dir: str | Path | RunContent) -> Path:
     run, metrics = content.run, content.metrics
     config = run.config.read_text() if run.config.is_file() else ""
     return write_page(
-        run.report,
+        run.report if output is None else Path(output),
         title=run.path.resolve().name,
         facts=_facts(metrics, yaml.safe_load(config) or {}),
         headline=headline(metrics),
@@ -263,5 +265,5 @@ def _head_table(metrics: Metrics, growth: Mapping[str, Growth]) -> str:
     table = f'<p></p><div class="scroll"><table><tr>{header}</tr>{"".join(lines)}</table></div>'
     notes = [HEAD_NOTES[name] for name in HEAD_NOTES if name in heads[0]]
     if any(FAILED in row.get("llc", "") for row in heads):
-        notes.append(f"{FAILED}: the estimate failed a diagnostic.")
+        notes.append(f"{FAILED} the estimate failed a diagnostic.")
     return table + f'<p class="caption">{" ".join(notes)}</p>'

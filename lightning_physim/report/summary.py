@@ -82,7 +82,7 @@ def headline(metrics: Metrics) -> str:
             )
     share = 100 * last(metrics, "val/loss_colliding") / last(metrics, "val/floor_ballistic_colliding")
     if np.isfinite(share):
-        parts.append(f"the loss on colliding particles is {share:.{0 if share >= 10 else 1}f} % of free flight’s")
+        parts.append(f"the loss on colliding particles is {share:.{0 if share >= 10 else 1}f}\u00a0% of free flight’s")
     sentence = "; ".join(parts)
     return sentence[:1].upper() + sentence[1:] + "." if sentence else "Nothing has been measured yet."
 

@@ -5,7 +5,7 @@ from lightning_physim.tracking.loggers import run_loggers
 from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
 from lightning_physim.tracking.sweep import SweepSpec, Trial
-from lightning_physim.tracking.trials import LocalSweep
+from lightning_physim.tracking.trials import LocalSweep, read_trials
 from lightning_physim.tracking.wandb import PhysimWandbLogger
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "new_run",
     "read_arrays",
     "read_metrics",
+    "read_trials",
     "run_loggers",
 ]

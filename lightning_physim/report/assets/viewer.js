@@ -8,8 +8,10 @@ addEventListener("DOMContentLoaded", () => {
   const paths = data.rollout && { network: data.rollout, truth: data.truth };
   for (const name in paths) paths[name] = new DataView(particles.bytes(paths[name]).buffer);
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const now = { step: steps.length - 1, head: Math.max(0, heads.findIndex(head => head.name === data.best)), scene: 0, query: 0, all: false,
-    time: 0, path: 0 };
+  const now = {
+    step: steps.length - 1, head: Math.max(0, heads.findIndex(head => head.name === data.best)), scene: 0, query: 0,
+    all: false, time: 0, path: 0,
+  };
   const ink = () => particles.colour("--ink");
   root.style.setProperty("--ratio", box[0] / box[1]);
   const name = head => heads[head].name, colour = head => heads[head].color;
@@ -49,14 +51,6 @@ addEventListener("DOMContentLoaded", () => {
     const scene = data.states[now.scene], marked = new Set(pairs().flat());
     particles.paint(part("attention"), box, (pen, pixel) => {
       const at = i => [scene[i][0], scene[i][1]];
-      pen.strokeStyle = particles.colour("--edge");
-      pen.lineWidth = 1.2 * pixel;
-      for (const [x, y, vx, vy] of scene) {  // where each one is bound for in the interval
-        pen.beginPath();
-        pen.moveTo(x, y);
-        pen.lineTo(x + vx * interval, y + vy * interval);
-        pen.stroke();
-      }
       const looking = now.all ? [...scene.keys()] : [now.query];
       for (let i = 0; i < n; i++) {
         const mark = marked.has(i);
@@ -68,9 +62,15 @@ addEventListener("DOMContentLoaded", () => {
           pen.globalAlpha = 1;
         }
       }
-      dotted(pen, pixel, true);
       pen.lineWidth = 1.5 * pixel;
       pen.strokeStyle = particles.colour("--mark");
+      for (const [x, y, vx, vy] of scene) {  // where each one is bound for in the interval
+        pen.beginPath();
+        pen.moveTo(x, y);
+        pen.lineTo(x + vx * interval, y + vy * interval);
+        pen.stroke();
+      }
+      dotted(pen, pixel, true);
       for (const [i, j] of pairs()) {
         pen.beginPath(); pen.moveTo(...at(i)); pen.lineTo(...at(j)); pen.stroke();
       }
@@ -88,7 +88,8 @@ addEventListener("DOMContentLoaded", () => {
         for (let j = 0; j < n; j++) {
           const w = weight(now.query, j), [x, y] = at(j);
           pen.fillStyle = ink();
-          if (j !== now.query && w >= 0.1) particles.text(pen, x, Math.min(y + radii[j] + 9 * pixel, box[1] - 9 * pixel), w.toFixed(2), 14, pixel);
+          const above = Math.min(y + radii[j] + 9 * pixel, box[1] - 9 * pixel);
+          if (j !== now.query && w >= 0.1) particles.text(pen, x, above, w.toFixed(2), 14, pixel);
         }
       }
     });
@@ -100,7 +101,7 @@ addEventListener("DOMContentLoaded", () => {
       ? ` is about to touch ${partners(now.query).map(i => number(i)).join(" and ")}` : " is about to touch nothing";
     part("say").textContent = now.all
       ? `${name(now.head)} from every particle, at step ${step}. Lines end in a dot at the particle that is looked at.`
-      : `${number(now.query)[0].toUpperCase()}${number(now.query).slice(1)}${fate}. At step ${step}, ${name(now.head)} gives ` +
+      : `Particle ${now.query + 1}${fate}. At step ${step}, ${name(now.head)} gives ` +
         (close.length ? `${sum.toFixed(2)} of its attention to the ${close.length} near it ` +
           `(all alike: ${(close.length * share / others.length).toFixed(2)}).` : "its attention to others: none is near.");
   }
@@ -165,7 +166,7 @@ addEventListener("DOMContentLoaded", () => {
     canvas.width = w * sharp; canvas.height = h * sharp;
     pen.setTransform(sharp, 0, 0, sharp, 0, 0);
     const shown = heads.filter(head => head.curve), values = shown.flatMap(head => head.curve[1].filter(v => v > 0));
-    const low = Math.log(Math.min(0.8, ...values)), high = Math.log(Math.max(6, ...values) * 1.1);
+    const low = Math.log(0.75 * Math.min(1, ...values)), high = Math.log(Math.max(6, ...values) * 1.1);
     const x = step => margin + along(step) * (w - 2 * margin);
     const y = v => 4 + (h - 24) * (1 - (Math.log(Math.max(v, 1e-3)) - low) / (high - low));
     pen.font = "12px system-ui, sans-serif";
@@ -173,9 +174,11 @@ addEventListener("DOMContentLoaded", () => {
     pen.strokeStyle = particles.colour("--line");
     pen.textAlign = "center";
     let last = -1e9;
-    for (const step of [0, ...Array(9).keys()].map((p, i) => i ? 10 ** p : 0)) {
+    for (const step of [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8]) {
       if (step < steps[0] || step > steps[steps.length - 1]) continue;
-      if (x(step) - last > 26) pen.fillText(step >= 1e6 ? step / 1e6 + "M" : step >= 1e3 ? step / 1e3 + "k" : step, Math.max(x(step), 6), h - 4);
+      const words = step >= 1e6 ? step / 1e6 + "M" : step >= 1e3 ? step / 1e3 + "k" : `${step}`;
+      const half = pen.measureText(words).width / 2;
+      if (x(step) - last > 26) pen.fillText(words, Math.max(half, Math.min(w - half, x(step))), h - 4);
       last = x(step);
     }
     pen.textAlign = "left";
@@ -185,7 +188,7 @@ addEventListener("DOMContentLoaded", () => {
       pen.lineWidth = 1;
       pen.beginPath(); pen.moveTo(margin, y(v)); pen.lineTo(w - margin, y(v)); pen.stroke();
       pen.setLineDash([]);
-      pen.fillText(words, margin, y(v) - 4);
+      pen.fillText(words, margin, v === 1 ? y(v) + 14 : y(v) - 5);
     }
     for (const head of [...shown].sort((a, b) => (a === heads[now.head]) - (b === heads[now.head]))) {
       const chosen = head === heads[now.head];
@@ -237,7 +240,8 @@ addEventListener("DOMContentLoaded", () => {
   function draw() {
     part("now").innerHTML = `Training step <b>${steps[now.step].toLocaleString("en")}</b>`;
     heads.forEach((head, i) => {
-      if (head.curve) root.querySelectorAll(".v-score")[i].textContent = "×" + scoreAt(head, steps[now.step]).toFixed(1);
+      if (!head.curve) return;
+      root.querySelectorAll(".v-score")[i].textContent = "×" + scoreAt(head, steps[now.step]).toFixed(1);
     });
     if (heads.some(head => head.curve)) drawStrip();
     if (weights) drawAttention();
