@@ -159,20 +159,21 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
     configs = [yaml.safe_load(run.config.read_text()) if run.config.is_file() else {} for run in runs]
     points = [_dotted(config or {}) for config in configs]
     varied = _varied(points)
+    seeds = set(varied) <= set(SEEDS)
     results = []
     for run, point in zip(runs, points, strict=True):
         metrics = read_metrics(run.metrics)
         values = {name: point.get(name) for name in varied}
-        name = run.path.resolve().name
+        # Seeds that tell the runs apart are better names than dates.
+        name = f"seed {point[SEEDS[0]]}" if varied == [SEEDS[0]] else run.path.resolve().name
         results.append(Result(name, run, values, metrics, last(metrics, OUTCOME)))
-    seeds = set(varied) <= set(SEEDS)
     output.parent.mkdir(parents=True, exist_ok=True)
     return write_page(
         output,
         title=f"{len(runs)} {'seeds of one configuration' if seeds else 'runs'}",
         facts=[] if seeds else [f"they differ in {', '.join(map(_short, varied))}"],
         headline=runs_headline([result.metrics for result in results]),
-        sections=_sections(results, varied, OUTCOME, output.parent),
+        sections=_sections(results, [] if seeds else varied, OUTCOME, output.parent),
         config=runs[0].config.read_text() if seeds and runs[0].config.is_file() else "",
     )
 
@@ -229,7 +230,7 @@ def _table(results: Sequence[Result], lines: Sequence[Line], varied: Sequence[st
         name = escape(result.name)
         if result.metrics:
             link = Path(os.path.relpath(result.run.report.resolve(), folder.resolve())).as_posix()
-            name = f'<a href="{escape(link)}">{name}</a>'
+            name = f'<a href="{escape(link)}" title="{escape(result.run.path.resolve().name)}">{name}</a>'
         cells = [*(_text(result.values[name]) for name in varied), *([_number(result.metric)] if trials else [])]
         cells += [text(result.metrics) for _, text in columns.values()] + ([result.state] if trials else [])
         rows.append("".join(f"<td>{cell}</td>" for cell in (key_svg(*line.style) + name, *map(escape, cells))))

@@ -50,6 +50,7 @@ PAGE = Template("""<!doctype html>
   summary { cursor: pointer; }
   pre { font: 13px/1.5 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; overflow-x: auto; }
   @media (max-width: 34rem) { th, td { padding-right: .7rem; } }
+  @media (min-width: 1500px) { main { max-width: 84rem; padding-top: 2.5rem; } }
   @media print { details { display: none; } }
 </style>
 <script>$plotly</script>

@@ -51,8 +51,7 @@ def viewer_html(snapshots: Snapshots, metrics: Metrics | None = None, caption: s
     data = _data(snapshots, metrics or {})
     times = range(1, 1 + len(scene["states"]))
     parts = [
-        _STEPS,
-        _heads(data["heads"]) if data["heads"] else "",
+        f'<div class="v-controls">{_STEPS}{_heads(data["heads"]) if data["heads"] else ""}</div>',
         '<div class="v-boxes">',
         _ATTENTION.replace("{{states}}", _options("state", times)) if "attention" in data else "",
         _ROLLOUT.replace("{{paths}}", _options("trajectory", range(1, 1 + data["paths"]))) if "rollout" in data else "",
@@ -174,7 +173,7 @@ _STEPS = f"""<p class="v-step" data-part="now" aria-live="polite"></p>
 aria-label="Attention of every head to near particles, times uniform, over training steps"></canvas>
 {_BUTTON.format("play-steps", "Play the training")}
 <input type="range" data-part="step" min="0" step="1" aria-label="Training step"></div>"""
-_ATTENTION = """<figure class="v-attention"><h3>What the head looks at</h3>
+_ATTENTION = """<figure class="v-attention"><h3>Attention, just before collisions</h3>
 <canvas data-part="attention" tabindex="0" role="img"
 aria-label="Particles with lines of attention; arrow keys choose the particle that looks"></canvas>
 <div class="v-row"><select data-part="scene" aria-label="State">{{states}}</select>

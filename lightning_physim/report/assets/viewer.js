@@ -182,13 +182,12 @@ addEventListener("DOMContentLoaded", () => {
       last = x(step);
     }
     pen.textAlign = "left";
-    for (const [v, words] of [[1, "× 1, as uniform"], [data.threshold, `× ${data.threshold}, a collision head`]]) {
+    const levels = [[1, "× 1, as uniform"], [data.threshold, `× ${data.threshold}, a collision head`]];
+    for (const [v] of levels) {
       pen.setLineDash([2, 3]);
       pen.strokeStyle = particles.colour("--soft");
       pen.lineWidth = 1;
       pen.beginPath(); pen.moveTo(margin, y(v)); pen.lineTo(w - margin, y(v)); pen.stroke();
-      pen.setLineDash([]);
-      pen.fillText(words, margin, v === 1 ? y(v) + 14 : y(v) - 5);
     }
     for (const head of [...shown].sort((a, b) => (a === heads[now.head]) - (b === heads[now.head]))) {
       const chosen = head === heads[now.head];
@@ -202,6 +201,14 @@ addEventListener("DOMContentLoaded", () => {
     }
     pen.globalAlpha = 1;
     pen.setLineDash([]);
+    pen.lineWidth = 4;
+    pen.lineJoin = "round";
+    pen.strokeStyle = particles.colour("--paper");
+    for (const [v, words] of levels) {
+      const place = [words, margin, v === 1 ? y(v) + 15 : y(v) - 5];
+      pen.strokeText(...place);
+      pen.fillText(...place);
+    }
     pen.lineWidth = 1.5;
     pen.strokeStyle = ink();
     const here = margin + (w - 2 * margin) * (steps.length < 2 ? 0.5 : now.step / (steps.length - 1));
