@@ -14,14 +14,16 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
 
 from lightning_physim.cli import main
-from lightning_physim.report.html import run_figures
-from lightning_physim.tracking import PANELS, RunDirectory, read_metrics
+from lightning_physim.module import PhysicsSimulator
+from lightning_physim.report import RunContent
+from lightning_physim.tracking import PANELS, RunDirectory, read_arrays, read_metrics
 from lightning_physim.tracking.dashboard import OBJECTIVE, OUTCOMES, PARAMETERS
 
 TINY = {
@@ -43,6 +45,7 @@ TINY = {
                 "init_args": {"n_states": 21, "steps_per_decade": 6},
             },
             {"class_path": "lightning_physim.callbacks.EmergenceMonitor", "init_args": {"steps_per_decade": 2}},
+            {"class_path": "lightning_physim.callbacks.Snapshots", "init_args": {"steps_per_decade": 3}},
             {
                 "class_path": "lightning_physim.callbacks.LearningCoefficient",
                 "init_args": {
@@ -60,6 +63,15 @@ TINY = {
         ],
     },
 }  # fmt: skip
+
+
+def callbacks(*names: str, others: bool = False) -> list[dict]:
+    """The callbacks of :data:`TINY` with these names, or all but these."""
+    return [c for c in TINY["trainer"]["callbacks"] if (c["class_path"].rsplit(".", 1)[-1] in names) != others]
+
+
+LATER = {f"emergence/L0H0/{end}" for end in ("exponent", "exponent_lo", "exponent_hi", "onset_step", "forecast")}
+"""Keys that a longer run logs, once heads emerge."""
 
 
 class Done(NamedTuple):
@@ -178,6 +190,20 @@ def test_probes_and_validations_come_at_log_spaced_steps_the_first_and_the_last_
     assert traces["step"] == 30 and len(traces["data"]) == 12 and "L1H1/1" in traces["columns"]
 
 
+def test_snapshots_are_log_spaced_and_the_last_shows_the_final_network(run):
+    snapshots = read_arrays(run / "figures" / "snapshots")
+    assert list(snapshots) == [0, 1, 2, 5, 10, 22, 30]
+    assert all(arrays["attention"].shape == (2, 4, 2, 6, 6) for arrays in snapshots.values())
+    assert all(arrays["rollout"].shape == (2, 7, 6, 2) for arrays in snapshots.values())
+    network = PhysicsSimulator.load_from_checkpoint(run / "checkpoints" / "step-00000030.ckpt")
+    last = snapshots[30]
+    with torch.no_grad():
+        attention = network.attention(torch.from_numpy(last["states"]))
+    # To half a unit of what is stored, and what rounding in float32 can move over an edge.
+    assert np.abs(last["attention"] / 255 - attention.numpy()).max() <= 0.5001 / 255
+    assert not np.array_equal(snapshots[0]["attention"], last["attention"])
+
+
 def test_checkpoints_are_log_spaced_with_one_rolling(run):
     names = sorted(p.name for p in (run / "checkpoints").iterdir())
     assert names == [f"step-{step:08d}.ckpt" for step in (1, 3, 10, 30)]  # rolling 28 went when 30 came
@@ -199,7 +225,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(run, folder
 
 
 def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
-    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": TINY["trainer"]["callbacks"][5:]}}
+    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": callbacks("LogSpacedCheckpoint")}}
     (tmp_path / "bare.yaml").write_text(yaml.safe_dump(bare))
     physim(
         "fit", "--config", "bare.yaml", "--data.cache_dir", str(folder / "data"), "--trainer.limit_val_batches=0",
@@ -226,8 +252,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, folder, tmp_path, killed
     # Rows past the checkpoint, as a run that was killed later leaves them, and a torn last line.
     with (resumed / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": killed_at + 1, "time": 1.0, "train/loss": 9.9}) + '\n{"step": 99, "ti')
+    (resumed / "figures" / "snapshots" / "step-00000019.npz").write_bytes(b"torn")
     physim("fit", "--ckpt_path", "last", "--trainer.max_steps=30", cwd=tmp_path)
     assert only_run(tmp_path) == resumed
+    once, twice = (read_arrays(path / "figures" / "snapshots") for path in (run, resumed))
+    assert set(once) == set(twice) - {killed_at}
+    for step, arrays in once.items():
+        assert all(np.array_equal(array, twice[step][name]) for name, array in arrays.items())
     expected, got = values(run), values(resumed)
     # The first part ended at its own last step, so it measured there as well.
     extra = {(step, key) for step, key in got if step == killed_at} - expected.keys()
@@ -257,7 +288,7 @@ def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(folder, tmp
     page = (Path(__file__).parents[1] / "docs" / "emergence.md").read_text()
     peer = yaml.safe_load(re.search(r"```yaml\n(model: {architecture.*?)```", page, re.S)[1])
     peer["model"]["architecture"] = architecture
-    peer["trainer"]["callbacks"] += TINY["trainer"]["callbacks"][3:4]  # learning coefficients of the whole model
+    peer["trainer"]["callbacks"] += callbacks("LearningCoefficient")  # of the whole model
     (tmp_path / "peer.yaml").write_text(yaml.safe_dump(peer))
     data = ("--data.cache_dir", str(folder / "data"))
     tiny = str(folder / "tiny.yaml")
@@ -292,20 +323,20 @@ def test_permuted_targets_change_the_training_and_not_the_validation(run, folder
 
 def test_the_report_is_written_while_training_runs_and_its_figures_go_to_wandb(run):
     (media,) = (run / "wandb").glob("offline-run-*/files/media")
-    drawn = list(run_figures(RunDirectory(run), read_metrics(run / "metrics.jsonl")))
+    drawn = list(RunContent(RunDirectory(run)).figures())
     for name in drawn:
         logged = [json.loads(path.read_text()) for path in (media / "plotly" / "report").glob(f"{name}_[0-9]*.json")]
         assert len(logged) == 2, name  # after 10 steps and after the last
         assert {bool(figure["data"]) for figure in logged} == {True}
     order = [panel.name for panel in PANELS]
-    assert drawn == [name for name in order if name != "calibration"]
+    assert drawn == [name for name in order if name not in ("calibration", "emergence")]
     tables = [json.loads(path.read_text()) for path in (media / "table" / "report").glob("heads_*.json")]
     assert len(tables) == 2
     assert all({row[0] for row in table["data"]} == {"L0H0", "L0H1", "L1H0", "L1H1"} for table in tables)
 
 
 def test_every_chart_of_the_dashboard_finds_its_metrics_and_parameters_in_a_run(run):
-    keys = set(read_metrics(run / "metrics.jsonl"))
+    keys = set(read_metrics(run / "metrics.jsonl")) | LATER
     for curves in [curves for panel in PANELS for curves in panel.curves]:
         assert any(re.search(curves.keys, key) for key in keys), curves
     assert {OBJECTIVE, *dict(OUTCOMES).values()} <= keys

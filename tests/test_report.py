@@ -153,15 +153,16 @@ def test_head_table(metrics):
 
 def test_headline(metrics):
     assert headline(metrics) == (
-        "2 of 3 heads put at least 5 times the uniform attention on near particles, the first from step 100 on; "
-        "the loss on colliding particles is 7.5 % of free flight’s."
+        "2 of 3 attention heads have learned to find near particles: the first passed 5 times uniform attention at step "
+        "100, and the strongest, L0H1, has reached 9.0 times; "
+        "the loss on colliding particles is 7.5\u00a0% of free flight’s."
     )
     flat = {"probe/enrichment/L0H3": curve(1.0, 1.8)}
     assert headline(flat) == (
         "None of 1 heads puts 5 times the uniform attention on near particles; the highest, L0H3, puts 1.8 times."
     )
     losses = {key: value for key, value in metrics.items() if key.startswith("val/")}
-    assert headline(losses) == "The loss on colliding particles is 7.5 % of free flight’s."
+    assert headline(losses) == "The loss on colliding particles is 7.5\u00a0% of free flight’s."
     assert headline({}) == "Nothing has been measured yet."
 
 
@@ -176,7 +177,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(run):
     assert "default-src 'none'" in markup
     for section in ("loss", "scores", "attention_distance", "rollout"):
         assert f'id="{section}"' in markup
-    assert "2 of 3 heads" in markup and "seed 3 · 2 layers of 2 heads, width 32 · 16 particles" in markup
+    assert "2 of 3 attention heads" in markup and "seed 3 · 2 layers of 2 heads, width 32 · 16 particles" in markup
     assert "step 1,000 of 2,000" in markup
     assert "&lt;script&gt;alert(1)" in markup and "alert(1)</script>" not in page
     assert sorted(path.name for path in run.path.iterdir()) == [

@@ -1,6 +1,5 @@
 """Sweeps: the trials that a file asks for, W&B's own command lines, and a runner that survives being killed."""
 
-import copy
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ import pytest
 import scipy.stats
 import yaml
 from test_cli import said
-from test_fit import TINY, physim, values
+from test_fit import TINY, callbacks, physim, values
 
 from lightning_physim.report import write_comparison
 from lightning_physim.tracking import LocalSweep, SweepSpec
@@ -68,11 +67,11 @@ def until(condition, seconds: float = 60.0):
     return found
 
 
-def start(*argv: str, cwd: Path) -> subprocess.Popen:
-    """``physim sweep`` as a process of its own, to be killed."""
+def start(*argv: str, cwd: Path, command: str = "sweep") -> subprocess.Popen:
+    """``physim sweep`` or another command as a process of its own, to be killed."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PL_", "PHYSIM"))}
     return subprocess.Popen(
-        [sys.executable, "-m", "lightning_physim", "sweep", *argv],
+        [sys.executable, "-m", "lightning_physim", command, *argv],
         cwd=cwd,
         env=clean | {"HOME": str(cwd), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -320,8 +319,7 @@ def test_signals_reach_the_trials_and_end_the_sweep(tmp_path, number):
 
 @pytest.mark.slow
 def test_a_sweep_of_trainings_that_is_killed_goes_on_where_it_was(tmp_path):
-    tiny = copy.deepcopy(TINY)
-    del tiny["trainer"]["callbacks"][3]  # learning coefficients: the slow part
+    tiny = TINY | {"trainer": TINY["trainer"] | {"callbacks": callbacks("LearningCoefficient", others=True)}}  # slow
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
     steps = 200
     write(

@@ -8,6 +8,7 @@ from lightning_physim.callbacks.learning_coefficient import NETWORK_SGLD, Learni
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.progress import StepProgressBar
 from lightning_physim.callbacks.schedule import LogSchedule
+from lightning_physim.callbacks.snapshots import Snapshots
 from lightning_physim.callbacks.validation import LogSpacedValidation
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LogSpacedCheckpoint",
     "LogSpacedValidation",
     "Observer",
+    "Snapshots",
     "StepProgressBar",
     "TrainingClock",
 ]

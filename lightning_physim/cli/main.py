@@ -13,7 +13,8 @@ HELP = """usage: physim COMMAND [options]
   physim simulate [--config NAME_OR_PATH] [--animate FILE]    make, describe and animate a data set
   physim llc RUN [--calibrate]                                learning coefficients at the checkpoints of a run
   physim sweep FILE [--count N] [--jobs J] [--check]          many trainings, as a file in W&B's sweep format asks for
-  physim report RUN                                           write the report of a run again
+  physim reproduce [--config NAME_OR_PATH] [--seeds 5]        train seeds and controls, judge the paper's three claims
+  physim report RUN...                                        write the report of a run again, or compare several
   physim dashboard push --entity E [--project P] [--dry-run]  the same panels as a W&B workspace and report
 
 Shipped configurations: {configs}. `physim COMMAND --help` tells every option of a command.
@@ -24,7 +25,7 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 2 where the input was at fault, or what ``physim sweep`` returns."""
+    """Run the command; return its exit code: 0, 2 where the input was at fault, or what the command returns."""
     argv = sys.argv[1:] if argv is None else argv
     try:
         return run(argv)
@@ -69,6 +70,10 @@ def run(argv: list[str]) -> int:
         from lightning_physim.cli.sweep import sweep
 
         return sweep(rest)
+    elif command == "reproduce":
+        from lightning_physim.cli.reproduce import reproduce
+
+        return reproduce(rest)
     elif command == "report":
         from lightning_physim.cli.report import report
 
@@ -79,7 +84,7 @@ def run(argv: list[str]) -> int:
         dashboard(rest)
     else:
         raise InputError(
-            "the command must be fit, validate, test, predict, simulate, llc, sweep, report or dashboard; "
+            "the command must be fit, validate, test, predict, simulate, llc, sweep, reproduce, report or dashboard; "
             f"got {command}"
         )
     return 0

@@ -1,20 +1,52 @@
-"""``physim report RUN``: write the report of a run again."""
+"""``physim report RUN...``: write the page of a run again, or one that compares several."""
 
 import argparse
+from pathlib import Path
 
 from lightning_physim.errors import InputError
-from lightning_physim.report import print_summary, write_report
-from lightning_physim.tracking import find_run
+from lightning_physim.report import print_summary, write_comparison, write_report, write_runs
+from lightning_physim.tracking import RunDirectory, find_run, read_trials
 
 
 def report(argv: list[str]) -> None:
-    """Write ``report.html`` of the named run and print its summary."""
-    parser = argparse.ArgumentParser("physim report", description="Write the report of a run again, and sum it up.")
-    parser.add_argument("run", help="run directory or run id; `last` for the newest")
-    parser.add_argument("--runs", default="runs", help="folder that holds the run directories")
+    """Write the page of the named runs; of one run alone, print its summary too."""
+    parser = argparse.ArgumentParser(
+        "physim report",
+        description="Write the report of a run again and sum it up; of several runs, one page that compares them.",
+    )
+    parser.add_argument("run", nargs="+", help="run directory, run id, or folder of a sweep; `last` for the newest run")
+    parser.add_argument("--runs", default="runs", help="folder that holds the run directories (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        help="HTML file (default: report.html in the run or sweep; RUNS/comparison.html for several runs)",
+    )
     given = parser.parse_args(argv)
-    run = find_run(given.runs, given.run)
-    if not run.metrics.is_file():
-        raise InputError(f"a report needs metrics.jsonl; {run.path} has none")
-    write_report(run.path)
-    print_summary(run)
+    sweeps = {which: folder for which in given.run if (folder := _sweep(given.runs, which))}
+    if sweeps and len(given.run) == 1 and given.output is None:
+        (folder,) = sweeps.values()
+        print(f"comparison: {write_comparison(folder, None, read_trials(folder))}")
+        return
+    runs: list[RunDirectory] = []
+    for which in given.run:
+        if which in sweeps:
+            found = [RunDirectory(sweeps[which].parent / row["run_id"]) for row in read_trials(sweeps[which])]
+            runs += [run for run in found if run.metrics.is_file()]
+        else:
+            runs.append(find_run(given.runs, which))
+    for run in runs:
+        if not run.metrics.is_file():
+            raise InputError(f"a report needs metrics.jsonl; {run.path} has none")
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise InputError(f"runs are compared with others; got one twice among {' '.join(given.run)}: name each once")
+    if len(runs) > 1:
+        print(f"comparison: {write_runs(given.output or Path(given.runs) / 'comparison.html', runs)}")
+    elif runs:
+        write_report(runs[0].path, given.output)
+        print_summary(runs[0])
+    else:
+        raise InputError(f"a report needs a run with metrics.jsonl; got {given.run[0]}, whose trials have none yet")
+
+
+def _sweep(root: str, which: str) -> Path | None:
+    """The folder of a sweep that is named, if it is one."""
+    return next((path for path in (Path(which), Path(root) / which) if (path / "sweep.jsonl").is_file()), None)

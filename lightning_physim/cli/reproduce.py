@@ -4,13 +4,13 @@ import argparse
 import json
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from jsonargparse import ArgumentParser
 
 from lightning_physim.cli.configs import resolve_config
 from lightning_physim.cli.llc import data_module
@@ -27,7 +27,6 @@ from lightning_physim.emergence import (
     growth_of_loss,
     llc_rises_with_score,
 )
-from lightning_physim.errors import InputError
 from lightning_physim.report import Findings, Peer, write_reproduction
 from lightning_physim.tracking import SEED, LocalSweep, Reproduction, RunDirectory, last_checkpoint, read_metrics
 
@@ -47,12 +46,9 @@ def reproduce(argv: list[str]) -> int:
         The exit code: 0, 1 where a training failed, 128 and the signal's number after a signal.
 
     Raises:
-        InputError: an option that cannot be.
+        InputError, argparse.ArgumentError: an option that cannot be.
     """
-    try:
-        given, options = build_parser().parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise InputError(" ".join(f"{error}".split())) from error
+    given, options = build_parser().parse_known_args(argv)
     plan = Reproduction(resolve_config(given.config), given.seeds, tuple(options), given.runs)
     sweep = LocalSweep(plan, given.runs, None, 0)
     if given.check:
@@ -69,7 +65,7 @@ def reproduce(argv: list[str]) -> int:
         title=plan.id(),
         facts=[f"{len(findings.seeds)} seeds of {plan.config.stem}", f"{plan.max_steps:,} steps", *options],
         findings=findings,
-        config=plan.config.read_text(),
+        config=plan.text,
     )
     write_claims(sweep.folder / "claims.json", findings.claims)
     for letter, claim in zip("abc", findings.claims, strict=True):
@@ -83,22 +79,24 @@ def reproduce(argv: list[str]) -> int:
     return 128 + signal if signal else int(bool(failed))
 
 
-def build_parser() -> ArgumentParser:
-    """The options of ``physim reproduce``."""
-    parser = ArgumentParser(
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``physim reproduce``; what it does not know are options of ``physim fit``."""
+    parser = argparse.ArgumentParser(
         prog="physim reproduce",
         description="Train a configuration on several seeds at a constant learning rate, the same under plain SGD, on "
         "permuted outcomes and without attention, and an interaction network; then judge the claims of Hitchcock et "
-        "al. 2025 by the rules of docs/claims.md. The same command again runs what is left, and writes the page "
-        "again; with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, claims.json and "
-        "report.html. Options of `physim fit`, such as --trainer.max_steps=2000 or --model.lr=1e-3, go to every training.",
+        "al. 2025 by the rules of docs/claims.md. The same command again runs what is left and writes the page again; "
+        "with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, claims.json and "
+        "report.html.",
+        epilog="Options of `physim fit`, spelled --trainer.max_steps=2000 or --model.lr=1e-3, go to every training.",
+        allow_abbrev=False,
         exit_on_error=False,
     )
-    parser.add_argument("--config", type=str, default="demo", help="Shipped configuration, or a YAML file.")
-    parser.add_argument("--seeds", type=int, default=5, help="Trainings that differ in their seed alone.")
-    parser.add_argument("--jobs", type=int, default=2, help="Trainings at a time.")
-    parser.add_argument("--check", action="store_true", help="Print the commands and check their options; run nothing.")
-    parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
+    parser.add_argument("--config", default="demo", help="shipped configuration, or a YAML file (default: demo)")
+    parser.add_argument("--seeds", type=int, default=5, help="trainings that differ in their seed alone (default: 5)")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time (default: 2)")
+    parser.add_argument("--check", action="store_true", help="print the commands and check their options; run nothing")
+    parser.add_argument("--runs", default="runs", help="folder that holds the run directories (default: runs)")
     return parser
 
 
@@ -127,11 +125,13 @@ def gather(plan: Reproduction, states: dict[str, str]) -> Findings:
     losses = [row for name, metrics in seeds.items() for row in growth_of_loss(name, metrics)]
     sgd = growth_of_heads(NAMES["sgd"], study.sgd) if study.sgd else []
     claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, sgd))
-    horizon = max((int(key.split("@")[1]) for m in seeds.values() for key in m if key.startswith("rollout/mse@")), default=1)
+    horizon = max(
+        (int(key.split("@")[1]) for m in seeds.values() for key in m if key.startswith("rollout/mse@")), default=1
+    )
     return Findings(seeds, others, claims, growth, losses, sgd, _peers(seeds, others, done, horizon), horizon, told)
 
 
-def write_claims(path: Path, claims: tuple[Claim, ...]) -> None:
+def write_claims(path: Path, claims: Sequence[Claim]) -> None:
     """Write verdicts and numbers as JSON; ``null`` for what was not measured."""
     rows = [
         vars(claim) | {"numbers": {key: x if math.isfinite(x) else None for key, x in claim.numbers.items()}}
@@ -144,20 +144,21 @@ def _peers(
     seeds: dict[str, Metrics], others: dict[str, Metrics], done: dict[str, RunDirectory], horizon: int
 ) -> list[Peer]:
     rows = []
+    words = NAMES | {role: f"transformer, {NAMES[role]}" for role in ("sgd", "permuted")}
     if seeds:
         each = [_peer(name, metrics, done[name], horizon) for name, metrics in seeds.items()]
         rows.append(_median("transformer", each))
     for role in ("interaction", "no_attention", "sgd", "permuted"):
         name = NAMES[role]
         if name in others:
-            rows.append(_peer(f"transformer, {name}" if role in ("sgd", "permuted") else name, others[name], done[name], horizon))
+            rows.append(_peer(words[role], others[name], done[name], horizon))
     if done:
         name, run = next(iter(done.items()))
         metrics = {**seeds, **others}[name]
         rollouts = floor_rollouts(_data_of(run), horizon)
-        for floor, words in (("no_pair", "no-pair oracle"), ("ballistic", "free flight")):
+        for floor, called in (("no_pair", "no-pair oracle"), ("ballistic", "free flight")):
             losses = [final(metrics[f"val/floor_{floor}{group}"]) for group in ("", "_colliding", "_free")]
-            rows.append(Peer(words, tuple(losses), rollouts[floor]))
+            rows.append(Peer(called, losses, rollouts[floor]))
     return rows
 
 
@@ -167,7 +168,7 @@ def _peer(name: str, metrics: Metrics, run: RunDirectory, horizon: int) -> Peer:
 
     return Peer(
         name,
-        tuple(map(value, LOSSES)),
+        [value(key) for key in LOSSES],
         (value(f"rollout/mse@{horizon}"), value(f"rollout/energy_error@{horizon}")),
         _n_parameters(run),
         float(metrics["time/train_cpu"][1][-1]) if "time/train_cpu" in metrics else math.nan,
@@ -178,7 +179,14 @@ def _median(name: str, peers: list[Peer]) -> Peer:
     def middle(field: str) -> Any:
         return np.median([getattr(peer, field) for peer in peers], axis=0)
 
-    return Peer(name, tuple(middle("losses")), tuple(middle("rollout")), middle("n_parameters"), middle("cpu_seconds"), len(peers))
+    return Peer(
+        name,
+        tuple(middle("losses")),
+        tuple(middle("rollout")),
+        middle("n_parameters"),
+        middle("cpu_seconds"),
+        len(peers),
+    )
 
 
 def _n_parameters(run: RunDirectory) -> int:

@@ -2,6 +2,7 @@
 
 from lightning_physim.data.batch import Batch, ProbeSet, TrajectoryDataset
 from lightning_physim.data.datamodule import ParticleDataModule, default_ood
+from lightning_physim.data.floors import floor_rollouts
 from lightning_physim.data.generate import SplitSpec, make_split, no_pair_oracle
 from lightning_physim.data.loader import BatchLoader, ShardedBatchSampler
 
@@ -14,6 +15,7 @@ __all__ = [
     "SplitSpec",
     "TrajectoryDataset",
     "default_ood",
+    "floor_rollouts",
     "make_split",
     "no_pair_oracle",
 ]

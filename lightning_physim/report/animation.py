@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lightning_physim.errors import InputError
+from lightning_physim.report.viewer import asset
 
 
 def write_animation(
@@ -84,6 +85,7 @@ def animation_html(
         "touching": [np.flatnonzero(row).tolist() for row in np.any(contacts, axis=-1)],
     }
     page = _PAGE.replace("{{title}}", html.escape(title)).replace("{{subtitle}}", html.escape(subtitle))
+    page = page.replace("{{particles}}", asset("particles.js"))
     return page.replace("{{data}}", json.dumps(data, separators=(",", ":")))
 
 
@@ -157,52 +159,33 @@ input { flex: 1; min-width: 4rem; height: 2.4em; margin: 0; accent-color: var(--
 </div>
 </main>
 <script>
-"use strict";
+{{particles}}
 const data = {{data}};
-const bytes = Uint8Array.from(atob(data.positions), c => c.charCodeAt(0));
-const raw = new DataView(bytes.buffer);
+const raw = new DataView(particles.bytes(data.positions).buffer);
 const last = data.touching.length;
 const coordinate = (time, i, axis) => data.low + data.scale * raw.getUint16(4 * (time * data.n + i) + 2 * axis, true);
 const touching = data.touching.map(row => new Set(row));
 
-const root = document.documentElement, canvas = document.querySelector("canvas"), pen = canvas.getContext("2d");
+const root = document.documentElement, canvas = document.querySelector("canvas");
 const button = document.querySelector("button"), icon = document.querySelector("path");
 const slider = document.querySelector("input"), speed = document.querySelector("select");
 const readout = document.querySelector("output");
-const [width, height] = data.box;
-root.style.setProperty("--ratio", width / height);
+root.style.setProperty("--ratio", data.box[0] / data.box[1]);
 slider.max = last;
 
 let at = 0, playing = false, before = 0;
 
 function draw() {
-  const style = getComputedStyle(root), colour = name => style.getPropertyValue(name).trim();
-  const sharp = window.devicePixelRatio || 1, w = canvas.clientWidth * sharp, h = canvas.clientHeight * sharp;
-  if (canvas.width !== Math.round(w) || canvas.height !== Math.round(h)) {
-    canvas.width = Math.round(w); canvas.height = Math.round(h);
-  }
-  const wall = 2 * sharp, scale = (canvas.width - 2 * wall) / width;
-  pen.setTransform(1, 0, 0, 1, 0, 0);
-  pen.fillStyle = colour("--floor");
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  pen.setTransform(scale, 0, 0, -scale, wall, canvas.height - wall);
-  const k = Math.min(Math.floor(at), last - 1), part = at - k;
-  for (let i = 0; i < data.n; i++) {
-    const x = coordinate(k, i, 0) * (1 - part) + coordinate(k + 1, i, 0) * part;
-    const y = coordinate(k, i, 1) * (1 - part) + coordinate(k + 1, i, 1) * part;
-    const hot = touching[k].has(i), line = Math.min((hot ? 3 : 1.5) * sharp / scale, data.radii[i] / 3);
-    pen.beginPath();
-    pen.arc(x, y, data.radii[i] - line / 2, 0, 2 * Math.PI);
-    pen.fillStyle = colour(hot ? "--touch" : "--disc");
-    pen.fill();
-    pen.lineWidth = line;
-    pen.strokeStyle = colour(hot ? "--ring" : "--edge");
-    pen.stroke();
-  }
-  pen.setTransform(1, 0, 0, 1, 0, 0);
-  pen.lineWidth = wall;
-  pen.strokeStyle = colour("--wall");
-  pen.strokeRect(wall / 2, wall / 2, canvas.width - wall, canvas.height - wall);
+  particles.paint(canvas, data.box, (pen, pixel) => {
+    const k = Math.min(Math.floor(at), last - 1), part = at - k;
+    for (let i = 0; i < data.n; i++) {
+      const x = coordinate(k, i, 0) * (1 - part) + coordinate(k + 1, i, 0) * part;
+      const y = coordinate(k, i, 1) * (1 - part) + coordinate(k + 1, i, 1) * part;
+      const hot = touching[k].has(i);
+      particles.disc(pen, x, y, data.radii[i], particles.colour(hot ? "--touch" : "--disc"),
+        particles.colour(hot ? "--ring" : "--edge"), (hot ? 3 : 1.5) * pixel);
+    }
+  });
   slider.value = at;
   const time = (at * data.interval).toFixed(2);
   slider.setAttribute("aria-valuetext", "time " + time);
@@ -221,7 +204,7 @@ function frame(now) {
 function play(on) {
   playing = on;
   button.setAttribute("aria-label", on ? "Pause" : "Play");
-  icon.setAttribute("d", on ? "M3 2h3.6v12H3zM9.4 2H13v12H9.4z" : "M4 1.6 14 8 4 14.4z");
+  icon.setAttribute("d", particles.icon(on));
   if (on) { before = performance.now(); requestAnimationFrame(frame); }
 }
 

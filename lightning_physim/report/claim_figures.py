@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.emergence import COLLISION_HEAD, Growth, Head, Metrics, final, heads_of, rises
-from lightning_physim.emergence.claim_geometry import GRADIENT, LLC, N_LLC, N_SCORE, SCORE, WEIGHT
+from lightning_physim.emergence import COLLISION_HEAD, Growth, Metrics, final, heads_of
+from lightning_physim.emergence.claim_geometry import GRADIENT, LLC, N_LLC, N_SCORE, SCORE, WEIGHT, rises
 from lightning_physim.emergence.evidence import Curve, rise
 from lightning_physim.emergence.laws import LAWS
 from lightning_physim.report.figures import FAINT, HUES, INK, NOTE, _add_line, _figure
@@ -43,7 +43,14 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) ->
     for value, words in ((COLLISION_HEAD, "collision head"), (1.0, "uniform attention")):
         figure.add_hline(value, line={"color": INK, "width": 1.2, "dash": "dot"})
         figure.add_annotation(
-            x=1, xref="paper", xanchor="right", y=np.log10(value), yanchor="bottom", text=words, font=NOTE, showarrow=False
+            x=1,
+            xref="paper",
+            xanchor="right",
+            y=np.log10(value),
+            yanchor="bottom",
+            text=words,
+            font=NOTE,
+            showarrow=False,
         )
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="log", dtick="D1", tickformat="~g")

@@ -1,178 +1,243 @@
-"""The report of a sweep: its trials side by side, in one HTML file."""
+"""Several runs in one HTML file: seeds laid over each other, the trials of a sweep side by side."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import yaml
 
-from lightning_physim.report.figures import (
-    DASHES,
-    HUES,
-    Metrics,
-    _add_line,
-    _figure,
-    _left_edge,
-    _log_step_axis,
-    _shift,
-)
-from lightning_physim.report.html import plot_html, write_page
-from lightning_physim.report.sampler_figures import _cell, _grid
-from lightning_physim.report.summary import last
+from lightning_physim.report.figures import Metrics, head_curves
+from lightning_physim.report.overlay import Line, metric_figure, overlay_figure
+from lightning_physim.report.page import plot_html, section, write_page
+from lightning_physim.report.summary import COLLISION_HEAD, ONSET, first_step, head_table, last
+from lightning_physim.report.viewer import key_svg
 from lightning_physim.tracking import RunDirectory, read_metrics
 from lightning_physim.tracking.wandb import _dotted
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+SEEDS = ("seed_everything", "data.seed")
+"""Parameters that make another run of the same kind."""
+NOT_COMPARED = ("runs", "ckpt_path", "data.cache_dir", "threads", "trainer.default_root_dir", "trainer.callbacks")
+"""Parameters that are of no account, and those below them."""
+OUTCOME = "val/loss_colliding"
+"""What runs are judged by where no sweep says it."""
 
-COLUMNS = (
-    ("val/loss", "loss"),
-    ("val/loss_colliding", "loss, colliding"),
-    ("probe/best_enrichment", "best head, × uniform"),
-)
-"""What the table tells of every trial beside the sweep's metric, where it was logged."""
+
+def _found(metrics: Metrics) -> str:
+    heads = head_table(metrics)
+    return f"{sum(row['enrichment'] >= COLLISION_HEAD for row in heads)} of {len(heads)}" if heads else "–"
+
+
+def _onset(metrics: Metrics) -> str:
+    steps = [first_step(*curve, ONSET) for curve in head_curves(metrics, "probe/enrichment").values()]
+    return f"{min(step for step in steps if step is not None):,}" if any(step is not None for step in steps) else "–"
+
+
+def _last(key: str) -> Callable[[Metrics], str]:
+    return lambda metrics: _number(last(metrics, key))
+
+
+COLUMNS: dict[str, tuple[str, Callable[[Metrics], str]]] = {
+    "val/loss": ("loss", _last("val/loss")),
+    "val/loss_colliding": ("loss, colliding", _last("val/loss_colliding")),
+    "probe/best_enrichment": ("best head, × uniform", _last("probe/best_enrichment")),
+    "heads": ("collision heads", _found),
+    "onset": (f"first step of {ONSET:g}×", _onset),
+}
+"""What the table tells of every run beside the metric: a key that it needs or a name, a title, and the text."""
 OVERLAYS = {
+    "probe/best_enrichment": (
+        "Best head of each",
+        "attention to near particles, × uniform",
+        "Attention to near particles over that of a head that attends to all alike, for whichever head is best at the "
+        "step. {median}<i>Do not believe</i> one run per setting: seeds differ too (sweeps/seeds.yaml).",
+    ),
+    "val/loss_colliding": (
+        "Loss on colliding particles",
+        "mean squared error, standardised",
+        "The same as below, over the particles that touched another one in the interval. {median}<i>Do not believe</i> "
+        "that a lower loss means better heads; a run's own report has the scores.",
+    ),
     "val/loss": (
         "What they have learned",
         "mean squared error, standardised",
-        "Error of one predicted interval on held-out data; 1 is free flight. <i>Do not believe</i> differences between "
-        "trials with different data: each has its own floors, which its own report shows.",
-    ),
-    "probe/best_enrichment": (
-        "Best head of each",
-        "enrichment of the best head",
-        "Attention to near particles over that of a head that attends to all alike, for whichever head is best at the "
-        "step. <i>Do not believe</i> one trial per setting: seeds differ too (sweeps/seeds.yaml).",
+        "Error of one predicted interval on held-out data; 1 is free flight. {median}<i>Do not believe</i> differences "
+        "between runs with different data: each has its own floors, which its own report shows.",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Result:
-    """A trial with what it logged; ``values`` are the parameters that the sweep varies."""
+    """One run among others.
 
-    row: Mapping[str, Any]
+    Args:
+        name: what it is called on the page.
+        run: its directory.
+        values: the parameters that differ between the runs.
+        metrics: what it logged.
+        metric: what it is judged by, NaN where there is nothing.
+        state: of a trial; empty for a run.
+    """
+
+    name: str
+    run: RunDirectory
     values: Mapping[str, Any]
     metrics: Metrics
+    metric: float
+    state: str = ""
 
     @property
-    def name(self) -> str:
-        return f"trial {self.row['trial']}"
-
-    @property
-    def metric(self) -> float:
-        """The last value of the sweep's metric, NaN where there is none."""
-        return float("nan") if self.row["metric"] is None else float(self.row["metric"])
-
-    @property
-    def style(self) -> tuple[str, str]:
-        """Colour and dash."""
-        index = int(self.row["trial"])
-        return HUES[index % len(HUES)], DASHES[index // len(HUES) % len(DASHES)]
+    def kind(self) -> str:
+        """The same for runs that differ by their seed alone."""
+        return ", ".join(f"{_short(name)} {_text(value)}" for name, value in self.values.items() if name not in SEEDS)
 
 
-def write_comparison(folder: str | Path, sweep: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Path:
+def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write ``report.html`` of a sweep, finished or not.
 
     Args:
         folder: of the sweep, beside the run directories of its trials.
-        sweep: content of its file.
+        sweep: content of its file; None for what an earlier call was given, or a minimal one of its runs.
         rows: ``trial``, ``parameters``, ``run_id``, ``state`` and ``metric`` of each trial.
 
     Returns:
         The file.
     """
     folder = Path(folder)
+    kept = folder / "sweep.yaml"
+    if sweep is None:
+        sweep = yaml.safe_load(kept.read_text()) if kept.is_file() else {"metric": {"name": OUTCOME}}
+    else:
+        kept.write_text(yaml.safe_dump(dict(sweep), sort_keys=False))
     metric, goal = sweep["metric"]["name"], sweep["metric"].get("goal", "minimize")
     points = [_dotted(row["parameters"]) for row in rows]
-    varied = [name for name in points[0] if len({str(point[name]) for point in points}) > 1] if points else []
+    varied = _varied(points)
     results = [
-        Result(row, {name: point[name] for name in varied}, _metrics(folder.parent / row["run_id"]))
+        Result(
+            name=f"trial {row['trial']}",
+            run=(run := RunDirectory(folder.parent / row["run_id"])),
+            values={name: point.get(name) for name in varied},
+            metrics=_metrics(run),
+            metric=float("nan") if row["metric"] is None else float(row["metric"]),
+            state=str(row["state"]),
+        )
         for row, point in zip(rows, points, strict=True)
     ]
-    states = [row["state"] for row in rows]
-    counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    states = [result.state for result in results]
     return write_page(
         folder / "report.html",
         title=folder.resolve().name,
-        facts=[str(sweep[key]) for key in ("description",) if key in sweep] + counts,
-        headline=_headline(results, metric, goal),
-        sections=_sections(results, varied, metric),
+        facts=[
+            *(str(sweep[key]) for key in ("description",) if key in sweep),
+            *(f"{states.count(state)} {state}" for state in dict.fromkeys(states)),
+        ],
+        headline=_best(results, metric, goal),
+        sections=_sections(results, varied, metric, folder),
         config=yaml.safe_dump(dict(sweep), sort_keys=False),
     )
 
 
-def metric_figure(results: Sequence[Result], varied: Sequence[str], metric: str) -> "Figure":
-    """The metric against each varied parameter, a panel per parameter and a point per trial."""
-    figure = _grid(list(varied), 190, "")
-    for i, name in enumerate(varied):
-        row, col = _cell(i)
-        given = [result.values[name] for result in results]
-        numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in given)
-        figure.add_scatter(
-            x=given if numeric else [str(x) for x in given],
-            y=[result.metric if math.isfinite(result.metric) else None for result in results],
-            mode="markers",
-            marker={"size": 9, "color": [result.style[0] for result in results]},
-            text=[result.name for result in results],
-            hovertemplate="%{x}: %{y:.4~g}<extra>%{text}</extra>",
-            showlegend=False,
-            row=row,
-            col=col,
+def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
+    """Write a page that lays runs over each other: seeds of one configuration, or whatever else they differ in.
+
+    Args:
+        output: the file. Its folder is made if need be.
+        runs: with ``metrics.jsonl`` each, two or more.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: a run without a readable ``metrics.jsonl``.
+    """
+    output = Path(output)
+    configs = [yaml.safe_load(run.config.read_text()) if run.config.is_file() else {} for run in runs]
+    points = [_dotted(config or {}) for config in configs]
+    varied = _varied(points)
+    seeds = set(varied) <= set(SEEDS)
+    results = []
+    for run, point in zip(runs, points, strict=True):
+        metrics = read_metrics(run.metrics)
+        values = {name: point.get(name) for name in varied}
+        # Seeds that tell the runs apart are better names than dates.
+        name = f"seed {point[SEEDS[0]]}" if varied == [SEEDS[0]] else run.path.resolve().name
+        results.append(Result(name, run, values, metrics, last(metrics, OUTCOME)))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return write_page(
+        output,
+        title=f"{len(runs)} {'seeds of one configuration' if seeds else 'runs'}",
+        facts=[] if seeds else [f"they differ in {', '.join(map(_short, varied))}"],
+        headline=runs_headline([result.metrics for result in results]),
+        sections=_sections(results, [] if seeds else varied, OUTCOME, output.parent),
+        config=runs[0].config.read_text() if seeds and runs[0].config.is_file() else "",
+    )
+
+
+def runs_headline(runs: Sequence[Metrics]) -> str:
+    """One sentence about several runs: on how many of them heads emerged, how strong, and the loss that is left."""
+    scores = np.array([last(metrics, "probe/best_enrichment") for metrics in runs])
+    losses = np.array([last(metrics, OUTCOME) for metrics in runs])
+    parts = []
+    if np.isfinite(scores).any():
+        parts.append(
+            f"Heads that find near particles emerged in {np.count_nonzero(scores >= COLLISION_HEAD)} of {len(runs)} "
+            f"runs: the best head of each ends at {_range(scores, '.1f')} times uniform attention"
         )
-        if not numeric:
-            figure.update_xaxes(type="category", row=row, col=col)
-        elif min(given) > 0 and max(given) >= 8 * min(given):
-            figure.update_xaxes(type="log", dtick="D2", row=row, col=col)
-    figure.update_yaxes(title={"text": metric, "standoff": 6, "font": {"size": 13}}, col=1)
-    return figure
+    if np.isfinite(losses).any():
+        parts.append(f"the loss on colliding particles at {_range(losses, '.2g')}")
+    sentence = ", ".join(parts)
+    return sentence[:1].upper() + sentence[1:] + "." if sentence else "Nothing has been measured yet."
 
 
-def overlay_figure(results: Sequence[Result], key: str, y_title: str) -> "Figure":
-    """One line per trial against training step, both axes logarithmic."""
-    figure = _figure("training step", y_title)
-    shown = [result for result in results if key in result.metrics]
-    curves = [result.metrics[key] for result in shown]
-    edge = _left_edge(curves)
-    for result, (steps, values) in zip(shown, curves, strict=True):
-        _add_line(figure, _shift(steps, edge), values, result.name, *result.style)
-    _log_step_axis(figure, curves, edge)
-    figure.update_yaxes(type="log", tickformat="~g", dtick="D2")
-    return figure
+def _lines(results: Sequence[Result]) -> list[Line]:
+    """A colour per run; per kind of run where there are several kinds with several runs."""
+    kinds = list(dict.fromkeys(result.kind for result in results))
+    by_kind = 1 < len(kinds) < len(results)
+    return [
+        Line(result.name, result.kind, result.metrics, kinds.index(result.kind) if by_kind else i)
+        for i, result in enumerate(results)
+    ]
 
 
-def _sections(results: Sequence[Result], varied: Sequence[str], metric: str) -> Iterator[str]:
-    yield f"<section><h2>Trials</h2>{_table(results, varied, metric)}</section>"
+def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, folder: Path) -> Iterator[str]:
+    lines = _lines(results)
+    median = "The heavy line is the median. " if len({line.kind for line in lines}) < len(lines) else ""
     for key, (title, y_title, caption) in OVERLAYS.items():
-        if any(key in result.metrics for result in results):
-            plot = plot_html(key.replace("/", "-"), overlay_figure(results, key, y_title), caption)
-            yield f"<section><h2>{title}</h2>{plot}</section>"
+        if any(key in line.metrics for line in lines):
+            plot = plot_html(key.replace("/", "-"), overlay_figure(lines, key, y_title), caption.format(median=median))
+            yield section(title, plot)
     if varied and any(math.isfinite(result.metric) for result in results):
-        caption = "The last value of the metric, a point per trial in the colour of its line above."
-        plot = plot_html("metric", metric_figure(results, varied, metric), caption)
-        yield f"<section><h2>What it depends on</h2>{plot}</section>"
+        caption = f"The last value of {escape(metric)}, a point per run in the colour of its line above."
+        values = [result.values for result in results]
+        figure = metric_figure(lines, values, [result.metric for result in results], metric)
+        yield section("What it depends on", plot_html("metric", figure, caption))
+    yield section("Trials" if any(r.state for r in results) else "Runs", _table(results, lines, varied, metric, folder))
 
 
-def _table(results: Sequence[Result], varied: Sequence[str], metric: str) -> str:
-    keys = [(key, name) for key, name in COLUMNS if key != metric and any(key in r.metrics for r in results)]
-    header = ["trial", *varied, metric, *(name for _, name in keys), "state"]
-    lines = ["".join(f"<th>{escape(name)}</th>" for name in header)]
-    for result in results:
+def _table(results: Sequence[Result], lines: Sequence[Line], varied: Sequence[str], metric: str, folder: Path) -> str:
+    columns = {key: column for key, column in COLUMNS.items() if key != metric or not any(r.state for r in results)}
+    columns = {k: v for k, v in columns.items() if "/" not in k or any(k in result.metrics for result in results)}
+    trials = any(result.state for result in results)
+    header = ["trial" if trials else "run", *varied, *([metric] if trials else [])]
+    header += [*(name for name, _ in columns.values()), *(["state"] if trials else [])]
+    rows = ["".join(f"<th>{escape(name)}</th>" for name in header)]
+    for result, line in zip(results, lines, strict=True):
         name = escape(result.name)
         if result.metrics:
-            name = f'<a href="../{escape(result.row["run_id"])}/report.html">{name}</a>'
-        numbers = [result.metric, *(last(result.metrics, key) for key, _ in keys)]
-        shown = [f"{number:.4g}" if math.isfinite(number) else "–" for number in numbers]
-        cells = [*(_text(result.values[name]) for name in varied), *shown, str(result.row["state"])]
-        lines.append("".join(f"<td>{cell}</td>" for cell in (name, *map(escape, cells))))
-    return f'<div class="scroll"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+            link = Path(os.path.relpath(result.run.report.resolve(), folder.resolve())).as_posix()
+            name = f'<a href="{escape(link)}" title="{escape(result.run.path.resolve().name)}">{name}</a>'
+        cells = [*(_text(result.values[name]) for name in varied), *([_number(result.metric)] if trials else [])]
+        cells += [text(result.metrics) for _, text in columns.values()] + ([result.state] if trials else [])
+        rows.append("".join(f"<td>{cell}</td>" for cell in (key_svg(*line.style) + name, *map(escape, cells))))
+    return f'<div class="scroll"><table>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
 
 
-def _headline(results: Sequence[Result], metric: str, goal: str) -> str:
+def _best(results: Sequence[Result], metric: str, goal: str) -> str:
     found = [result for result in results if math.isfinite(result.metric)]
     if not found:
         return "Nothing has been measured yet."
@@ -185,10 +250,33 @@ def _headline(results: Sequence[Result], metric: str, goal: str) -> str:
     return f"{sentence}{f', with {which}' if which else ''}."
 
 
+def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for point in points for name in point)
+    return [
+        name
+        for name in names
+        if len({str(point.get(name)) for point in points}) > 1
+        and not any(name == other or name.startswith(other + ".") for other in NOT_COMPARED)
+    ]
+
+
+def _range(values: np.ndarray, form: str) -> str:
+    values = values[np.isfinite(values)]
+    low, middle, high = (format(float(x), form) for x in (values.min(), np.median(values), values.max()))
+    return low if low == high else f"{low} to {high} (median {middle})"
+
+
+def _short(name: str) -> str:
+    return name.rsplit(".", 1)[-1]
+
+
 def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _metrics(path: Path) -> Metrics:
-    run = RunDirectory(path)
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "–"
+
+
+def _metrics(run: RunDirectory) -> Metrics:
     return read_metrics(run.metrics) if run.metrics.is_file() else {}

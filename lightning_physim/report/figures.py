@@ -75,18 +75,26 @@ def loss_figure(metrics: Metrics) -> "Figure":
     return figure
 
 
-def scores_figure(metrics: Metrics, key: str = "probe/enrichment") -> "Figure":
+def scores_figure(
+    metrics: Metrics,
+    key: str = "probe/enrichment",
+    fits: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> "Figure":
     """One line per head against training step, and the value of uniform attention as a dotted one.
 
     Args:
         key: a per-head metric without its ``/L{l}H{h}``. Its axis is logarithmic unless it has values that are not
             positive.
+        fits: ``{head: (steps, values)}``, the line of a power law for the heads that follow one.
     """
-    figure = _figure("training step", key.removeprefix("probe/").replace("_", " "))
+    title = "attention to near particles, × uniform" if key == "probe/enrichment" else key.removeprefix("probe/")
+    figure = _figure("training step", title.replace("_", " "))
     curves = head_curves(metrics, key)
     edge = _left_edge(list(curves.values()))
     for head, (steps, values) in curves.items():
         _add_line(figure, _shift(steps, edge), values, head, *head_style(head))
+    for i, (steps, values) in enumerate((fits or {}).values()):
+        _add_line(figure, steps, values, "power-law fit", INK, width=1.1, legend=i == 0)
     _log_step_axis(figure, list(curves.values()), edge)
     log = all(np.nanmin(values, initial=np.inf) > 0 for _, values in curves.values())
     if log:
@@ -94,6 +102,33 @@ def scores_figure(metrics: Metrics, key: str = "probe/enrichment") -> "Figure":
     if key in UNIFORM:
         _uniform_line(figure, UNIFORM[key], log, x=0.0)
     return figure
+
+
+def emergence_figure(metrics: Metrics) -> "Figure":
+    """Exponent of each head's power-law fit so far against training step, bars of 95 % either way where logged."""
+    figure = _figure("training step", "exponent α of the approach to the plateau")
+    found = {
+        head: metrics[key] for head in _heads(metrics) if (key := f"emergence/{head}/exponent") in metrics
+    }  # in the order of the scores
+    for head, (steps, values) in found.items():
+        _add_line(figure, steps, values, head, *head_style(head), mode="lines+markers")
+        ends = [metrics.get(f"emergence/{head}/exponent_{end}", (steps, values * np.nan)) for end in ("lo", "hi")]
+        low, high = (np.array([dict(zip(*end, strict=True)).get(step, np.nan) for step in steps]) for end in ends)
+        figure.data[-1].error_y = {
+            "array": np.nan_to_num(high - values), "arrayminus": np.nan_to_num(values - low), "symmetric": False,
+            "width": 0, "thickness": 1.2,
+        }  # fmt: skip
+    _log_step_axis(figure, list(found.values()), _left_edge(list(found.values())))
+    top = max((float(np.nanmax(values, initial=0.0)) for _, values in found.values()), default=1.0)
+    figure.update_yaxes(range=[0, max(1.0, 1.6 * top)])
+    return figure
+
+
+def _heads(metrics: Metrics) -> list[str]:
+    """All heads of a run, those with the highest scores first."""
+    named = {match[0] for key in metrics for match in [re.search(r"\bL\d+H\d+\b", key)] if match}
+    scored = list(head_curves(metrics, "probe/enrichment"))
+    return scored + sorted(named - set(scored))
 
 
 def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":

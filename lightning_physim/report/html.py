@@ -1,10 +1,10 @@
-"""The report of a run: one HTML file that opens from disk and asks nothing of the network."""
+"""The report of a run."""
 
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator
-from html import escape
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lightning_physim.report.figures import (
-    FONT,
-    INK,
     Metrics,
     attention_distance_figure,
+    emergence_figure,
     head_curves,
     head_style,
     loss_figure,
     rollout_figure,
     scores_figure,
 )
+from lightning_physim.report.growth import Growth, head_growth
 from lightning_physim.report.llc_figures import llc_figure, regions
+from lightning_physim.report.page import plot_html, section, write_page
+from lightning_physim.report.pictures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
-from lightning_physim.report.summary import COLLISION_HEAD, FAILED, ONSET, format_row, head_table, headline
-from lightning_physim.tracking import PANELS, RunDirectory, read_metrics
+from lightning_physim.report.summary import COLLISION_HEAD, FAILED, ONSET, head_table, headline, table_text
+from lightning_physim.report.viewer import Snapshots, key_svg, viewer_html
+from lightning_physim.tracking import PANELS, RunDirectory, read_arrays, read_metrics
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -38,9 +41,15 @@ CAPTIONS = {
         a network without attention reaches by knowing what collisions do on average. The training loss is averaged in
         log-spaced bins.""",
     "scores": """Attention that a head gives to near particles, self excluded, over what it would give if it attended
-        to all alike. A head that climbs away from 1 has found the particles that may collide. <i>Do not believe</i> a
-        head because of one step: scores of a small probe set scatter by some per cent. Attention to near particles is
-        also not yet use of it; that takes an ablation.""",
+        to all alike. A head that climbs away from 1 has found the particles that may collide. Thin lines are power laws
+        <i>s</i> &minus; <i>A</i> (<i>t</i> &minus; <i>t</i><sub>0</sub>)<sup>&minus;&alpha;</sup>, drawn only for heads
+        whose growth a power law, broken or not, describes better than any other. <i>Do not believe</i> a head because
+        of one step: scores of a small probe set scatter by some per cent. Attention to near particles is also not yet
+        use of it; that takes an ablation. Nor is a power law proof of a degenerate potential: the loss may fall like
+        one too.""",
+    "emergence": """Exponent of the power law fitted to each head's score so far, with 95 % intervals. An estimate to
+        rely on has settled. <i>Do not believe</i> one whose interval reaches across the panel, nor any where another
+        law describes the growth better, as the table of heads tells.""",
     "llc": """The <b>learning coefficient</b> (LLC) of a head counts the ways of changing its weights that the data rule
         out, at half a unit each; weights that do not matter count nothing. It rises when a head takes on structure:
         compare the step with that at which its score rises. Dotted verticals are where collision heads passed $onset
@@ -67,68 +76,65 @@ CAPTIONS = {
         positions have become unpredictable. <i>Do not believe</i> positions beyond a few collisions: the true system
         is chaotic, and two exact simulations of slightly different states differ as much.""",
 }
+HEAD_NOTES = {
+    "enrichment": f"In bold: heads of at least {COLLISION_HEAD:g} times uniform attention.",
+    "auroc": "<b>AUROC</b> and <b>average precision</b>: attention as a classifier of the pairs that touch.",
+    "ablation": "<b>Ablation</b>: by how much the loss on colliding particles rises without the head's near keys.",
+    "growth": """<b>Growth</b>: the law of the score since a tenth of its rise, if one is clearly ahead of power law,
+        exponential, stretched exponential, logistic and broken power law; &alpha; is the exponent of the approach to
+        the plateau.""",
+}
 TITLES = {panel.name: panel.title for panel in PANELS}
 
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<!-- Nothing may be fetched: what is not in this file does not exist. -->
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
-<title>$id</title>
-<style>
-  :root { color-scheme: light; --ink: $ink; --soft: #6a6f78; --line: #e4e1da; --paper: #fdfcf9; }
-  * { box-sizing: border-box; }
-  body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 $font; }
-  main { max-width: 60rem; margin: 0 auto; padding: clamp(1.5rem, 5vw, 4rem) clamp(1rem, 4vw, 2.5rem) 4rem; }
-  h1, h2, .headline { font-family: Charter, 'Bitstream Charter', 'Sitka Text', Cambria, Georgia, serif; }
-  h1 { font-size: 1.05rem; font-weight: 400; margin: 0; letter-spacing: .01em; overflow-wrap: anywhere; }
-  .facts { margin: .2rem 0 0; color: var(--soft); font-size: .9rem; }
-  .headline { font-size: clamp(1.5rem, 3.6vw, 2.3rem); line-height: 1.25; letter-spacing: -.01em; margin: 1.6rem 0 0;
-    text-wrap: pretty; }
-  section { margin-top: 3.2rem; border-top: 1px solid var(--line); padding-top: 1.1rem; }
-  h2 { font-size: 1.35rem; font-weight: 600; margin: 0 0 .6rem; }
-  .caption { max-width: 44rem; margin: .7rem 0 0; color: var(--soft); font-size: .9rem; }
-  .caption b, .caption i { color: var(--ink); }
-  .scroll { overflow-x: auto; }
-  table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: min(30rem, 100%); }
-  th { font-weight: 500; color: var(--soft); font-size: .85rem; vertical-align: bottom; }
-  th, td { padding: .32rem 1.1rem .32rem 0; text-align: right; white-space: nowrap; }
-  tr { border-bottom: 1px solid var(--line); }
-  th:first-child, td:first-child { text-align: left; }
-  tr.found td { font-weight: 600; }
-  svg.key { width: 1.7rem; height: .6rem; margin-right: .6rem; }
-  details { margin-top: 3.2rem; border-top: 1px solid var(--line); padding-top: 1rem; }
-  sub { line-height: 0; }
-  section details { margin-top: 1.1rem; border: 0; padding: 0; }
-  summary { cursor: pointer; }
-  pre { font: 13px/1.5 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; overflow-x: auto; }
-  @media (max-width: 34rem) { body { font-size: 16px; } th, td { padding-right: .7rem; } }
-</style>
-<script>$plotly</script>
-</head>
-<body>
-<main>
-<header>
-<h1>$id</h1>
-<p class="facts">$facts</p>
-<p class="headline">$headline</p>
-</header>
-$sections
-$config
-</main>
-</body>
-</html>
-""")
+
+@dataclass(frozen=True)
+class RunContent:
+    """What the page of a run and its figures in W&B are made of, each read or computed once.
+
+    Args:
+        run: the run directory.
+
+    Raises:
+        InputError: no ``metrics.jsonl``, or not a readable one.
+    """
+
+    run: RunDirectory
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        return read_metrics(self.run.metrics)
+
+    @cached_property
+    def growth(self) -> dict[str, Growth]:
+        return head_growth(self.metrics)
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        return read_arrays(self.run.figures / "snapshots")
+
+    @cached_property
+    def curves(self) -> dict[str, "Figure"]:
+        """The figures that the run has numbers for, by name."""
+        return curve_figures(self.run, self.metrics, self.growth)
+
+    def figures(self) -> dict[str, "Figure"]:
+        """The curves, and the pictures that a page shows in its viewer; in the order of :data:`PANELS`."""
+        figures = dict(self.curves)
+        if self.snapshots:
+            last = self.snapshots[max(self.snapshots)]
+            if "attention" in last:
+                figures["attention_map"] = attention_map_figure(self.snapshots)
+            if "rollout" in last:
+                figures["rollout_animation"] = rollout_animation_figure(self.snapshots)
+        return {panel.name: figures[panel.name] for panel in PANELS if panel.name in figures}
 
 
-def write_report(run_dir: str | Path) -> Path:
+def write_report(run_dir: str | Path | RunContent, output: str | Path | None = None) -> Path:
     """Write ``report.html`` of a run, finished or not, from ``metrics.jsonl`` and whatever else lies beside it.
 
     Args:
-        run_dir: a run directory.
+        run_dir: a run directory, or what has been read of it.
+        output: the file; None for ``report.html`` in the run directory.
 
     Returns:
         The file, which replaces an older one at once and whole.
@@ -136,45 +142,17 @@ def write_report(run_dir: str | Path) -> Path:
     Raises:
         InputError: no ``metrics.jsonl``, or not a readable one.
     """
-    run = RunDirectory(Path(run_dir))
-    metrics = read_metrics(run.metrics)
+    content = run_dir if isinstance(run_dir, RunContent) else RunContent(RunDirectory(Path(run_dir)))
+    run, metrics = content.run, content.metrics
     config = run.config.read_text() if run.config.is_file() else ""
     return write_page(
-        run.report,
+        run.report if output is None else Path(output),
         title=run.path.resolve().name,
         facts=_facts(metrics, yaml.safe_load(config) or {}),
         headline=headline(metrics),
-        sections=_sections(run, metrics),
+        sections=_sections(content),
         config=config,
     )
-
-
-def write_page(
-    path: Path, title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str
-) -> Path:
-    """Write an HTML file that needs nothing else, whole and at once.
-
-    Args:
-        facts: a few words each.
-        sections: HTML; everything else is text.
-        config: YAML, shown folded at the end.
-    """
-    from plotly.offline import get_plotlyjs
-
-    page = PAGE.substitute(
-        id=escape(title),
-        ink=INK,
-        font=FONT,
-        plotly=get_plotlyjs(),
-        facts=" · ".join(map(escape, facts)),
-        headline=escape(headline),
-        sections="\n".join(sections),
-        config=f"<details><summary>Configuration</summary><pre>{escape(config)}</pre></details>" if config else "",
-    )
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(page, encoding="utf-8")
-    new.replace(path)
-    return path
 
 
 def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
@@ -198,13 +176,16 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     yield f"step {steps:,} of {planned:,}" if planned > steps else f"{steps:,} steps"
 
 
-def run_figures(run: RunDirectory, metrics: Metrics) -> dict[str, "Figure"]:
-    """The figures that the run has numbers for, by name, in the order of :data:`PANELS`."""
+def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, Growth]) -> dict[str, "Figure"]:
+    """The figures that the run has numbers for, by name."""
     figures: dict[str, Figure] = {}
     if any(key.startswith(("train/loss", "val/loss")) for key in metrics):
         figures["loss"] = loss_figure(metrics)
     if head_curves(metrics, "probe/enrichment"):
-        figures["scores"] = scores_figure(metrics)
+        lines = {head: grown.line for head, grown in growth.items() if grown.line is not None}
+        figures["scores"] = scores_figure(metrics, fits=lines)
+    if any(re.fullmatch(r"emergence/L\d+H\d+/exponent", key) for key in metrics):
+        figures["emergence"] = emergence_figure(metrics)
     if regions(metrics):
         figures["llc"] = llc_figure(metrics)
         if table := _table(run, "llc_trace"):
@@ -218,14 +199,18 @@ def run_figures(run: RunDirectory, metrics: Metrics) -> dict[str, "Figure"]:
     return figures
 
 
-def _sections(run: RunDirectory, metrics: Metrics) -> Iterator[str]:
-    plots = {
-        name: _plot(name, figure, **_values(run, name, metrics)) for name, figure in run_figures(run, metrics).items()
-    }
-    more = {"scores": _head_table, "llc": lambda _: _folded(plots)}
-    for name, plot in plots.items():
-        if name != "llc_trace":
-            yield f"<section><h2>{TITLES[name]}</h2>{plot}{more[name](metrics) if name in more else ''}</section>"
+def _sections(content: RunContent) -> Iterator[str]:
+    run, metrics = content.run, content.metrics
+    plots = {name: _plot(name, figure, **_values(run, name, metrics)) for name, figure in content.curves.items()}
+    if content.snapshots:
+        plots["attention_map"] = viewer_html(content.snapshots, metrics)
+    if "scores" in plots:
+        plots["scores"] += _head_table(metrics, content.growth)
+    if "llc" in plots:
+        plots["llc"] += _folded(plots.pop("llc_trace", ""))
+    for panel in PANELS:
+        if panel.name in plots:
+            yield section(panel.title, plots[panel.name])
 
 
 def _values(run: RunDirectory, name: str, metrics: Metrics) -> dict[str, str]:
@@ -258,57 +243,32 @@ def _settings(metrics: Metrics) -> str:
     return f", here {n_beta:,g} and {localization:,g}"
 
 
-def _folded(plots: dict[str, str]) -> str:
+def _folded(plot: str) -> str:
     """Traces of the last estimates take much room."""
-    if "llc_trace" not in plots:
+    if not plot:
         return ""
     # A figure drawn while folded away does not know its width.
     resize = "this.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.Plots.resize(plot))"
-    return f'<details ontoggle="{resize}"><summary>{TITLES["llc_trace"]}</summary>{plots["llc_trace"]}</details>'
+    return f'<details ontoggle="{resize}"><summary>{TITLES["llc_trace"]}</summary>{plot}</details>'
 
 
 def _plot(name: str, figure: "Figure", **values: str) -> str:
     return plot_html(name, figure, Template(CAPTIONS[name]).substitute(values))
 
 
-def plot_html(name: str, figure: "Figure", caption: str) -> str:
-    """A figure with its caption, which is HTML; ``name`` is unique on the page."""
-    plot = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=name,
-        config={
-            "displaylogo": False,
-            "responsive": True,
-            "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
-            "toImageButtonOptions": {"scale": 3, "filename": name},
-        },
-    )
-    return f'{plot}<p class="caption">{caption}</p>'
-
-
-def _head_table(metrics: Metrics) -> str:
+def _head_table(metrics: Metrics, growth: Mapping[str, Growth]) -> str:
     heads = head_table(metrics)
-    names = ["head", "× uniform", "partner score", "collision score", f"step of {ONSET:g}×"]
-    names += ["LLC"] if "llc" in heads[0] else []
-    rows = []
-    for row in heads:
-        first, *others = format_row(row)
+    for row in heads if growth else ():
+        row["growth"] = growth[row["head"]].text if row["head"] in growth else "–"
+    names, rows = table_text(heads)
+    lines = []
+    for row, cells in zip(heads, rows, strict=True):
         found = ' class="found"' if row["enrichment"] >= COLLISION_HEAD else ""
-        cells = "".join(f"<td>{cell}</td>" for cell in (f"{_key(first)}{first}", *others))
-        rows.append(f"<tr{found}>{cells}</tr>")
+        cells = [key_svg(*head_style(row["head"])) + cells[0], *cells[1:]]
+        lines.append(f"<tr{found}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     header = "".join(f"<th>{name}</th>" for name in names)
-    table = f'<p></p><div class="scroll"><table><tr>{header}</tr>{"".join(rows)}</table></div>'
+    table = f'<p></p><div class="scroll"><table><tr>{header}</tr>{"".join(lines)}</table></div>'
+    notes = [HEAD_NOTES[name] for name in HEAD_NOTES if name in heads[0]]
     if any(FAILED in row.get("llc", "") for row in heads):
-        table += f'<p class="caption">{FAILED} the estimate failed a diagnostic</p>'
-    return table
-
-
-def _key(head: str) -> str:
-    """The line of a head as the figures draw it."""
-    color, dash = head_style(head)
-    pattern = {"solid": "", "dash": "6 4", "dot": "2 3", "dashdot": "6 3 2 3"}.get(dash, "9 4")
-    return (
-        f'<svg class="key" viewBox="0 0 28 8" aria-hidden="true"><line x1="0" x2="28" y1="4" y2="4" stroke-width="3" '
-        f'stroke="{color}" stroke-dasharray="{pattern}"/></svg>'
-    )
+        notes.append(f"{FAILED} the estimate failed a diagnostic.")
+    return table + f'<p class="caption">{" ".join(notes)}</p>'

@@ -1,35 +1,48 @@
 """The report while training runs."""
 
+import time
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
-from lightning_physim.report.html import run_figures, write_report
+from lightning_physim.report.html import RunContent, write_report
 from lightning_physim.report.summary import head_table
-from lightning_physim.tracking import HEAD_TABLE, PANELS, RunDirectory, read_metrics
+from lightning_physim.tracking import HEAD_TABLE, PANELS, RunDirectory
+
+MAX_SHARE = 0.01
+"""Of the time since the start, that reports before the last one may take; the first is free."""
 
 
 class LiveReport(pl.Callback):
-    """Writes ``report.html`` once a decade of steps and at the end, and logs its figures to Weights & Biases.
+    """Writes ``report.html`` while training runs and at the end, and logs its figures to Weights & Biases.
 
-    Figures go out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every
-    logger that has ``log_figure``. Everything comes from the files of the run. Rank zero alone, no collective.
+    Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
+    out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every logger that
+    has ``log_figure``. Everything comes from the files of the run. Rank zero alone, no collective.
 
     Args:
         run: the run directory.
+        steps_per_decade: steps that are considered, per tenfold increase.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, steps_per_decade: int = 4) -> None:
         self.run = run
-        self.schedule = LogSchedule(1)
+        self.schedule = LogSchedule(steps_per_decade)
         self.last_step = -1
+        self.seconds = 0.0
+        """Seconds spent so far."""
+        self.start = 0.0
+
+    def on_train_start(self, *_: Any) -> None:
+        self.start = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         # The last step has its report when everything that is measured at the end has been.
         if trainer.global_step >= 10 and self.schedule.due(trainer.global_step) and not is_final_step(trainer):
-            self._write(trainer)
+            if self.seconds <= MAX_SHARE * (time.perf_counter() - self.start):
+                self._write(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
         self._write(trainer)
@@ -39,15 +52,19 @@ class LiveReport(pl.Callback):
         # With gradient accumulation several batches end at one step.
         if trainer.global_step == self.last_step or not self.run.metrics.is_file():
             return
+        begin = time.perf_counter()
         self.last_step = step = trainer.global_step
-        write_report(self.run.path)
+        content = RunContent(self.run)
+        write_report(content)
         online: list[Any] = [logger for logger in trainer.loggers if hasattr(logger, "log_figure")]
-        if not online:
-            return
-        metrics = read_metrics(self.run.metrics)
-        figures = run_figures(self.run, metrics)
-        heads = head_table(metrics)
-        for logger in online:
+        if online:
+            self._log(online, content, step)
+        self.seconds += time.perf_counter() - begin
+
+    def _log(self, loggers: list[Any], content: RunContent, step: int) -> None:
+        figures = content.figures()
+        heads = head_table(content.metrics)
+        for logger in loggers:
             for panel in PANELS:
                 if panel.name in figures:
                     logger.log_figure(panel.key, figures[panel.name], step=step)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,21 +21,24 @@ from lightning_physim.report.claim_figures import (
 )
 from lightning_physim.report.page import plot_html, section, write_page
 
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
 TONES = {"supported": "#00694c", "not supported": "#a33b00", "undecided": "#5d626b"}
 CAPTIONS = {
     "heads": """Final enrichment of every head, a mean of the last three measurements: attention to near particles over
         that of a head that attends to all alike. <b>Filled</b> are collision heads: at least $threshold, and used, by
         the ablation. Untrained networks, and the one that was trained on outcomes exchanged among particles, are the
         controls. <i>Do not believe</i> a head because of its score alone: attention is not yet use.""",
-    "geometry": """A point per head of every seed: its rise of score against its rise of learning coefficient, and of the
-        two controls. Collision heads are filled. The rule looks at ranks within one network, so that differences
+    "geometry": """A point per head of every seed: its rise of score against that of its learning coefficient, and of
+        the controls. Collision heads are filled. The rule looks at ranks within one network, so that differences
         between colours play no part. <i>Do not believe</i> a cloud by itself: what matters is whether the first panel
         orders the heads better than the others do.""",
     "timing": """How far score and learning coefficient of each collision head have come on their way from the first
         value to the last, thin, and the medians. <i>Do not believe</i> a correlation in time: whatever grows during
         training correlates with whatever else does.""",
-    "laws": """Akaike weight of each growth law for every collision head, and for the loss on colliding particles of each
-        seed as a control. A row that is dark in one column has a clear law; the broken power law counts as a power law.
+    "laws": """Akaike weight of every growth law for every collision head, and for the seeds’ losses on colliding
+        particles as controls. A row that is dark in one column has a clear law; the broken power law counts as a power law.
         <i>Do not believe</i> a weight without the verdict beside it: weights only compare these five.""",
     "exponents": """Exponent of a power law fitted to the approach of each head, with its 95 % interval; filled where a
         power law is the verdict. <i>Do not believe</i> a hollow one: whatever saturates can be given an exponent.""",
@@ -54,8 +58,8 @@ class Peer:
     """
 
     name: str
-    losses: tuple[float, float, float]
-    rollout: tuple[float, float]
+    losses: Sequence[float]
+    rollout: Sequence[float]
     n_parameters: float = math.nan
     cpu_seconds: float = math.nan
     n: int = 1
@@ -136,7 +140,9 @@ def _sections(findings: Findings) -> Iterator[str]:
         header = ["curve", "law", "best extrapolation", "exponent α", "p = 2 + 1/α", "1/p", "LLC"]
         body = [growth_row(growth, findings.seeds.get(growth.name)) for growth in [*rows, *findings.sgd]]
         content = _plot("laws", laws_figure(rows)) + _plot("exponents", exponents_figure(findings.growth))
-        yield section("(c) Growth laws", f"{content}<details><summary>Every curve</summary>{_table(header, body)}</details>")
+        yield section(
+            "(c) Growth laws", f"{content}<details><summary>Every curve</summary>{_table(header, body)}</details>"
+        )
     yield section("Peers", _peers(findings))
     yield section("Trainings", _runs(findings))
 
@@ -145,10 +151,12 @@ def _claim(letter: str, claim: Claim) -> str:
     numbers = "".join(
         f"<tr><td>{escape(name)}</td><td>{_number(value, '.4g')}</td></tr>" for name, value in claim.numbers.items()
     )
+    verdict = f'<b style="color: {TONES[claim.verdict]}">{claim.verdict}</b>'
+    reason = escape(claim.reason[:1].upper() + claim.reason[1:])
     return (
-        f'<p><b>({letter}) {escape(claim.statement)}</b>: <b style="color: {TONES[claim.verdict]}">{claim.verdict}</b>. '
-        f"{escape(claim.reason[:1].upper() + claim.reason[1:])}.</p>"
-        f'<details><summary>What the rule looked at</summary><div class="scroll"><table>{numbers}</table></div></details>'
+        f"<p><b>({letter}) {escape(claim.statement)}</b>: {verdict}. {reason}.</p>"
+        f'<details><summary>What the rule looked at</summary><div class="scroll"><table>{numbers}</table></div>'
+        "</details>"
     )
 
 
@@ -164,10 +172,10 @@ def _peers(findings: Findings) -> str:
         ]
         for peer in findings.peers
     ]
-    caption = f"""Errors of one interval on held-out data, mean of the last three validations; 1 is free flight over all
-        particles. Rollouts after {findings.horizon} intervals: mean squared error of positions in squared units of length,
+    caption = f"""Errors of one interval on held-out data, mean of the last three validations; 1 is free flight over
+        all particles. Rollouts after {findings.horizon} intervals: mean squared error of positions, squared length,
         and relative error of energy. The interaction network is given what the attention has to find: a neighbourhood,
-        and relative coordinates. <i>Do not believe</i> a difference of a few per cent: all but the seeds are one run each,
+        and relative coordinates. <i>Do not believe</i> small differences: all but the seeds are single runs,
         and at a constant rate the last losses jitter by tens of per cent."""
     return f'{_table(header, rows)}<p class="caption">{caption}</p>'
 
@@ -185,8 +193,8 @@ def _runs(findings: Findings) -> str:
     return _table(["training", "state", ""], rows, escaped=False)
 
 
-def _plot(name: str, figure: "object") -> str:
-    return plot_html(name, figure, Template(CAPTIONS[name]).substitute(threshold=f"{COLLISION_HEAD:g}"))  # type: ignore[arg-type]
+def _plot(name: str, figure: "Figure") -> str:
+    return plot_html(name, figure, Template(CAPTIONS[name]).substitute(threshold=f"{COLLISION_HEAD:g}"))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], escaped: bool = True) -> str:

@@ -6,15 +6,25 @@ from typing import Any
 
 import numpy as np
 
+from lightning_physim.emergence import COLLISION_HEAD, ONSET
 from lightning_physim.report.figures import FLOORS, LOSSES, Metrics, head_curves
 from lightning_physim.tracking import RunDirectory, read_metrics
 
-COLLISION_HEAD = 5.0
-"""Enrichment from which a head counts as one that detects collisions."""
-ONSET = 3.0
-"""Enrichment whose first crossing dates the emergence of a head."""
 FAILED = "†"
 """Before an estimate that failed its diagnostics."""
+COLUMNS = {
+    "head": ("head", "{}"),
+    "enrichment": ("× uniform", "{:.1f}"),
+    "partner_score": ("partner score", "{:.3f}"),
+    "collision_score": ("collision score", "{:.3f}"),
+    "auroc": ("AUROC", "{:.3f}"),
+    "average_precision": ("average precision", "{:.3f}"),
+    "ablation": ("ablation", "{:.3f}"),
+    "onset_step": (f"step of {ONSET:g}×", "{:,}"),
+    "growth": ("growth", "{}"),
+    "llc": ("LLC", "{}"),
+}
+"""Of the table of heads: key of a row, what the column is called, and how its numbers are written."""
 
 
 def head_table(metrics: Metrics) -> list[dict[str, Any]]:
@@ -22,8 +32,9 @@ def head_table(metrics: Metrics) -> list[dict[str, Any]]:
 
     Returns:
         ``head``, the last ``enrichment``, ``partner_score`` and ``collision_score`` (NaN where not logged), and
-        ``onset_step``, the first measured step with an enrichment of :data:`ONSET` (``None``: never). Where learning
-        coefficients of heads were logged, also ``llc``, the last one as text (:func:`llc_text`).
+        ``onset_step``, the first measured step with an enrichment of :data:`ONSET` (``None``: never). Where they were
+        logged of any head, also ``auroc``, ``average_precision`` and ``ablation``, and ``llc``, the last learning
+        coefficient as text (:func:`llc_text`).
     """
     rows: list[dict[str, Any]] = [
         {
@@ -35,6 +46,10 @@ def head_table(metrics: Metrics) -> list[dict[str, Any]]:
         }
         for head, (steps, values) in head_curves(metrics, "probe/enrichment").items()
     ]
+    for name in ("auroc", "average_precision", "ablation"):
+        if head_curves(metrics, f"probe/{name}"):
+            for row in rows:
+                row[name] = last(metrics, f"probe/{name}/{row['head']}")
     if any(re.fullmatch(r"llc/L\d+H\d+/mean", key) for key in metrics):
         for row in rows:
             row["llc"] = llc_text(metrics, row["head"])
@@ -51,10 +66,11 @@ def headline(metrics: Metrics) -> str:
             curves = head_curves(metrics, "probe/enrichment")
             steps = [first_step(*curves[row["head"]], COLLISION_HEAD) for row in found]
             since = min(step for step in steps if step is not None)
-            verb = "puts" if len(found) == 1 else "put"
+            have, best = "has" if len(found) == 1 else "have", found[0]
             parts.append(
-                f"{len(found)} of {len(heads)} heads {verb} at least {COLLISION_HEAD:g} times the uniform attention on "
-                f"near particles, the first from step {since:,} on"
+                f"{len(found)} of {len(heads)} attention heads {have} learned to find near particles: the first passed "
+                f"{COLLISION_HEAD:g} times uniform attention at step {since:,}, and the strongest, {best['head']}, has "
+                f"reached {best['enrichment']:.1f} times"
             )
         else:
             parts.append(
@@ -63,7 +79,7 @@ def headline(metrics: Metrics) -> str:
             )
     share = 100 * last(metrics, "val/loss_colliding") / last(metrics, "val/floor_ballistic_colliding")
     if np.isfinite(share):
-        parts.append(f"the loss on colliding particles is {share:.{0 if share >= 10 else 1}f} % of free flight’s")
+        parts.append(f"the loss on colliding particles is {share:.{0 if share >= 10 else 1}f}\u00a0% of free flight’s")
     sentence = "; ".join(parts)
     return sentence[:1].upper() + sentence[1:] + "." if sentence else "Nothing has been measured yet."
 
@@ -77,13 +93,13 @@ def print_summary(run: RunDirectory) -> None:
     console = Console(highlight=False)
     heads = head_table(metrics)
     if heads:
-        llc = ["LLC"] if "llc" in heads[0] else []
-        table = Table("head", "×uniform", "partner", "collision", f"step of {ONSET:g}×", *llc, box=None)
+        names, rows = table_text(heads)
+        table = Table(*names, box=None)
         for column in table.columns[1:]:
             column.justify = "right"
-        for row in heads:
+        for row, cells in zip(heads, rows, strict=True):
             style = "bold" if row["enrichment"] >= COLLISION_HEAD else None
-            table.add_row(*format_row(row), style=style)
+            table.add_row(*cells, style=style)
         console.print(table)
     for kind, lines in (("loss", LOSSES), ("floor", FLOORS)):
         for key, name, _ in lines:
@@ -98,19 +114,17 @@ def print_summary(run: RunDirectory) -> None:
         console.print(f"report: {run.report}", soft_wrap=True)
 
 
-def format_row(row: dict[str, Any]) -> Sequence[str]:
-    """A row of :func:`head_table` as text; a dash for what is not there."""
-    numbers = [row[key] for key in ("enrichment", "partner_score", "collision_score")]
-    onset = row["onset_step"]
-    return [
-        row["head"],
-        *(
-            f"{number:.{digits}f}" if np.isfinite(number) else "–"
-            for number, digits in zip(numbers, (1, 3, 3), strict=True)
-        ),
-        "–" if onset is None else f"{onset:,}",
-        *([row["llc"]] if "llc" in row else []),
+def table_text(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns that rows of :func:`head_table` have, and the rows as text; a dash where nothing is."""
+    columns = {key: COLUMNS[key] for key in COLUMNS if key in rows[0]}
+    texts = [
+        [form.format(row[key]) if _is_there(row[key]) else "–" for key, (_, form) in columns.items()] for row in rows
     ]
+    return [name for name, _ in columns.values()], texts
+
+
+def _is_there(value: Any) -> bool:
+    return value is not None and (isinstance(value, str) or bool(np.isfinite(value)))
 
 
 def llc_text(metrics: Metrics, region: str) -> str:

@@ -1,11 +1,12 @@
 """Where the numbers of a run go: its directory, ``metrics.jsonl`` and Weights & Biases."""
 
-from lightning_physim.tracking.jsonl import JsonlLogger, read_metrics
+from lightning_physim.tracking.jsonl import JsonlLogger, read_arrays, read_metrics
 from lightning_physim.tracking.loggers import run_loggers
 from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
+from lightning_physim.tracking.reproduction import SEED, Reproduction
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
 from lightning_physim.tracking.sweep import SweepSpec, Trial
-from lightning_physim.tracking.trials import LocalSweep
+from lightning_physim.tracking.trials import LocalSweep, read_trials
 from lightning_physim.tracking.wandb import PhysimWandbLogger
 
 __all__ = [
@@ -14,13 +15,17 @@ __all__ = [
     "LocalSweep",
     "PANELS",
     "PhysimWandbLogger",
+    "Reproduction",
     "RunDirectory",
+    "SEED",
     "SweepSpec",
     "Trial",
     "checkpoint_step",
     "find_run",
     "last_checkpoint",
     "new_run",
+    "read_arrays",
     "read_metrics",
+    "read_trials",
     "run_loggers",
 ]

@@ -1,5 +1,6 @@
 """``metrics.jsonl``: every number of a run in a text file that survives whatever kills the run."""
 
+import io
 import json
 import math
 import os
@@ -29,8 +30,8 @@ class JsonlLogger(Logger):
 
     Args:
         path: the file. One that exists is continued: its rows stay, a torn last line goes, ``time`` goes on.
-        resume_step: training resumes from a checkpoint of this step: rows beyond it are dropped when the first row is
-            written, as they are about to be logged again.
+        resume_step: training resumes from a checkpoint of this step: rows and arrays beyond it are dropped when the
+            first row is written, as they are about to be logged again.
     """
 
     def __init__(self, path: str | Path, resume_step: int | None = None) -> None:
@@ -88,6 +89,21 @@ class JsonlLogger(Logger):
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(path, json.dumps({"step": step, "columns": columns, "data": rows}, allow_nan=False).encode())
 
+    @rank_zero_only
+    def log_arrays(self, key: str, arrays: Mapping[str, Any], step: int) -> None:
+        """Write ``figures/<last part of key>/step-<step>.npz`` beside the file; :func:`read_arrays` reads it back.
+
+        Args:
+            arrays: of numbers or booleans.
+        """
+        with self._never_fatal():
+            self._open_once()
+            path = self.path.parent / "figures" / key.rsplit("/", 1)[-1] / f"step-{step:08d}.npz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO()
+            np.savez_compressed(content, **arrays)
+            _replace(path, content.getvalue())
+
     @contextmanager
     def _never_fatal(self) -> Iterator[None]:
         begin = time.monotonic()
@@ -103,6 +119,9 @@ class JsonlLogger(Logger):
         if not self._opened:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._start -= _trim(self.path, self.resume_step)
+            for path in self.path.parent.glob("figures/*/step-*.npz"):
+                if self.resume_step is not None and _step_of(path) > self.resume_step:
+                    path.unlink()
             self._opened = True
 
 
@@ -133,6 +152,19 @@ def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """The whole rows of a ``metrics.jsonl`` in the order of writing; numbers that JSON lacks are strings."""
     return [row for _, row in _rows(Path(path))]
+
+
+def read_arrays(folder: str | Path) -> dict[int, dict[str, np.ndarray]]:
+    """What :meth:`JsonlLogger.log_arrays` has left in ``figures/<name>/``: arrays by name, by ascending step."""
+    found = {}
+    for path in sorted(Path(folder).glob("step-*.npz"), key=_step_of):
+        with np.load(path, allow_pickle=False) as file:
+            found[_step_of(path)] = dict(file)
+    return found
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
 
 
 def _json_number(value: Any) -> float | str:

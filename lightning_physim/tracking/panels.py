@@ -22,6 +22,8 @@ class Curves:
 class Panel:
     """One section: a figure of our own, logged to W&B under :attr:`key`, and curves that W&B draws by itself.
 
+    In the HTML report the viewer stands at ``attention_map``, and shows ``rollout_animation`` as well.
+
     Args:
         name: of the figure.
         title: of the section.
@@ -40,6 +42,19 @@ class Panel:
 
 HEAD = r"L\d+H\d+"
 PANELS = (
+    Panel("attention_map", "What the heads look at"),
+    Panel(
+        "scores",
+        "Heads that find near particles",
+        (
+            Curves("Attention to near particles, times uniform", rf"^probe/enrichment/{HEAD}$"),
+            Curves("Partner score", rf"^probe/partner_score/{HEAD}$"),
+            Curves("Collision score of the paper", rf"^probe/collision_score/{HEAD}$"),
+            Curves("AUROC of pairs that touch", rf"^probe/auroc/{HEAD}$", log=False),
+            Curves("Average precision of pairs that touch", rf"^probe/average_precision/{HEAD}$"),
+            Curves("Rise of the colliding loss without near keys", rf"^probe/ablation/{HEAD}$", log=False),
+        ),
+    ),
     Panel(
         "loss",
         "What it has learned",
@@ -49,12 +64,16 @@ PANELS = (
         ),
     ),
     Panel(
-        "scores",
-        "Heads that find near particles",
+        "emergence",
+        "How they grow",
         (
-            Curves("Attention to near particles, times uniform", rf"^probe/enrichment/{HEAD}$"),
-            Curves("Partner score", rf"^probe/partner_score/{HEAD}$"),
-            Curves("Collision score of the paper", rf"^probe/collision_score/{HEAD}$"),
+            Curves(
+                "Exponent of the power law, with its 95 % interval",
+                rf"^emergence/{HEAD}/exponent(_lo|_hi)?$",
+                log=False,
+            ),
+            Curves("Step of onset", rf"^emergence/{HEAD}/onset_step$"),
+            Curves("Forecast of the score", rf"^emergence/{HEAD}/forecast"),
         ),
     ),
     Panel(
@@ -88,6 +107,7 @@ PANELS = (
             Curves("Energy error after K intervals", r"^rollout/energy_error@\d+$"),
         ),
     ),
+    Panel("rollout_animation", "The network beside the truth"),
 )
 HEAD_TABLE = "report/heads"
 """Key of the table of heads in W&B."""

@@ -32,12 +32,12 @@ class Role:
     """
 
     options: tuple[str, ...]
-    without: frozenset[str]
+    without: tuple[str, ...]
     stretch: float = 1.0
 
 
-_LLC = frozenset({"LearningCoefficient"})
-_HEADS = _LLC | {"CollisionProbe", "EmergenceMonitor"}
+_LLC = ("LearningCoefficient",)
+_HEADS = ("CollisionProbe", "EmergenceMonitor", "LearningCoefficient")
 ROLES = {
     # First, as it takes longest. No momentum: gradient flow is what the effective potential is about.
     "sgd": Role(("--model.optimizer=sgd", "--model.lr=0.2", "--model.momentum=0"), _LLC, SGD_STRETCH),
@@ -77,12 +77,17 @@ class Reproduction:
             if not re.match(r"--(model|data|trainer)\.[\w.]+=|--threads=", option):
                 raise InputError(f"options of the trainings are spelled --trainer.max_steps=1000; got {option}")
         if self.max_steps < 1:
-            raise InputError(f"trainings need an end; {self.config} has no trainer.max_steps: type --trainer.max_steps=N")
+            raise InputError(f"trainings need an end; {self.config} has none: type --trainer.max_steps=N")
 
     @cached_property
+    def text(self) -> str:
+        """The configuration, read once."""
+        return self.config.read_text()
+
+    @property
     def trainer(self) -> Mapping[str, Any]:
-        """The configuration's section of that name."""
-        return (yaml.safe_load(self.config.read_text()) or {}).get("trainer") or {}
+        """Its section of that name."""
+        return (yaml.safe_load(self.text) or {}).get("trainer") or {}
 
     @property
     def max_steps(self) -> int:
@@ -97,7 +102,7 @@ class Reproduction:
 
     def id(self, seed: int = 0) -> str:
         """The name of the configuration, and a hash of all that makes the trainings but their number."""
-        key = "\n".join((self.config.read_text(), *CONSTANT, *self.options, repr(sorted(map(str, ROLES.values())))))
+        key = "\n".join((self.text, *CONSTANT, *self.options, repr(ROLES)))
         return f"reproduce-{self.config.stem}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
     def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
@@ -110,7 +115,7 @@ class Reproduction:
 
     def command(self, trial: Trial) -> list[str]:
         """The words of a training's command."""
-        role = ROLES.get(trial.parameters["role"], Role((), frozenset()))
+        role = ROLES.get(trial.parameters["role"], Role((), ()))
         own = list(role.options)
         if role.stretch != 1:
             own.append(f"--trainer.max_steps={round(role.stretch * self.max_steps)}")
@@ -119,11 +124,11 @@ class Reproduction:
         words += [f"--config={config}" for config in configs]
         return [*words, *CONSTANT, *self.options, *own, f"--seed_everything={trial.parameters['seed']}"]
 
-    def _callbacks(self, without: frozenset[str]) -> Path:
+    def _callbacks(self, without: tuple[str, ...]) -> Path:
         """A second configuration, which replaces the list of callbacks by one without some."""
         every = self.trainer.get("callbacks") or []
         kept = [callback for callback in every if callback["class_path"].rsplit(".", 1)[-1] not in without]
-        path = self.folder / f"without-{'-'.join(sorted(without))}.yaml"
+        path = self.folder / f"without-{'-'.join(without)}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump({"trainer": {"callbacks": kept}}))
         return path

@@ -59,8 +59,7 @@ class LocalSweep:
 
     def results(self) -> list[dict[str, Any]]:
         """The last line of every trial that has one, by index; all that earlier commands ran as well."""
-        lines = self.state.read_text().splitlines() if self.state.is_file() else []
-        return sorted({row["run_id"]: row for row in map(json.loads, lines)}.values(), key=lambda row: row["trial"])
+        return read_trials(self.folder)
 
     def command(self, trial: Trial) -> list[str]:
         """The words that W&B's agent would run, and the folder of the runs where it is not the default one."""
@@ -197,6 +196,14 @@ class LocalSweep:
             if self.state.is_file() and not (content := self.state.read_bytes()).endswith(b"\n"):
                 _replace(self.state, content[: content.rfind(b"\n") + 1])
             yield
+
+
+def read_trials(folder: str | Path) -> list[dict[str, Any]]:
+    """The last line of every trial in the ``sweep.jsonl`` of a sweep's folder, by index; none where it has no such."""
+    state = Path(folder) / "sweep.jsonl"
+    lines = state.read_bytes().splitlines(keepends=True) if state.is_file() else []
+    rows = [json.loads(line) for line in lines if line.endswith(b"\n")]
+    return sorted({row["run_id"]: row for row in rows}.values(), key=lambda row: row["trial"])
 
 
 @contextmanager

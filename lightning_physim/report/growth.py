@@ -1,0 +1,70 @@
+"""How the heads of a run have grown: the law, where one can be called, and its line."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightning_physim.emergence import compare_growth_laws, fit_power_law
+from lightning_physim.errors import InputError
+from lightning_physim.report.figures import Metrics, head_curves
+from lightning_physim.report.summary import COLLISION_HEAD, last
+
+POWER_LAWS = ("power_law", "broken_power_law")
+"""Verdicts whose approach to the plateau is a power law."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Of one head.
+
+    Attributes:
+        verdict: of :func:`compare_growth_laws` on its enrichment.
+        reason: of the verdict.
+        exponent: of the power-law fit, where the verdict is one; with its 95 % interval where the run has logged that.
+        line: ``(steps, values)`` of that fit.
+    """
+
+    verdict: str
+    reason: str
+    exponent: float | None = None
+    interval: tuple[float, float] | None = None
+    line: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def text(self) -> str:
+        words = self.verdict.replace("_", " ")
+        if self.exponent is None:
+            return words
+        ends = "" if self.interval is None else " ({:.2g} to {:.2g})".format(*self.interval)
+        return f"{words}, α {self.exponent:.2g}{ends}"
+
+
+def head_growth(metrics: Metrics) -> dict[str, Growth]:
+    """The growth of every head whose last enrichment is at least :data:`COLLISION_HEAD`; a fifth of a second each."""
+    found = {}
+    for head, (steps, values) in head_curves(metrics, "probe/enrichment").items():
+        finite = np.isfinite(values)
+        steps, values = steps[finite], values[finite]
+        if len(values) and values[-1] >= COLLISION_HEAD:
+            found[head] = _growth(metrics, head, steps, values)
+    return found
+
+
+def _growth(metrics: Metrics, head: str, steps: np.ndarray, values: np.ndarray) -> Growth:
+    compared = compare_growth_laws(steps, values)
+    if compared.verdict not in POWER_LAWS:
+        return Growth(compared.verdict, compared.reason)
+    try:
+        fit = fit_power_law(steps, values)
+    except InputError:  # the approach alone is too short
+        return Growth(compared.verdict, compared.reason)
+    at = np.geomspace(fit.steps[0], fit.steps[-1], 100)
+    ends = tuple(last(metrics, f"emergence/{head}/exponent_{end}") for end in ("lo", "hi"))
+    logged = last(metrics, f"emergence/{head}/exponent")
+    return Growth(
+        compared.verdict,
+        compared.reason,
+        exponent=logged if np.isfinite(logged) else fit.exponent,
+        interval=(ends[0], ends[1]) if np.isfinite([*ends, logged]).all() else None,
+        line=(at, fit.predict(at)),
+    )

@@ -1,0 +1,113 @@
+"""Figures of several runs: one line each, and the median of those that differ by their seed alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lightning_physim.report.figures import (
+    DASHES,
+    HUES,
+    INK,
+    Metrics,
+    _add_line,
+    _blend,
+    _figure,
+    _left_edge,
+    _log_step_axis,
+    _shift,
+)
+from lightning_physim.report.sampler_figures import _cell, _grid
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+@dataclass(frozen=True)
+class Line:
+    """A run as figures draw it.
+
+    Args:
+        name: of the run.
+        kind: the same for runs that differ by their seed alone.
+        metrics: what it logged.
+        index: of its colour and dash.
+    """
+
+    name: str
+    kind: str
+    metrics: Metrics
+    index: int
+
+    @property
+    def style(self) -> tuple[str, str]:
+        """Colour and dash."""
+        return HUES[self.index % len(HUES)], DASHES[self.index // len(HUES) % len(DASHES)]
+
+
+def overlay_figure(lines: Sequence[Line], key: str, y_title: str) -> "Figure":
+    """One line per run against training step, both axes logarithmic, and the median of each kind with several runs."""
+    figure = _figure("training step", y_title)
+    shown = [line for line in lines if key in line.metrics]
+    curves = [line.metrics[key] for line in shown]
+    edge = _left_edge(curves)
+    kinds: dict[str, list[Line]] = {}
+    for line in shown:
+        kinds.setdefault(line.kind, []).append(line)
+    repeated = any(len(same) > 1 for same in kinds.values())
+    for line, (steps, values) in zip(shown, curves, strict=True):
+        color, dash = line.style
+        _add_line(figure, _shift(steps, edge), values, line.name, color, dash, width=1.3 if repeated else 2.2)
+    for kind, same in kinds.items():
+        if len(same) > 1:
+            steps, values = _median([line.metrics[key] for line in same])
+            color = INK if len(kinds) == 1 else _blend("#000000", same[0].style[0], 0.75)
+            _add_line(figure, _shift(steps, edge), values, f"median {kind}".strip(), color, width=3.2)
+    _log_step_axis(figure, curves, edge)
+    figure.update_yaxes(type="log", tickformat="~g", dtick="D2")
+    return figure
+
+
+def metric_figure(
+    lines: Sequence[Line], values: Sequence[Mapping[str, Any]], metrics: Sequence[float], name: str
+) -> "Figure":
+    """A metric against each varied parameter, a panel per parameter and a point per run.
+
+    Args:
+        values: the varied parameters of every run.
+        metrics: of every run; those that are not finite are left out.
+        name: of the metric.
+    """
+    varied = list(values[0])
+    figure = _grid(varied, 190, "")
+    for i, parameter in enumerate(varied):
+        row, col = _cell(i)
+        given = [point[parameter] for point in values]
+        numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in given)
+        figure.add_scatter(
+            x=given if numeric else [str(x) for x in given],
+            y=[metric if math.isfinite(metric) else None for metric in metrics],
+            mode="markers",
+            marker={"size": 9, "color": [line.style[0] for line in lines]},
+            text=[line.name for line in lines],
+            hovertemplate="%{x}: %{y:.4~g}<extra>%{text}</extra>",
+            showlegend=False,
+            row=row,
+            col=col,
+        )
+        if not numeric:
+            figure.update_xaxes(type="category", row=row, col=col)
+        elif min(given) > 0 and max(given) >= 8 * min(given):
+            figure.update_xaxes(type="log", dtick="D2", row=row, col=col)
+    figure.update_yaxes(title={"text": name, "standoff": 6, "font": {"size": 13}}, col=1)
+    return figure
+
+
+def _median(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """At the steps that all have."""
+    steps = curves[0][0]
+    for other, _ in curves[1:]:
+        steps = np.intersect1d(steps, other)
+    return steps, np.median([values[np.isin(at, steps)] for at, values in curves], axis=0)

@@ -1,0 +1,189 @@
+"""The viewer: what a head looks at and the network beside the truth, at the training step of one scrubber."""
+
+import base64
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from lightning_physim.report.figures import Metrics, head_curves, head_style
+from lightning_physim.report.summary import COLLISION_HEAD
+
+Snapshots = Mapping[int, Mapping[str, np.ndarray]]
+"""Arrays as :class:`lightning_physim.callbacks.Snapshots` records them, by training step."""
+
+MAX_BYTES = 2_500_000
+"""Of attention and rollouts in a page; of more, every second snapshot goes until it fits."""
+LOST = 65535
+"""Of a position that is not finite, or a box's width or more outside of it."""
+SVG_DASHES = {
+    "solid": "",
+    "dash": "6 4",
+    "dot": "2 3",
+    "dashdot": "6 3 2 3",
+    "longdash": "9 4",
+    "longdashdot": "9 3 2 3",
+}
+"""Dashes of plotly as SVG and canvas take them."""
+
+CAPTION = """<b>Left:</b> a held-out state in which some particles are about to touch (heavy rings, dotted links);
+    thin lines show where each is bound for in one interval. Lines in the colour of the head run from the particle that
+    looks to those it looks at, by weight; the dotted circle is what counts as near. Point at a particle, tap it, or use
+    the arrow keys to let it look. <b>Right:</b> a validation trajectory (rings) and the network applied to its own
+    output (discs), an orange line between the two. <i>Do not believe</i> a head because of one state that suits it: the
+    scores are over a probe set. Attention also shows where a head reads from, not what it does with it. And rollouts
+    part from the truth after a few collisions whatever the network, as the true system is chaotic."""
+
+
+def viewer_html(snapshots: Snapshots, metrics: Metrics | None = None, caption: str = CAPTION) -> str:
+    """The content of a section that holds the viewer; one to a page, of :func:`html.write_page`.
+
+    Args:
+        snapshots: at least one.
+        metrics: for the scores of the heads over the scrubber.
+        caption: HTML.
+    """
+    snapshots = _thinned(snapshots)
+    scene = next(iter(snapshots.values()))
+    data = _data(snapshots, metrics or {})
+    times = range(1, 1 + len(scene["states"]))
+    parts = [
+        f'<div class="v-controls">{_STEPS}{_heads(data["heads"]) if data["heads"] else ""}</div>',
+        '<div class="v-boxes">',
+        _ATTENTION.replace("{{states}}", _options("state", times)) if "attention" in data else "",
+        _ROLLOUT.replace("{{paths}}", _options("trajectory", range(1, 1 + data["paths"]))) if "rollout" in data else "",
+        "</div>",
+    ]
+    text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    return (
+        f"<style>{asset('viewer.css')}</style>"
+        f'<div id="viewer" class="viewer">{"".join(parts)}</div><p class="caption">{caption}</p>'
+        f'<script type="application/json" id="viewer-data">{text}</script>'
+        f"<script>{asset('particles.js')}</script><script>{asset('viewer.js')}</script>"
+    )
+
+
+@cache
+def asset(name: str) -> str:
+    """A file of ``report/assets/``."""
+    return (files("lightning_physim.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def key_svg(color: str, dash: str) -> str:
+    """The line of a head as the figures draw it."""
+    return (
+        f'<svg class="key" viewBox="0 0 28 8" aria-hidden="true"><line x1="0" x2="28" y1="4" y2="4" stroke-width="3" '
+        f'stroke="{color}" stroke-dasharray="{SVG_DASHES[dash]}"/></svg>'
+    )
+
+
+def _thinned(snapshots: Snapshots) -> Snapshots:
+    """Every second one goes, from the end, until the rest are small enough; the last stays."""
+    steps = sorted(snapshots)
+    size = sum(snapshots[steps[-1]][name].nbytes for name in ("attention", "rollout") if name in snapshots[steps[-1]])
+    while len(steps) > 2 and size * len(steps) > MAX_BYTES:
+        steps = steps[::-2][::-1]
+    return {step: snapshots[step] for step in steps}
+
+
+def _data(snapshots: Snapshots, metrics: Metrics) -> dict[str, Any]:
+    """All that ``assets/viewer.js`` draws."""
+    scene = next(iter(snapshots.values()))
+    curves = head_curves(metrics, "probe/enrichment")
+    data: dict[str, Any] = {
+        "steps": list(snapshots),
+        "n": len(scene["radii"]),
+        "box": _rounded(scene["box"]),
+        "radii": _rounded(scene["radii"]),
+        "interval": float(scene["interval"]),
+        "near": float(scene["near"]),
+        "states": _rounded(scene["states"]),
+        "touching": [[[int(i), int(j)] for i, j in np.argwhere(np.triu(pairs))] for pairs in scene["touching"]],
+        "threshold": COLLISION_HEAD,
+        "heads": [],
+        "best": next(iter(curves), None),
+    }
+    if "attention" in scene:
+        stack = np.stack([arrays["attention"] for arrays in snapshots.values()])
+        _, data["layers"], _, n_heads = stack.shape[:4]
+        data["attention"] = _base64(stack)
+        data["heads"] = [
+            _head(layer, head, n_heads, curves) for layer in range(data["layers"]) for head in range(n_heads)
+        ]
+    if "rollout" in scene:
+        stack = np.stack([arrays["rollout"] for arrays in snapshots.values()])
+        data["paths"], data["times"] = stack.shape[1:3]
+        size = float(np.max(scene["box"]))
+        data["low"], data["scale"] = -size, 3 * size / (LOST - 1)
+        for name, path in (("rollout", stack), ("truth", scene["truth"])):
+            data[name] = _base64(_positions(path, data["low"], data["scale"]))
+    return data
+
+
+def _head(
+    layer: int, index: int, per_layer: int, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, Any]:
+    name = f"L{layer}H{index}"
+    color, dash = head_style(name)
+    head: dict[str, Any] = {"name": name, "layer": layer, "index": index, "per_layer": per_layer, "color": color}
+    head["dash"] = SVG_DASHES[dash]
+    if name in curves:
+        steps, values = curves[name]
+        head["curve"] = [steps.tolist(), [round(float(v), 3) for v in np.nan_to_num(values)]]
+    return head
+
+
+def _positions(path: np.ndarray, low: float, scale: float) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        units = np.rint((path.astype(np.float64) - low) / scale)
+    inside = np.isfinite(units) & (units >= 0) & (units < LOST)
+    # A position is lost as a whole.
+    return np.where(inside.all(-1, keepdims=True), np.where(inside, units, 0), LOST).astype("<u2")
+
+
+def _rounded(array: np.ndarray) -> Any:
+    return np.round(array.astype(np.float64), 4).tolist()
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _options(what: str, numbers: range) -> str:
+    return "".join(f'<option value="{i}">{what} {number}</option>' for i, number in enumerate(numbers))
+
+
+def _heads(heads: list[dict[str, Any]]) -> str:
+    labels = "".join(
+        f'<label style="--head:{head["color"]}"><input type="radio" name="head" value="{head["name"]}">'
+        f'{key_svg(*head_style(head["name"]))}{head["name"]}<span class="v-score"></span></label>'
+        for head in heads
+    )
+    return f'<fieldset class="v-heads" aria-label="Head">{labels}</fieldset>'
+
+
+_BUTTON = (
+    '<button type="button" data-part="{0}" aria-label="{1}" title="{1}"><svg viewBox="0 0 16 16"><path/></svg></button>'
+)
+_STEPS = f"""<p class="v-step" data-part="now" aria-live="polite"></p>
+<div class="v-time"><canvas data-part="strip" role="img"
+aria-label="Attention of every head to near particles, times uniform, over training steps"></canvas>
+{_BUTTON.format("play-steps", "Play the training")}
+<input type="range" data-part="step" min="0" step="1" aria-label="Training step"></div>"""
+_ATTENTION = """<figure class="v-attention"><h3>Attention, just before collisions</h3>
+<canvas data-part="attention" tabindex="0" role="img"
+aria-label="Particles with lines of attention; arrow keys choose the particle that looks"></canvas>
+<div class="v-row"><select data-part="scene" aria-label="State">{{states}}</select>
+<select data-part="from" aria-label="Who looks"><option value="one">from one particle</option>
+<option value="all">from all particles</option></select></div>
+<p class="v-say" data-part="say" aria-live="polite"></p></figure>"""
+_ROLLOUT = f"""<figure><h3>The network as a simulator, and the truth (rings)</h3>
+<canvas data-part="rollout" role="img"
+aria-label="Particles as the network moves them, and rings where they truly are"></canvas>
+<div class="v-row">{_BUTTON.format("play-rollout", "Play the rollout")}
+<input type="range" data-part="time" min="0" step="any" aria-label="Time">
+<select data-part="path" aria-label="Trajectory">{{{{paths}}}}</select></div>
+<p class="v-say" data-part="error"></p></figure>"""

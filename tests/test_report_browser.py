@@ -1,0 +1,258 @@
+"""The pages in a real browser: drawn, alive, silent, and asking for nothing."""
+
+import json
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from lightning_physim.report import write_report, write_runs
+from lightning_physim.tracking import JsonlLogger, RunDirectory
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion",
+)  # fmt: skip
+N, HEADS = 6, ("L0H0", "L0H1", "L1H0", "L1H1")
+pytestmark = pytest.mark.browser
+
+
+def write_run(path, seed=0):
+    """A run with everything that a page shows; L0H1 comes to look at the particle that touches."""
+    rng = np.random.default_rng(seed)
+    run = RunDirectory(path)
+    logger = JsonlLogger(run.metrics)
+    steps = [0, *np.unique(np.geomspace(1, 10_000, 61).round().astype(int)).tolist()]
+    for step in steps:
+        grown = 1 + 8 * (1 - (1 + max(step - 10, 0) / 40) ** -1.0) + 0.01 * rng.normal()
+        row = {"val/loss": 1 / grown, "val/loss_colliding": 6 / grown, "val/floor_ballistic_colliding": 6.0}
+        row |= {"train/loss": 1 / grown, "rollout/mse@2": 0.1 / grown, "rollout/energy_error@2": 0.1 / grown}
+        row |= {f"probe/enrichment/{head}": grown if head == "L0H1" else 1.0 + 0.1 * i for i, head in enumerate(HEADS)}
+        row |= {f"probe/auroc/{head}": 0.5 for head in HEADS} | {"probe/best_enrichment": grown}
+        row |= {f"emergence/L0H1/exponent{end}": 1.0 + x for end, x in (("", 0), ("_lo", -0.2), ("_hi", 0.3))}
+        for region in ("model", *HEADS):
+            row |= {f"llc/{region}/mean": 5.0, f"llc/{region}/mcse": 0.2, f"llc/{region}/converged": 1.0}
+        logger.log_metrics(row, step)
+    states = np.concatenate([rng.uniform(0.1, 0.9, (2, N, 2)), rng.normal(size=(2, N, 2))], axis=-1).astype(np.float32)
+    touching = np.zeros((2, N, N), bool)
+    touching[0, 0, 1] = touching[0, 1, 0] = touching[1, 2, 3] = touching[1, 3, 2] = True
+    truth = np.cumsum(rng.normal(0, 0.02, (2, 6, N, 2)), axis=1) + 0.5
+    for step in (0, 10, 100, 10_000):
+        attention = np.full((2, 2, 2, N, N), 255 // (N - 1), np.uint8)
+        attention[0, :, 1, :, 1] = 51 + 204 * (step > 50)
+        rollout = truth + (10_000 - step) * 1e-5
+        if step == 0:
+            rollout[:, 3:, 0] = np.inf
+        arrays = {"attention": attention, "rollout": rollout.astype(np.float16), "truth": truth.astype(np.float16)}
+        scene = {"states": states, "touching": touching, "radii": np.full(N, 0.05, np.float32)}
+        scene |= {"box": np.ones(2, np.float32), "interval": np.float32(0.1), "near": np.float32(1.5)}
+        logger.log_arrays("probe/snapshots", arrays | scene, step)
+    distances = [[i, i + 1, 0.2, 0.1, 0.5 / (i + 1), 0.2, 0.2] for i in range(4)]
+    columns = ["distance_from", "distance_to", "uniform", *HEADS]
+    logger.log_table("probe/attention_distance", columns, distances, step=10_000)
+    run.config.write_text(f"seed_everything: {seed}\nmodel: {{n_layers: 2, n_heads: 2, d_model: 8}}\n")
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = write_run(tmp_path_factory.mktemp("runs") / "a-run")
+    write_report(run.path)
+    return run
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """``open(path, width)``: the page in a fresh window; at its end nothing may have been complained about."""
+    binary, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if not (binary and driver):
+        reason = "needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)"
+        assert os.environ.get("CI") != "true", reason
+        pytest.skip(reason)
+    selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the extra `test`")
+    options = selenium.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
+    yield browser
+    browser.quit()
+
+
+def show(browser, path, width=1280):
+    """Open a page; assert that it is silent, and that nothing but the file itself was asked for."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get_log("performance")
+    browser.get(path.as_uri())
+    browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0], 100))")
+
+
+def settle(browser):
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
+
+def pixels(browser, part):
+    return browser.execute_script(f"return document.querySelector('[data-part=\"{part}\"]').toDataURL()")
+
+
+def put(browser, part, value):
+    """Set an input as its user would, and let the page draw."""
+    browser.execute_script(
+        "const e = document.querySelector(`[data-part='${arguments[0]}']`); e.value = arguments[1];"
+        "e.dispatchEvent(new Event('input', {bubbles: true})); e.dispatchEvent(new Event('change', {bubbles: true}))",
+        part,
+        value,
+    )
+    settle(browser)
+
+
+def complaints(browser):
+    messages = [entry["message"] for entry in browser.get_log("browser")]
+    return [message for message in messages if "willReadFrequently" not in message]  # it is the test that reads
+
+
+@pytest.fixture
+def page(chromium, run):
+    show(chromium, run.report)
+    yield chromium
+    assert complaints(chromium) == []
+
+
+def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
+    drawn = page.execute_script(
+        "return Object.fromEntries([...document.querySelectorAll('.js-plotly-plot')].map(plot => [plot.id,"
+        "plot.querySelectorAll('.scatterlayer path, .scatterlayer .point').length]))"
+    )
+    assert set(drawn) == {"scores", "loss", "emergence", "llc", "attention_distance", "rollout"}
+    assert min(drawn.values()) > 1
+    fits = page.execute_script("return document.getElementById('scores').data.map(trace => trace.name)")
+    assert "power-law fit" in fits
+    entries = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = {e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if not url.startswith("data:")} == {run.report.as_uri()}
+    assert run.report.stat().st_size < 10e6
+
+
+def test_the_network_is_closed_to_scripts(chromium, run):
+    show(chromium, run.report)
+    answer = chromium.execute_async_script(
+        "fetch('http://127.0.0.1:1/').then(arguments[0], e => arguments[0]('refused'))"
+    )
+    assert answer == "refused"
+    assert any("Content Security Policy" in message for message in complaints(chromium))
+
+
+def test_the_scrubber_moves_everything(page):
+    before = {part: pixels(page, part) for part in ("attention", "rollout", "strip")}
+    put(page, "step", 0)
+    settle(page)
+    assert "Training step 0" in page.find_element("css selector", "[data-part=now]").text
+    for part, image in before.items():
+        assert pixels(page, part) != image, part
+    put(page, "time", 5)
+    assert "has lost 1 of 6 particles" in page.find_element("css selector", "[data-part=error]").text
+    (line,) = page.execute_script(
+        "return document.getElementById('scores').layout.shapes.filter(s => s.yref == 'paper')"
+    )
+    assert line["x0"] == line["x1"] == 0.5  # where step 0 stands
+    put(page, "step", 2)
+    settle(page)
+    (line,) = page.execute_script(
+        "return document.getElementById('scores').layout.shapes.filter(s => s.yref == 'paper')"
+    )
+    assert line["x0"] == 100
+
+
+def test_heads_states_and_particles_can_be_chosen(page):
+    assert page.execute_script("return document.querySelector('[name=head]:checked').value") == "L0H1"  # the best one
+    seen = {pixels(page, "attention")}
+    said = page.find_element("css selector", "[data-part=say]")
+    assert said.text.startswith("Particle 1 is about to touch particle 2. At step 10,000, L0H1 gives ")
+    page.execute_script("document.querySelector('[value=L1H0]').click()")
+    seen.add(pixels(page, "attention"))
+    put(page, "from", "all")
+    seen.add(pixels(page, "attention"))
+    assert "from every particle" in said.text
+    put(page, "from", "one")
+    put(page, "scene", "1")
+    seen.add(pixels(page, "attention"))
+    assert said.text.startswith("Particle 3 is about to touch particle 4")
+    page.find_element("css selector", "[data-part=attention]").send_keys("\ue014")  # arrow to the right
+    settle(page)
+    seen.add(pixels(page, "attention"))
+    assert said.text.startswith("Particle 4 is about to touch particle 3")
+    put(page, "path", "1")
+    assert len(seen) == 5
+
+
+def test_lines_have_the_colour_of_the_head(page):
+    """More of the canvas is in the head's colour when its weight is on one near particle than when it is spread."""
+    count = (
+        "const c = document.querySelector('[data-part=attention]'),"
+        "d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;"
+        "for (let i = 0; i < d.length; i += 4) n += Math.abs(d[i]-0xd5)+Math.abs(d[i+1]-0x5e)+Math.abs(d[i+2]) < 60;"
+        "return n"
+    )
+    late = page.execute_script(count)
+    put(page, "step", 0)
+    early = page.execute_script(count)
+    page.execute_script("document.querySelector('[value=L0H0]').click()")
+    assert late > 1.2 * early and page.execute_script(count) < 0.1 * early
+
+
+def test_training_and_rollouts_play_only_when_asked_where_motion_is_unwanted(page):
+    still = pixels(page, "rollout")
+    time.sleep(0.3)
+    assert pixels(page, "rollout") == still
+    page.find_element("css selector", "[data-part=play-rollout]").click()
+    time.sleep(0.4)
+    assert pixels(page, "rollout") != still
+    page.find_element("css selector", "[data-part=play-steps]").click()
+    time.sleep(1.5)
+    assert "Training step 10,000" in page.find_element("css selector", "[data-part=now]").text
+    labels = [page.find_element("css selector", f"[data-part={name}]").get_attribute("aria-label") for name in
+              ("play-steps", "play-rollout")]  # fmt: skip
+    assert labels == ["Play the training", "Pause"]
+
+
+@pytest.mark.parametrize("width", [375, 1280, 1920])
+def test_no_page_is_wider_than_its_window(chromium, run, width):
+    show(chromium, run.report, width)
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
+    boxes = chromium.execute_script(
+        "return [...document.querySelectorAll('canvas')].map(c => [c.getBoundingClientRect().right, c.clientWidth])"
+    )
+    assert all(right <= width and size > 150 for right, size in boxes)
+    assert complaints(chromium) == []
+
+
+def test_a_run_without_attention_shows_its_rollouts(chromium, tmp_path):
+    run = write_run(tmp_path / "blind")
+    for path in (run.figures / "snapshots").iterdir():
+        with np.load(path) as arrays:
+            kept = {name: arrays[name] for name in arrays if name != "attention"}
+        np.savez(path, **kept)
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    rows = [{k: v for k, v in row.items() if not k.startswith(("probe", "emergence", "llc"))} for row in rows]
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    show(chromium, write_report(run.path))
+    assert not chromium.find_elements("css selector", "[data-part=attention]")
+    before = pixels(chromium, "rollout")
+    put(chromium, "step", 1)
+    assert pixels(chromium, "rollout") != before
+    assert complaints(chromium) == []
+
+
+def test_runs_are_laid_over_each_other(chromium, run, tmp_path):
+    other = write_run(tmp_path / "other", seed=1)
+    show(chromium, write_runs(tmp_path / "out" / "seeds.html", [run, other]), 375)
+    drawn = chromium.execute_script(
+        "return [...document.querySelectorAll('.js-plotly-plot')].map(p => p.querySelectorAll('.lines > path').length)"
+    )
+    assert drawn == [3, 3, 3]  # both, and the median
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= 375
+    assert complaints(chromium) == []

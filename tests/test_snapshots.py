@@ -1,0 +1,108 @@
+"""Snapshots: the right states, the network as it is, honest rounding, and files that hold no code."""
+
+import types
+import zipfile
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from lightning_physim.callbacks import Snapshots
+from lightning_physim.callbacks.snapshots import about_to_touch
+from lightning_physim.errors import InputError
+from lightning_physim.tracking import JsonlLogger, read_arrays
+
+
+class Drift(pl.LightningModule):
+    """Everything moves by a hundredth to the right at every step; attention is a known pattern."""
+
+    def forward(self, state):
+        return state + torch.tensor([0.01, 0.0, 0.0, 0.0])
+
+    def attention(self, states):
+        return torch.linspace(0, 1, 3).expand(2, len(states), 4, 3, 3)
+
+
+class Blind(pl.LightningModule):
+    def forward(self, state):
+        return state * 1e5
+
+
+class Data:
+    """Five states of three particles of diameter 0.1: in the fourth two pairs are about to touch, in the second one."""
+
+    system = types.SimpleNamespace(box=(1.0, 2.0), interval=0.5)
+    contact_distance = torch.full((3, 3), 0.1)
+
+    def __init__(self):
+        x = torch.tensor([0.2, 0.5, 0.8]).repeat(5, 1)
+        x[4, 1] = 0.25  # overlaps the first one already
+        self.states = torch.stack((x, x, 0 * x, 0 * x), dim=-1)
+        self.contacts = torch.zeros(5, 3, 3, dtype=torch.bool)
+        for state, i, j in ((1, 0, 1), (3, 0, 1), (3, 1, 2), (4, 0, 1)):
+            self.contacts[state, i, j] = self.contacts[state, j, i] = True
+
+    def split(self, name):
+        assert name == "val"
+        return types.SimpleNamespace(states=self.states[:, None].expand(5, 6, 3, 4), n_trajectories=5, n_intervals=1)
+
+    def probe_states(self, n):
+        return self.states[:n], self.contacts[:n]
+
+
+def snapshots(module, **options):
+    callback = Snapshots(**{"n_states": 2, "n_rollouts": 1} | options)
+    callback.setup(types.SimpleNamespace(datamodule=Data()), module, "fit")
+    return callback
+
+
+def test_the_states_are_those_with_most_pairs_about_to_touch():
+    arrays = snapshots(Drift()).record(Drift())
+    assert torch.equal(torch.from_numpy(arrays["states"]), Data().states[[3, 1]])
+    assert [sorted(map(tuple, np.argwhere(np.triu(pairs)))) for pairs in arrays["touching"]] == [
+        [(0, 1), (1, 2)],
+        [(0, 1)],
+    ]
+    data = Data()
+    assert not about_to_touch(data.states, data.contacts, data.contact_distance)[4].any()  # they overlap already
+
+
+def test_what_is_recorded_is_the_network():
+    arrays = snapshots(Drift(), n_rollouts=2).record(Drift())
+    assert arrays["attention"].shape == (2, 2, 4, 3, 3) and arrays["attention"].dtype == np.uint8
+    assert arrays["attention"][1, 0, 2, 1].tolist() == [0, 128, 255]
+    moved = arrays["rollout"][:, :, :, 0].astype(float) - arrays["rollout"][:, :1, :, 0]
+    assert moved == pytest.approx(np.broadcast_to(0.01 * np.arange(6)[None, :, None], moved.shape), abs=1e-3)
+    assert arrays["truth"].shape == (2, 6, 3, 2) and np.ptp(arrays["truth"], axis=1).max() == 0
+    assert arrays["radii"].tolist() == pytest.approx([0.05] * 3) and arrays["box"].tolist() == [1, 2]
+
+
+def test_a_network_without_attention_that_diverges_leaves_its_rollouts():
+    arrays = snapshots(Blind()).record(Blind())
+    assert "attention" not in arrays
+    assert np.isinf(arrays["rollout"][0, -1]).all() and np.isfinite(arrays["rollout"][0, 0]).all()
+
+
+@pytest.mark.parametrize("options", [{"n_states": -1}, {"n_states": 0, "n_rollouts": 0}, {"radius": 0.0}])
+def test_bad_numbers(options):
+    with pytest.raises(InputError):
+        Snapshots(**options)
+
+
+def test_files_come_back_whole_hold_no_pickles_and_those_after_a_resume_go(tmp_path):
+    logger = JsonlLogger(tmp_path / "metrics.jsonl")
+    arrays = {"a": np.arange(6, dtype=np.uint8).reshape(2, 3), "b": np.float32(0.5), "c": np.array([True, False])}
+    for step in (0, 5, 1_000_000_000):
+        logger.log_arrays("probe/snapshots", arrays, step)
+    folder = tmp_path / "figures" / "snapshots"
+    back = read_arrays(folder)
+    assert list(back) == [0, 5, 1_000_000_000]
+    for name, array in arrays.items():
+        assert np.array_equal(back[5][name], array) and back[5][name].dtype == array.dtype
+    for path in folder.iterdir():
+        with zipfile.ZipFile(path) as archive:
+            assert all(archive.read(name)[:6] == b"\x93NUMPY" for name in archive.namelist())
+    JsonlLogger(tmp_path / "metrics.jsonl", resume_step=5).log_arrays("probe/snapshots", arrays, 7)
+    assert list(read_arrays(folder)) == [0, 5, 7]
+    assert read_arrays(tmp_path / "nowhere") == {}
