@@ -53,16 +53,18 @@ def test_messages_travel_one_cutoff_a_round_and_not_to_other_systems():
     seen = grad.abs().sum(-1) > 0
     assert seen[0].tolist() == [True, True, True, False, False]
     assert not seen[1].any()
+    (grad,) = torch.autograd.grad(network(state)[1, 0].sum(), state)
+    assert torch.equal(grad.abs().sum(-1) > 0, seen.flip(0))
     (grad,) = torch.autograd.grad(network(state)[0, 4].sum(), state)
     assert (grad[0].abs().sum(-1) > 0).tolist() == [False, False, False, False, True]
 
 
-def test_pairs_are_relative_and_told_in_cutoffs():
+def test_pairs_are_relative_and_told_in_contact_diameters():
     network = interaction(contact_distance=0.2, cutoff=2.5)
     state = torch.tensor([[[0.0, 0.0, 1.0, 0.0], [0.3, 0.4 - 1e-3, 0.0, 2.0], [5.0, 5.0, 0.0, 0.0]]])
     receiver, sender, features = network.pairs(state)
     assert (receiver.tolist(), sender.tolist()) == ([0, 1], [1, 0])
-    torch.testing.assert_close(features[0], torch.tensor([0.6, 0.798, -1.0, 2.0, 0.9984]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(features[0], torch.tensor([1.5, 1.995, -1.0, 2.0, 2.496]), atol=1e-4, rtol=0)
     torch.testing.assert_close(features[1, :4], -features[0, :4])
     moved = network.pairs(state + torch.tensor([3.0, -2.0, 1.0, 1.0]))[2]
     torch.testing.assert_close(moved, features, atol=1e-5, rtol=1e-5)

@@ -111,8 +111,8 @@ class InteractionNetwork(ParticleNetwork):
 
         Returns:
             Receivers and senders ``[pairs]``, indices into ``state.flatten(0, 1)``, and their features ``[pairs, 5]``:
-            position and velocity of the sender relative to the receiver, and their distance, in units of the cutoff
-            and of the spread of velocities.
+            position and velocity of the sender relative to the receiver, and their distance, in contact
+            diameters and units of the spread of velocities.
         """
         n = state.shape[1]
         reach = self.cutoff * self.contact_distance
@@ -123,7 +123,7 @@ class InteractionNetwork(ParticleNetwork):
         receiver, sender = system * n + query, system * n + key
         flat = state.flatten(0, 1)
         offset, velocity = (flat[sender] - flat[receiver]).split(2, dim=-1)
-        offset = offset / reach
+        offset = offset / self.contact_distance
         velocity = velocity / self.target.state_std[2:].square().mean().sqrt()  # one scale for both axes
         return receiver, sender, torch.cat((offset, velocity, offset.norm(dim=-1, keepdim=True)), -1)
 
