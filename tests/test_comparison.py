@@ -96,9 +96,10 @@ def test_medians_are_of_the_runs_of_a_kind_at_the_steps_they_share():
         steps = np.array([0, 10, 100, 1000][: len(values)])
         return Line(f"{kind}{index}", kind, {"k": (steps, np.array(values, dtype=float))}, index)
 
-    figure = overlay_figure([line("a", 0, 1, 2, 3), line("a", 0, 3, 4, 5, 9), line("b", 1, 7, 8)], "k", "y")
+    same = [line("a", 0, 1, 2, 3), line("a", 0, 3, 4, 5, 9), line("a", 0, 8, 9, 10)]
+    figure = overlay_figure([*same, line("b", 1, 7, 8)], "k", "y")
     drawn = {trace.name: trace for trace in figure.data}
-    assert list(drawn["median a"].x) == [5, 10, 100] and list(drawn["median a"].y) == [2, 3, 4]
+    assert list(drawn["median a"].x) == [5, 10, 100] and list(drawn["median a"].y) == [3, 4, 5]
     assert "median b" not in drawn and drawn["b1"].line.color == HUES[1]
 
 
