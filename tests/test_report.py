@@ -1,5 +1,7 @@
 """Figures, summary and the HTML report, from curves whose answers are known."""
 
+import base64
+import json
 import re
 
 import numpy as np
@@ -8,15 +10,20 @@ import pytest
 from lightning_physim.errors import InputError
 from lightning_physim.report import (
     attention_distance_figure,
+    attention_map_figure,
     head_table,
     headline,
     loss_figure,
     print_summary,
+    rollout_animation_figure,
     rollout_figure,
     scores_figure,
+    viewer,
     write_report,
 )
-from lightning_physim.report.figures import _log_bins, head_style
+from lightning_physim.report.figures import _log_bins, emergence_figure, head_style
+from lightning_physim.report.growth import head_growth
+from lightning_physim.report.summary import table_text
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 
 STEPS = np.array([0, 1, 10, 100, 1000])
@@ -144,6 +151,98 @@ def test_rollout_horizons_are_in_order_and_the_last_curve_is_the_last_step(metri
     }
 
 
+SNAPSHOT = {
+    "attention": np.round(255 * np.array([[[[[0, 0.9, 0.1], [0.5, 0, 0.5], [0.02, 0.98, 0]]] * 2]] * 2)).astype(
+        np.uint8
+    ),
+    "states": np.array([[[0.2, 0.2, 0, 0], [0.8, 0.2, 0, 0], [0.5, 1.5, 0, 0]]], dtype=np.float32),
+    "touching": np.array([[[False, True, False], [True, False, False], [False, False, False]]]),
+    "radii": np.array([0.1, 0.1, 0.2], dtype=np.float32),
+    "box": np.array([1.0, 2.0], dtype=np.float32),
+    "interval": np.float32(0.1),
+    "near": np.float32(1.5),
+    "truth": np.linspace(0, 1, 24).reshape(1, 4, 3, 2).astype(np.float16),
+    "rollout": np.linspace(0, 1, 24).reshape(1, 4, 3, 2).astype(np.float16),
+}
+
+
+def test_attention_on_the_particles_of_every_head():
+    figure = attention_map_figure({0: SNAPSHOT, 50: SNAPSHOT})
+    assert figure.layout.title.text == "Attention at step 50"
+    assert {note.text for note in figure.layout.annotations} == {"L0H0", "L0H1", "L1H0", "L1H1"}
+    panel = [trace for trace in figure.data if trace.yaxis == "y2"]
+    plain, marked, *lines = panel
+    radius = np.hypot(np.array(plain.x) - 0.5, np.array(plain.y) - 1.5)
+    assert radius[np.isfinite(radius)] == pytest.approx(0.2, abs=1e-3)  # the one that touches nothing
+    assert np.isnan(marked.x).sum() == 2 and marked.line.width > plain.line.width
+    shown = {text for trace in lines for text in trace.text if text}
+    assert shown == {"0.90", "0.10", "0.50", "0.98"}  # 0.02 is below the lowest class
+    heavy = next(trace for trace in lines if "0.98" in trace.text)
+    assert heavy.line.width == max(trace.line.width for trace in lines)
+    assert heavy.marker.color == head_style("L0H1")[0]
+    assert (heavy.x[0], heavy.x[1]) == pytest.approx((0.2, 0.8))
+    only = attention_map_figure({0: SNAPSHOT}, head_names=["L1H0"])
+    assert {trace.yaxis for trace in only.data} == {"y3"}
+
+
+def test_an_animation_has_a_frame_per_time_and_leaves_out_what_is_lost():
+    lost = SNAPSHOT["rollout"].copy()
+    lost[0, 2:, 1] = np.inf
+    figure = rollout_animation_figure({7: SNAPSHOT | {"rollout": lost}})
+    assert [frame.name for frame in figure.frames] == ["0", "0.1", "0.2", "0.3"]
+    network, truth = figure.frames[3].data
+    assert network.name == "network" and truth.name == "truth"
+    first, second = np.array(truth.x)[:25], np.array(network.x)[26:51]
+    assert (np.min(first) + np.max(first)) / 2 == pytest.approx(float(SNAPSHOT["truth"][0, 3, 0, 0]), abs=1e-3)
+    assert np.isnan(second).all() and np.isfinite(np.array(network.x)[:25]).all()
+
+
+def test_a_page_keeps_every_second_snapshot_until_they_fit(monkeypatch):
+    monkeypatch.setattr(viewer, "MAX_BYTES", 4 * (SNAPSHOT["attention"].nbytes + SNAPSHOT["rollout"].nbytes))
+    steps = range(0, 130, 10)
+    page = viewer.viewer_html({step: SNAPSHOT for step in steps})
+    data = json.loads(re.search(r'id="viewer-data">(.*?)</script>', page)[1])
+    assert data["steps"] == [0, 40, 80, 120]
+    stored = np.frombuffer(base64.b64decode(data["attention"]), np.uint8)
+    assert np.array_equal(stored.reshape(4, *SNAPSHOT["attention"].shape)[2], SNAPSHOT["attention"])
+    path = np.frombuffer(base64.b64decode(data["truth"]), "<u2") * data["scale"] + data["low"]
+    assert path == pytest.approx(SNAPSHOT["truth"].astype(float).ravel(), abs=1e-4)
+
+
+def test_a_power_law_is_drawn_where_there_is_one_and_only_there():
+    rng, steps = np.random.default_rng(0), np.unique(np.geomspace(1, 30_000, 90).round()).astype(int)
+    noise = 0.02 * rng.normal(size=len(steps))
+    law = 10 - 9 * (1 + np.maximum(steps - 20, 0) / 60.0) ** -0.8 + noise
+    flat = 1 + noise
+    metrics = {"probe/enrichment/L0H0": (steps, law), "probe/enrichment/L0H1": (steps, flat + 6)}
+    growth = head_growth(metrics)
+    assert growth["L0H0"].verdict in ("power_law", "broken_power_law") and growth["L0H1"].verdict == "undecided"
+    at, line = growth["L0H0"].line
+    assert line == pytest.approx(np.interp(np.log(at), np.log(steps), law), abs=0.15)
+    assert growth["L0H1"].line is None and growth["L0H1"].text == "undecided"
+    logged = {f"emergence/L0H0/exponent{end}": curve(x) for end, x in (("", 0.8), ("_lo", 0.7), ("_hi", 0.95))}
+    assert head_growth(metrics | logged)["L0H0"].text.endswith("α 0.8 (0.7 to 0.95)")
+
+
+def test_exponents_with_their_intervals():
+    logged = {f"emergence/L1H0/exponent{end}": curve(*x) for end, x in
+              (("", (1.0, 2.0)), ("_lo", (0.5, 1.5)), ("_hi", (4.0, 2.25)))}  # fmt: skip
+    (trace,) = emergence_figure(logged).data
+    assert trace.name == "L1H0" and list(trace.y) == [1.0, 2.0]
+    assert list(trace.error_y.array) == [3.0, 0.25] and list(trace.error_y.arrayminus) == [0.5, 0.5]
+
+
+def test_classifiers_and_ablation_are_in_the_table_where_they_were_logged(metrics):
+    assert not {"auroc", "ablation"} & head_table(metrics)[0].keys()
+    more = {"probe/auroc/L0H1": curve(0.5, 0.9), "probe/ablation/L0H1": curve(0.0, -0.25)}
+    names, rows = table_text(head_table(metrics | more))
+    assert names == [
+        "head", "× uniform", "partner score", "collision score", "AUROC", "ablation", "step of 3×"
+    ]  # fmt: skip
+    assert rows[0] == ["L0H1", "9.0", "0.750", "–", "0.900", "-0.250", "100"]
+    assert rows[1][4:6] == ["–", "–"]
+
+
 def test_head_table(metrics):
     rows = head_table(metrics)
     assert [row["head"] for row in rows] == ["L0H1", "L0H0", "L1H0"]
@@ -153,8 +252,8 @@ def test_head_table(metrics):
 
 def test_headline(metrics):
     assert headline(metrics) == (
-        "2 of 3 attention heads have learned to find near particles: the first passed 5 times uniform attention at step "
-        "100, and the strongest, L0H1, has reached 9.0 times; "
+        "2 of 3 attention heads have learned to find near particles: the first passed 5 times uniform attention "
+        "at step 100, and the strongest, L0H1, has reached 9.0 times; "
         "the loss on colliding particles is 7.5\u00a0% of free flight’s."
     )
     flat = {"probe/enrichment/L0H3": curve(1.0, 1.8)}
@@ -229,3 +328,33 @@ def test_the_summary_names_heads_losses_and_the_report(run, capsys, monkeypatch)
     assert re.search(r"L0H1 +9\.0 +0\.750 +– +100", said)
     assert re.search(r"loss +colliding +0\.45", said) and re.search(r"floor no-pair oracle, colliding +5\.5", said)
     assert f"report: {run.report}" in said.replace("\n", "")
+
+
+# Machado, Oliveira and Fernandes 2009, table 1, severity 1.0: what the eye of a dichromat makes of linear RGB.
+DICHROMATS = {
+    "none": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def lab(color, eye):
+    """CIE L*a*b* (D65) of "#rrggbb" as a dichromat sees it."""
+    rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.array(DICHROMATS[eye]) @ linear, 0, 1)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    f = np.cbrt(xyz / [0.9505, 1.0, 1.089])
+    f = np.where(f**3 > 0.008856, f, 7.787 * f**3 + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("eye", DICHROMATS)
+def test_heads_of_a_layer_are_told_apart_by_every_kind_of_eye(eye):
+    """Some 2.3 units are just noticeable; lines need several times that. Measured: 16.1 at least (tritan)."""
+    colors = [lab(head_style(f"L0H{i}")[0], eye) for i in range(8)]
+    apart = [[np.linalg.norm(a - b) for b in colors[:i]] for i, a in enumerate(colors)]
+    assert min(min(row) for row in apart[1:]) > 15
+    white = lab("#fdfcf9", eye)
+    assert min(np.linalg.norm(color - white) for color in colors) > 30

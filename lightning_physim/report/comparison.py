@@ -102,7 +102,8 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
 
     Args:
         folder: of the sweep, beside the run directories of its trials.
-        sweep: content of its file; None for what an earlier call was given, or a minimal one of its runs.
+        sweep: content of its file; None for that of an earlier call. Where there was none, trials are judged by
+            :data:`OUTCOME`.
         rows: ``trial``, ``parameters``, ``run_id``, ``state`` and ``metric`` of each trial.
 
     Returns:
@@ -110,6 +111,7 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
     """
     folder = Path(folder)
     kept = folder / "sweep.yaml"
+    known = sweep is not None or kept.is_file()
     if sweep is None:
         sweep = yaml.safe_load(kept.read_text()) if kept.is_file() else {"metric": {"name": OUTCOME}}
     else:
@@ -117,17 +119,22 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
     metric, goal = sweep["metric"]["name"], sweep["metric"].get("goal", "minimize")
     points = [_dotted(row["parameters"]) for row in rows]
     varied = _varied(points)
-    results = [
-        Result(
-            name=f"trial {row['trial']}",
-            run=(run := RunDirectory(folder.parent / row["run_id"])),
-            values={name: point.get(name) for name in varied},
-            metrics=_metrics(run),
-            metric=float("nan") if row["metric"] is None else float(row["metric"]),
-            state=str(row["state"]),
+    results = []
+    for row, point in zip(rows, points, strict=True):
+        run = RunDirectory(folder.parent / row["run_id"])
+        metrics = read_metrics(run.metrics) if run.metrics.is_file() else {}
+        # What a row calls its metric is the sweep's, whichever that was.
+        value = row["metric"] if known else last(metrics, metric)
+        results.append(
+            Result(
+                name=f"trial {row['trial']}",
+                run=run,
+                values={name: point.get(name) for name in varied},
+                metrics=metrics,
+                metric=float("nan") if value is None else float(value),
+                state=str(row["state"]),
+            )
         )
-        for row, point in zip(rows, points, strict=True)
-    ]
     states = [result.state for result in results]
     return write_page(
         folder / "report.html",
@@ -276,7 +283,3 @@ def _text(value: Any) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "–"
-
-
-def _metrics(run: RunDirectory) -> Metrics:
-    return read_metrics(run.metrics) if run.metrics.is_file() else {}

@@ -109,6 +109,7 @@ def plot_html(name: str, figure: "Figure", caption: str) -> str:
     plot = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
+        auto_play=False,
         div_id=name,
         config={
             "displaylogo": False,

@@ -1,7 +1,7 @@
 """Snapshots as plotly figures, for Weights & Biases; on a page :func:`viewer_html` takes their place."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def attention_map_figure(snapshots: Snapshots, state: int = 0, head_names: Itera
                 figure.add_trace(_circles(places[these], scene["radii"][these], edge, width, DISC), **place)
             for trace in _looks(places, attention[layer, head], head_style(name)[0]):
                 figure.add_trace(trace, **place)
-            _box(figure, scene["box"], **place)
+    _box(figure, scene["box"])
     figure.update_layout(
         showlegend=False, title={"text": f"Attention at step {step:,}", "font": {"size": 14}}, margin={"t": 60, "l": 10}
     )
@@ -162,10 +162,10 @@ def _looks(places: np.ndarray, weights: np.ndarray, color: str) -> "Iterable[Sca
         )
 
 
-def _box(figure: "Figure", box: np.ndarray, **place: Any) -> None:
+def _box(figure: "Figure", box: np.ndarray) -> None:
+    """Every panel is the box, with its walls."""
     width, height = map(float, box)
     axis = {"showgrid": False, "showticklabels": False, "ticks": "", "mirror": True, "linecolor": INK, "linewidth": 1.5}
-    figure.update_xaxes(range=[0, width], constrain="domain", **axis, **place)
-    figure.update_yaxes(range=[0, height], **axis, **place)
-    for y_axis in figure.select_yaxes(**place):
-        y_axis.scaleanchor = y_axis.plotly_name.replace("yaxis", "x")
+    figure.update_xaxes(range=[0, width], constrain="domain", **axis)
+    figure.update_yaxes(range=[0, height], **axis)
+    figure.for_each_yaxis(lambda y: y.update(scaleanchor=y.plotly_name.replace("yaxis", "x")))

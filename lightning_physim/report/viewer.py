@@ -29,10 +29,10 @@ SVG_DASHES = {
 }
 """Dashes of plotly as SVG and canvas take them."""
 
-CAPTION = """<b>Left:</b> a held-out state in which some particles are about to touch (heavy rings, dotted links);
+CAPTION = """<b>Attention:</b> a held-out state in which some particles are about to touch (heavy rings, dotted links);
     thin lines show where each is bound for in one interval. Lines in the colour of the head run from the particle that
     looks to those it looks at, by weight; the dotted circle is what counts as near. Point at a particle, tap it, or use
-    the arrow keys to let it look. <b>Right:</b> a validation trajectory (rings) and the network applied to its own
+    the arrow keys to let it look. <b>Rollout:</b> a validation trajectory (rings) and the network applied to its own
     output (discs), an orange line between the two. <i>Do not believe</i> a head because of one state that suits it: the
     scores are over a probe set. Attention also shows where a head reads from, not what it does with it. And rollouts
     part from the truth after a few collisions whatever the network, as the true system is chaotic."""

@@ -1,0 +1,141 @@
+"""Pages of several runs, and the headline of one recomputed from its file by other means."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from lightning_physim.cli.main import main
+from lightning_physim.report import runs_headline, write_comparison
+from lightning_physim.report.figures import HUES
+from lightning_physim.report.overlay import Line, overlay_figure
+from lightning_physim.report.summary import headline
+from lightning_physim.tracking import JsonlLogger, RunDirectory, read_metrics
+
+
+def write_run(folder, seed=0, lr=0.1, score=6.0, loss=0.5, name=None):
+    run = RunDirectory(folder / (name or f"run-{seed}-{lr:g}"))
+    logger = JsonlLogger(run.metrics)
+    for step, share in ((0, 0.0), (10, 0.4), (100, 1.0)):
+        row = {"probe/enrichment/L0H0": 1 + (score - 1) * share, "probe/enrichment/L0H1": 1.0}
+        row |= {"probe/best_enrichment": 1 + (score - 1) * share}
+        if step:
+            row |= {"val/loss": loss / share, "val/loss_colliding": loss / share, "val/floor_ballistic_colliding": 4.0}
+        logger.log_metrics(row, step)
+    run.config.write_text(
+        f"seed_everything: {seed}\nmodel: {{lr: {lr}, d_model: 8}}\nrunslike: 1\ntrainer: {{max_steps: 100}}\n"
+        f"data: {{cache_dir: /somewhere/{seed}}}\n"
+    )
+    return run
+
+
+def cells(page):
+    table = re.search(r"<table>(.*?)</table>", page, re.S)[1]
+    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row, re.S) for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)]
+    return [[re.sub("<.*?>", "", cell) for cell in row] for row in rows]
+
+
+def test_the_headline_can_be_recomputed_from_the_file(tmp_path):
+    """By a reading of ``metrics.jsonl`` that shares no code with ours."""
+    run = RunDirectory(tmp_path / "run")
+    logger, rng = JsonlLogger(run.metrics), np.random.default_rng(0)
+    for step in (0, 1, 3, 10, 30, 100, 300):
+        rise = step / (step + 30)
+        row = {f"probe/enrichment/L0H{i}": 1 + (3 * i) * rise + 0.1 * rng.normal() for i in range(4)}
+        row |= {"val/loss_colliding": 5 - 4 * rise, "val/floor_ballistic_colliding": 5.5}
+        logger.log_metrics(row, step)
+
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    heads = {key.split("/")[-1] for row in rows for key in row if key.startswith("probe/enrichment/")}
+    final = {head: rows[-1][f"probe/enrichment/{head}"] for head in heads}
+    strong = [head for head in heads if final[head] >= 5]
+    since = min(row["step"] for row in rows for head in strong if row[f"probe/enrichment/{head}"] >= 5)
+    best = max(final, key=final.get)
+    share = 100 * rows[-1]["val/loss_colliding"] / rows[-1]["val/floor_ballistic_colliding"]
+    numbers = [len(strong), len(heads), 5, since, int(best[1]), int(best[3]), round(final[best], 1), round(share)]
+    assert len(strong) == 2
+    said = headline(read_metrics(run.metrics))
+    assert [float(x) for x in re.findall(r"[\d.]*\d", said)] == pytest.approx(numbers)
+
+
+def test_runs_that_differ_by_seed_alone(tmp_path, capsys):
+    runs = [write_run(tmp_path / "runs", seed, score=score) for seed, score in ((3, 6.0), (4, 9.0), (5, 2.0))]
+    names = [run.path.name for run in runs]
+    assert main(["report", *names, "--runs", str(tmp_path / "runs")]) == 0
+    assert f"comparison: {tmp_path}/runs/comparison.html" in capsys.readouterr().out
+    page = (tmp_path / "runs" / "comparison.html").read_text()
+    assert "<h1>3 seeds of one configuration</h1>" in page and 'id="metric"' not in page
+    header, *rows = cells(page)
+    assert header == ["run", "loss", "loss, colliding", "best head, × uniform", "collision heads", "first step of 3×"]
+    assert rows[1] == ["seed 4", "0.5", "0.5", "9", "1 of 2", "10"]
+    assert rows[2] == ["seed 5", "0.5", "0.5", "2", "0 of 2", "–"]
+    assert f'href="{names[0]}/report.html"' in page
+    expected = "emerged in 2 of 3 runs: the best head of each ends at 2.0 to 9.0 (median 6.0) times uniform attention"
+    assert expected in page
+
+
+def test_runs_that_differ_otherwise_go_where_they_are_told(tmp_path):
+    runs = [write_run(tmp_path, seed, lr) for lr in (0.1, 0.4) for seed in (0, 1)]
+    output = tmp_path / "pages" / "lr.html"
+    assert main(["report", *(str(run.path) for run in runs), "--output", str(output)]) == 0
+    page = output.read_text()
+    assert "they differ in seed_everything, lr" in page and 'id="metric"' in page
+    assert cells(page)[0][:3] == ["run", "seed_everything", "model.lr"]
+    assert f'href="../{runs[0].path.name}/report.html"' in page
+
+
+def test_one_run_goes_where_it_is_told_too(tmp_path):
+    run = write_run(tmp_path)
+    assert main(["report", str(run.path), "--output", str(tmp_path / "one.html")]) == 0
+    assert "1 of 2 attention heads has learned" in (tmp_path / "one.html").read_text() and not run.report.exists()
+
+
+def test_medians_are_of_the_runs_of_a_kind_at_the_steps_they_share():
+    def line(kind, index, *values):
+        steps = np.array([0, 10, 100, 1000][: len(values)])
+        return Line(f"{kind}{index}", kind, {"k": (steps, np.array(values, dtype=float))}, index)
+
+    same = [line("a", 0, 1, 2, 3), line("a", 0, 3, 4, 5, 9), line("a", 0, 8, 9, 10)]
+    figure = overlay_figure([*same, line("b", 1, 7, 8)], "k", "y")
+    drawn = {trace.name: trace for trace in figure.data}
+    assert list(drawn["median a"].x) == [5, 10, 100] and list(drawn["median a"].y) == [3, 4, 5]
+    assert "median b" not in drawn and drawn["b1"].line.color == HUES[1]
+
+
+def test_the_folder_of_a_sweep_is_compared_as_the_sweep_asks(tmp_path, capsys):
+    folder = tmp_path / "runs" / "toy-sweep"
+    folder.mkdir(parents=True)
+    rows = []
+    for i, score in enumerate((3.0, 8.0)):
+        run = write_run(tmp_path / "runs", lr=i + 1, score=score, name=f"toy-{i}")
+        row = {"trial": i, "parameters": {"model.lr": i + 1}, "run_id": run.path.name, "metric": score}
+        rows.append(row | {"state": "finished", "exit_code": 0})
+    (folder / "sweep.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [rows[0] | {"metric": None}, *rows]))
+    write_comparison(folder, {"metric": {"name": "probe/best_enrichment", "goal": "maximize"}}, [])
+    assert main(["report", "toy-sweep", "--runs", str(tmp_path / "runs")]) == 0
+    page = (folder / "report.html").read_text()
+    assert "Trial 1 has the best probe/best_enrichment, 8 of 3 to 8 in 2 trials, with model.lr 2." in page
+    (folder / "sweep.yaml").unlink()  # killed before its end: judged by the loss on colliding particles
+    assert main(["report", str(folder)]) == 0
+    assert "has the best val/loss_colliding, 0.5 of 0.5 to 0.5" in (folder / "report.html").read_text()
+    # Among other runs its trials are runs like them.
+    other = write_run(tmp_path / "runs", seed=9)
+    assert main(["report", str(folder), str(other.path), "--output", str(tmp_path / "all.html")]) == 0
+    assert len(cells((tmp_path / "all.html").read_text())) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["run-0-0.1", "run-0-0.1"], "got one twice"), (["run-0-0.1", "empty"], "a report needs metrics.jsonl")],
+)
+def test_what_is_refused(tmp_path, capsys, arguments, words):
+    write_run(tmp_path)
+    (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
+    assert main(["report", *arguments, "--runs", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert words in error and "\n" not in error
+
+
+def test_a_sentence_about_runs_that_have_measured_nothing():
+    assert runs_headline([{}, {}]) == "Nothing has been measured yet."
