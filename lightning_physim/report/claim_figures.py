@@ -53,7 +53,7 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) ->
             showarrow=False,
         )
     figure.update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(type="log", dtick="D1", tickformat="~g")
+    figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
     return figure
 
 

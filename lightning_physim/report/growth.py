@@ -4,18 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_physim.emergence import compare_growth_laws, fit_power_law
+from lightning_physim.emergence import COLLISION_HEAD, POWER_LAWS, compare_growth_laws, fit_power_law
 from lightning_physim.errors import InputError
 from lightning_physim.report.figures import Metrics, head_curves
-from lightning_physim.report.summary import COLLISION_HEAD, last
-
-POWER_LAWS = ("power_law", "broken_power_law")
-"""Verdicts whose approach to the plateau is a power law."""
+from lightning_physim.report.summary import last
 
 
 @dataclass(frozen=True)
-class Growth:
-    """Of one head.
+class HeadGrowth:
+    """The growth of one head.
 
     Attributes:
         verdict: of :func:`compare_growth_laws` on its enrichment.
@@ -39,7 +36,7 @@ class Growth:
         return f"{words}, α {self.exponent:.2g}{ends}"
 
 
-def head_growth(metrics: Metrics) -> dict[str, Growth]:
+def head_growth(metrics: Metrics) -> dict[str, HeadGrowth]:
     """The growth of every head whose last enrichment is at least :data:`COLLISION_HEAD`; a fifth of a second each."""
     found = {}
     for head, (steps, values) in head_curves(metrics, "probe/enrichment").items():
@@ -50,18 +47,18 @@ def head_growth(metrics: Metrics) -> dict[str, Growth]:
     return found
 
 
-def _growth(metrics: Metrics, head: str, steps: np.ndarray, values: np.ndarray) -> Growth:
+def _growth(metrics: Metrics, head: str, steps: np.ndarray, values: np.ndarray) -> HeadGrowth:
     compared = compare_growth_laws(steps, values)
     if compared.verdict not in POWER_LAWS:
-        return Growth(compared.verdict, compared.reason)
+        return HeadGrowth(compared.verdict, compared.reason)
     try:
         fit = fit_power_law(steps, values)
     except InputError:  # the approach alone is too short
-        return Growth(compared.verdict, compared.reason)
+        return HeadGrowth(compared.verdict, compared.reason)
     at = np.geomspace(fit.steps[0], fit.steps[-1], 100)
     ends = tuple(last(metrics, f"emergence/{head}/exponent_{end}") for end in ("lo", "hi"))
     logged = last(metrics, f"emergence/{head}/exponent")
-    return Growth(
+    return HeadGrowth(
         compared.verdict,
         compared.reason,
         exponent=logged if np.isfinite(logged) else fit.exponent,

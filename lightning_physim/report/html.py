@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lightning_physim.emergence import COLLISION_HEAD, ONSET
 from lightning_physim.report.figures import (
     Metrics,
     attention_distance_figure,
@@ -21,12 +22,12 @@ from lightning_physim.report.figures import (
     rollout_figure,
     scores_figure,
 )
-from lightning_physim.report.growth import Growth, head_growth
+from lightning_physim.report.growth import HeadGrowth, head_growth
 from lightning_physim.report.llc_figures import llc_figure, regions
 from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.pictures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
-from lightning_physim.report.summary import COLLISION_HEAD, FAILED, ONSET, head_table, headline, table_text
+from lightning_physim.report.summary import FAILED, head_table, headline, table_text
 from lightning_physim.report.viewer import Snapshots, key_svg, viewer_html
 from lightning_physim.tracking import PANELS, RunDirectory, read_arrays, read_metrics
 
@@ -105,7 +106,7 @@ class RunContent:
         return read_metrics(self.run.metrics)
 
     @cached_property
-    def growth(self) -> dict[str, Growth]:
+    def growth(self) -> dict[str, HeadGrowth]:
         return head_growth(self.metrics)
 
     @cached_property
@@ -176,7 +177,7 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     yield f"step {steps:,} of {planned:,}" if planned > steps else f"{steps:,} steps"
 
 
-def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, Growth]) -> dict[str, "Figure"]:
+def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, HeadGrowth]) -> dict[str, "Figure"]:
     """The figures that the run has numbers for, by name."""
     figures: dict[str, Figure] = {}
     if any(key.startswith(("train/loss", "val/loss")) for key in metrics):
@@ -256,7 +257,7 @@ def _plot(name: str, figure: "Figure", **values: str) -> str:
     return plot_html(name, figure, Template(CAPTIONS[name]).substitute(values))
 
 
-def _head_table(metrics: Metrics, growth: Mapping[str, Growth]) -> str:
+def _head_table(metrics: Metrics, growth: Mapping[str, HeadGrowth]) -> str:
     heads = head_table(metrics)
     for row in heads if growth else ():
         row["growth"] = growth[row["head"]].text if row["head"] in growth else "–"

@@ -42,6 +42,11 @@ PAGE = Template("""<!doctype html>
   th, td { padding: .32rem 1.1rem .32rem 0; text-align: right; white-space: nowrap; }
   tr { border-bottom: 1px solid var(--line); }
   th:first-child, td:first-child { text-align: left; }
+  .claim { margin: 1.4rem 0 0; }
+  .claim p { margin: .3rem 0; }
+  .claim details { margin-top: .3rem; color: var(--soft); }
+  .verdict { display: inline-block; padding: .05rem .6rem; border-radius: 1rem; color: #fff; font-size: .85rem;
+    font-weight: 600; vertical-align: .1em; margin-left: .4rem; white-space: nowrap; }
   tr.found td { font-weight: 600; }
   svg.key { width: 1.7rem; height: .6rem; margin-right: .6rem; }
   details { margin-top: 3.2rem; border-top: 1px solid var(--line); padding-top: 1rem; }

@@ -37,9 +37,9 @@ CAPTIONS = {
     "timing": """How far score and learning coefficient of each collision head have come on their way from the first
         value to the last, thin, and the medians. <i>Do not believe</i> a correlation in time: whatever grows during
         training correlates with whatever else does.""",
-    "laws": """Akaike weight of every growth law for every collision head, and for the seeds’ losses on colliding
-        particles as controls. A row that is dark in one column has a clear law; the broken power law counts as a power law.
-        <i>Do not believe</i> a weight without the verdict beside it: weights only compare these five.""",
+    "laws": """Akaike weight of each growth law for every collision head, and for the seeds’ losses on colliding
+        particles as controls. A row that is dark in one column has a clear law; the broken power law counts as a power
+        law. <i>Do not believe</i> a weight without the verdict beside it: weights only compare these five.""",
     "exponents": """Exponent of a power law fitted to the approach of each head, with its 95 % interval; filled where a
         power law is the verdict. <i>Do not believe</i> a hollow one: whatever saturates can be given an exponent.""",
 }
@@ -139,10 +139,11 @@ def _sections(findings: Findings) -> Iterator[str]:
         rows = [*findings.growth, *findings.losses]
         header = ["curve", "law", "best extrapolation", "exponent α", "p = 2 + 1/α", "1/p", "LLC"]
         body = [growth_row(growth, findings.seeds.get(growth.name)) for growth in [*rows, *findings.sgd]]
-        content = _plot("laws", laws_figure(rows)) + _plot("exponents", exponents_figure(findings.growth))
-        yield section(
-            "(c) Growth laws", f"{content}<details><summary>Every curve</summary>{_table(header, body)}</details>"
-        )
+        plots = _plot("laws", laws_figure(rows))
+        if any(growth.fit for growth in findings.growth):
+            plots += _plot("exponents", exponents_figure(findings.growth))
+        table = f"<details><summary>Every curve</summary>{_table(header, body)}</details>"
+        yield section("(c) Growth laws", plots + table)
     yield section("Peers", _peers(findings))
     yield section("Trainings", _runs(findings))
 
@@ -151,12 +152,12 @@ def _claim(letter: str, claim: Claim) -> str:
     numbers = "".join(
         f"<tr><td>{escape(name)}</td><td>{_number(value, '.4g')}</td></tr>" for name, value in claim.numbers.items()
     )
-    verdict = f'<b style="color: {TONES[claim.verdict]}">{claim.verdict}</b>'
     reason = escape(claim.reason[:1].upper() + claim.reason[1:])
     return (
-        f"<p><b>({letter}) {escape(claim.statement)}</b>: {verdict}. {reason}.</p>"
+        f'<div class="claim"><p><b>({letter}) {escape(claim.statement)}</b> '
+        f'<span class="verdict" style="background: {TONES[claim.verdict]}">{claim.verdict}</span></p><p>{reason}.</p>'
         f'<details><summary>What the rule looked at</summary><div class="scroll"><table>{numbers}</table></div>'
-        "</details>"
+        "</details></div>"
     )
 
 
