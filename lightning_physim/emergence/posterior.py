@@ -129,8 +129,7 @@ def _log_target(
     x, correlations = points[:, :-1], np.tanh(points[:, -1])
     left = fitter.left(x)
     found = Projection(left, values, correlations)
-    rest = np.maximum((found.residuals**2).sum(1), 1e-24 * (values**2).sum() + 1e-300)
-    noise = np.sqrt(rest / chi2)
+    noise = np.sqrt(found.rest / chi2)
     plateau, amplitude = found.linear(found.along_level + noise * gauss[:, 0], found.along_shape + noise * gauss[:, 1])
     fixed = np.full(len(x), correlation)
     at_fit = Projection(left, values, fixed)
@@ -138,7 +137,7 @@ def _log_target(
     volume = np.linalg.slogdet(np.einsum("irn,jrn->rij", slopes, slopes) + 1e-300 * np.eye(len(slopes)))[1]
     grows = inside & (amplitude > 0)
     log_density = (
-        -(len(values) - 2) / 2 * np.log(rest)
+        -(len(values) - 2) / 2 * np.log(found.rest)
         + 1.5 * np.log1p(-(correlations**2))  # half of it the likelihood's, the rest from arctanh to the correlation
         - np.log(found.size * found.norm)
         + np.log(at_fit.size * at_fit.norm)
@@ -168,7 +167,7 @@ def _first_spread(
     rho = np.full(1, correlation)
     found = Projection(fitter.left(x[None]), values, rho)
     slopes = np.stack([_orthogonal(whiten(slope, rho), found)[0] for slope in fitter.slopes(x[None])])
-    variance = max(float((found.residuals**2).mean()), 1e-24 * float((values**2).mean()) + 1e-300)
+    variance = float(found.rest[0]) / len(values)
     information = float(found.amplitude[0]) ** 2 * slopes @ slopes.T / variance
     spread = np.zeros((len(width), len(width)))
     spread[:-1, :-1] = np.linalg.inv(information + np.diag((4 / width[:-1]) ** 2))
