@@ -270,3 +270,14 @@ def test_emerging_is_for_good():
     assert not emerging(np.append(CURVES["logistic"], 0.12))
     # An enrichment of up to 10: the same rule on its scale.
     assert emerging(10 * CURVES["logistic"], ceiling=10.0) and not emerging(10 * flat, ceiling=10.0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [0 * STEPS, 0 * STEPS + 0.3, np.where(STEPS < 900, 0.1, 0.9), np.log(STEPS), 1e-9 * CURVES["logistic"]],
+    ids=["zero", "constant", "jump", "logarithm", "tiny"],
+)
+def test_curves_without_noise_or_growth_end_in_finite_intervals_and_no_warning(values):
+    for fit in compare_growth_laws(STEPS, values, rise=0.0).fits.values():
+        for name in fit.draws.values:
+            assert np.isfinite(fit.interval(name)).all(), (fit.law, name)

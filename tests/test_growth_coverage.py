@@ -20,7 +20,7 @@ def covers(interval: tuple[float, float], truth: float) -> bool:
 @pytest.mark.parametrize("law", LAWS)
 def test_the_interval_of_every_parameter_covers_as_often_as_it_says(law, correlation):
     rng = np.random.default_rng(7)
-    n = 120
+    n = 60
     truth = SHAPES[law] | {"plateau": 0.9, "amplitude": 0.8, "correlation": correlation, "noise": 0.01}
     fitter = Fitter(law, STEPS)
     covered = dict.fromkeys(truth, 0)
@@ -36,7 +36,7 @@ def test_the_interval_of_every_parameter_covers_as_often_as_it_says(law, correla
 @pytest.mark.parametrize(("n_points", "exponent", "correlation"), [(30, 0.6, 0.5), (60, 2.0, 0.0), (60, 1.2, 0.5)])
 def test_exponent_plateau_and_onset_of_a_power_law_are_covered(n_points, exponent, correlation):
     rng = np.random.default_rng(8)
-    n = 200
+    n = 100
     steps = np.logspace(2, 4.5, n_points)
     curve = 0.85 - 0.7 * (1 + (steps - steps[0]) / 150) ** -exponent
     truth = {"exponent": exponent, "plateau": 0.85, "onset": steps[0] - 150}
@@ -57,7 +57,7 @@ def test_noise_and_exponentials_are_rarely_called_power_laws(correlation):
         calls = [
             compare_growth_laws(STEPS, curve + correlated(rng, correlation, size)).verdict
             for size in (0.003, 0.02)
-            for _ in range(50)
+            for _ in range(40)
         ]
         wrong = sum(call in ("power_law", "broken_power_law") for call in calls)
         # At most 5 %, as far as so many curves can tell.
@@ -66,7 +66,7 @@ def test_noise_and_exponentials_are_rarely_called_power_laws(correlation):
 
 def test_forecasts_cover_at_least_as_often_as_they_say():
     rng = np.random.default_rng(9)
-    n = 30
+    n = 20
     now = STEPS <= 1500
     counts = dict.fromkeys(LAWS, 0)
     for law in LAWS:

@@ -32,6 +32,8 @@ class Projection:
         self.along_level = (target * level).sum(1)
         self.along_shape = np.minimum((target * shape).sum(1), 0.0)
         self.residuals = target - self.along_level[:, None] * level - self.along_shape[:, None] * shape
+        # A curve without noise leaves nothing, whose logarithm is wanted all the same.
+        self.rest = np.maximum((self.residuals**2).sum(1), 1e-24 * (values**2).sum() + 1e-280)
         self.plateau, self.amplitude = self.linear(self.along_level, self.along_shape)
 
     def linear(self, along_level: np.ndarray, along_shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +52,5 @@ def whiten(rows: np.ndarray, correlations: np.ndarray) -> np.ndarray:
 def deviance(left: np.ndarray, values: np.ndarray, correlations: np.ndarray) -> np.ndarray:
     """Minus twice the log-likelihood ``[rows]``, up to a constant, at the best level, amplitude and noise."""
     n = len(values)
-    floor = 1e-24 * max(float((values**2).sum()), 1e-300)  # of a curve without noise
-    rest = (Projection(left, values, correlations).residuals ** 2).sum(1)
-    return n * np.log(np.maximum(rest, floor) / n) - np.log1p(-(correlations**2))
+    rest = Projection(left, values, correlations).rest
+    return n * np.log(rest / n) - np.log1p(-(correlations**2))
