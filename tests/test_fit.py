@@ -12,7 +12,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -65,9 +65,10 @@ TINY = {
 }  # fmt: skip
 
 
-def callbacks(*names: str, others: bool = False) -> list[dict]:
-    """The callbacks of :data:`TINY` with these names, or all but these."""
-    return [c for c in TINY["trainer"]["callbacks"] if (c["class_path"].rsplit(".", 1)[-1] in names) != others]
+def without(*callbacks: str) -> dict[str, Any]:
+    """TINY less the callbacks of these names."""
+    kept = [c for c in TINY["trainer"]["callbacks"] if c["class_path"].rsplit(".", 1)[1] not in callbacks]
+    return TINY | {"trainer": TINY["trainer"] | {"callbacks": kept}}
 
 
 LATER = {f"emergence/L0H0/{end}" for end in ("exponent", "exponent_lo", "exponent_hi", "onset_step", "forecast")}
@@ -225,7 +226,8 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(run, folder
 
 
 def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
-    bare = TINY | {"trainer": TINY["trainer"] | {"callbacks": callbacks("LogSpacedCheckpoint")}}
+    observers = ("TrainingClock", "LogSpacedValidation", "CollisionProbe", "EmergenceMonitor", "Snapshots")
+    bare = without(*observers, "LearningCoefficient")
     (tmp_path / "bare.yaml").write_text(yaml.safe_dump(bare))
     physim(
         "fit", "--config", "bare.yaml", "--data.cache_dir", str(folder / "data"), "--trainer.limit_val_batches=0",
@@ -288,7 +290,7 @@ def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(folder, tmp
     page = (Path(__file__).parents[1] / "docs" / "emergence.md").read_text()
     peer = yaml.safe_load(re.search(r"```yaml\n(model: {architecture.*?)```", page, re.S)[1])
     peer["model"]["architecture"] = architecture
-    peer["trainer"]["callbacks"] += callbacks("LearningCoefficient")  # of the whole model
+    peer["trainer"]["callbacks"] += [c for c in TINY["trainer"]["callbacks"] if "LearningC" in c["class_path"]]
     (tmp_path / "peer.yaml").write_text(yaml.safe_dump(peer))
     data = ("--data.cache_dir", str(folder / "data"))
     tiny = str(folder / "tiny.yaml")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_fit import TINY, only_run, physim, rows, values
+from test_fit import TINY, only_run, physim, rows, values, without
 from wandb_server import Faults, Run, WandbServer
 
 from lightning_physim.tracking import PANELS, RunDirectory, checkpoint_step, last_checkpoint
@@ -21,13 +21,12 @@ from lightning_physim.tracking.jsonl import read_rows
 
 pytest.importorskip("wandb")
 
-CLOCK, VALIDATION, PROBE, _, CHECKPOINT = TINY["trainer"]["callbacks"]
-# Without estimates of learning coefficients a fit takes a second beside its imports.
-QUICK = TINY | {"trainer": TINY["trainer"] | {"callbacks": [CLOCK, VALIDATION, PROBE, CHECKPOINT]}}
+# Without estimates of learning coefficients and pictures a fit takes a second beside its imports.
+QUICK = without("LearningCoefficient", "Snapshots")
 # An end that a test never waits for, and so few rows that none is written because wandb's 32 KiB are full.
 LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--trainer.enable_progress_bar=False")
 # The figures and tables of a TINY fit, with the steps at which they are logged.
-SHOWN = {panel.key: [10, 30] for panel in PANELS if panel.name != "calibration"}
+SHOWN = {panel.key: [10, 30] for panel in PANELS if panel.name not in ("calibration", "emergence")}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
 
 

@@ -237,7 +237,7 @@ def _table(results: Sequence[Result], lines: Sequence[Line], varied: Sequence[st
         name = escape(result.name)
         if result.metrics:
             link = Path(os.path.relpath(result.run.report.resolve(), folder.resolve())).as_posix()
-            name = f'<a href="{escape(link)}" title="{escape(result.run.path.resolve().name)}">{name}</a>'
+            name = f'<a href="{escape(link)}">{name}</a>'
         cells = [*(_text(result.values[name]) for name in varied), *([_number(result.metric)] if trials else [])]
         cells += [text(result.metrics) for _, text in columns.values()] + ([result.state] if trials else [])
         rows.append("".join(f"<td>{cell}</td>" for cell in (key_svg(*line.style) + name, *map(escape, cells))))
