@@ -2,6 +2,7 @@
 
 from lightning_physim.tracking.jsonl import JsonlLogger, read_metrics
 from lightning_physim.tracking.loggers import run_loggers
+from lightning_physim.tracking.online_sweep import OnlineSweep
 from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
 from lightning_physim.tracking.sweep import SweepSpec, Trial
@@ -12,6 +13,7 @@ __all__ = [
     "HEAD_TABLE",
     "JsonlLogger",
     "LocalSweep",
+    "OnlineSweep",
     "PANELS",
     "PhysimWandbLogger",
     "RunDirectory",
