@@ -344,6 +344,65 @@ def test_a_stop_from_the_server_ends_a_trial_whole(folder, wandb_server, agent):
     assert wandb_server.unknown == []
 
 
+def online(folder: Path, parameters: dict, *options: str) -> subprocess.Popen:
+    """``physim sweep FILE --online``."""
+    command = ["${interpreter}", "-m", "lightning_physim", "fit", "--config", "quick.yaml", *options, "${args}"]
+    sweep = {"method": "grid", "metric": {"name": "val/loss"}, "parameters": parameters, "command": command}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep | {"project": "sweeps"}))
+    return start("sweep", "sweep.yaml", "--online", "--count=2", cwd=folder)
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_sweep_and_runs_it(folder, wandb_server):
+    # The traps: null, a float for an integer, a boolean, nested parameters.
+    parameters = {
+        "model": {"parameters": {"n_heads": {"values": [1, 2, 4]}, "attend_self": {"value": True}}},
+        "threads": {"value": None},
+        "trainer.max_steps": {"value": 12.0},
+    }
+    said = finish(online(folder, parameters), timeout=240.0)
+    (line,) = [line for line in said.splitlines() if line.startswith("sweep: ")]
+    assert f"{wandb_server.url}/tester/sweeps/sweeps/sweep0 " in line and "`wandb agent tester/sweeps/sweep0`" in line
+    trials = wandb_server.sweeps["sweep0"].trials
+    assert len(trials) == 2 and set(wandb_server.runs) == set(trials)
+    for name, given in trials.items():
+        run = wandb_server.runs[name]
+        assert (run.sweep, run.project, run.state) == ("sweep0", "sweeps", "finished")
+        assert numbers(run) == logged(folder / "runs" / name) and max(row["step"] for row in numbers(run)) == 12
+        assert run.config["model.n_heads"] == given["model"]["n_heads"] and run.config["model.attend_self"] is True
+        assert run.config["threads"] is None and run.config["trainer.max_steps"] == 12
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_online_sweep_and_its_trial(folder, wandb_server, number):
+    process = online(folder, {"model.n_heads": {"values": [1, 2]}}, *LONG)
+    metrics = folder / "runs" / "sweep0-trial0" / "metrics.jsonl"
+    until(lambda: metrics.is_file() and read_rows(metrics)[-1]["step"] > 50)
+    process.send_signal(number)  # to this process alone, as from a batch system
+    said, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 128 + number, said
+    there = wandb_server.only_run()
+    assert there.state == "finished" and numbers(there) == logged(metrics.parent)
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["away", "silent", "off"])
+def test_an_online_sweep_without_a_server_is_refused_in_one_line(folder, wandb_server, monkeypatch, trouble):
+    if trouble == "away":
+        monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    if trouble == "off":
+        monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb_server.faults.delay = 60.0 if trouble == "silent" else 0.0
+    said, _ = online(folder, {"model.n_heads": {"value": 1}}).communicate(timeout=45.0)
+    (line,) = said.splitlines()
+    words = "--online needs W&B; got mode offline" if trouble == "off" else "W&B did not take the sweep: "
+    assert line.startswith(f"physim: {words}")
+    assert not wandb_server.sweeps
+
+
 @pytest.mark.slow
 def test_a_dashboard_pushed_twice_is_there_once(folder, wandb_server):
     fit("--config", "quick.yaml", "--trainer.max_steps=2", cwd=folder)

@@ -246,7 +246,7 @@ class LocalSweep:
     def _end(self, trial: Trial, one: _Running, interrupted: bool) -> None:
         assert one.process is not None
         exit_code = one.process.returncode
-        history = self._history(trial)
+        self._histories[trial.run_id] = history = self._history(trial)
         value = history[-1] if history else None
         # A trial that is told to stop may well end in peace: Lightning turns signals into a normal end.
         state = "failed" if exit_code else "finished"
