@@ -48,7 +48,7 @@ class SweepEngine:
             if self.sweeps.schema_violations_from_proposed_config(self.config):
                 raise InputError(
                     "early_terminate must be {type: hyperband, min_iter: N} or {type: hyperband, max_iter: N, s: M}, "
-                    f"with eta above 1 and strict where wanted; got {content['early_terminate']}"
+                    f"with eta above 1; got {content['early_terminate']}"
                 )
 
     def suggest(self, index: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -70,11 +70,12 @@ class SweepEngine:
                 training steps.
             running: run ids.
         """
+        # Under this name, and not under its own, the history arrives in every version.
         runs = [
             self.sweeps.SweepRun(
                 name=run_id,
                 state="running" if run_id in running else "finished",
-                history=[{self.metric: float(value)} for value in values],
+                sampledHistory=[{self.metric: float(value)} for value in values],
             )
             for run_id, values in histories.items()
         ]
