@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ import yaml
 
 from lightning_physim.errors import InputError
 
-TIMEOUT = 20
+TIMEOUT = 10
 """Seconds that the server has for each answer before a sweep is made."""
 
 
@@ -45,17 +48,14 @@ class OnlineSweep:
         wandb.setup(wandb.Settings(silent=True))
         mode = wandb.setup().settings.mode
         if mode not in ("online", "shared"):
-            raise InputError(
-                f"a sweep with --online needs W&B; got mode {mode}: unset WANDB_MODE, or leave --online out"
-            )
+            raise InputError(f"--online needs W&B; got mode {mode}: unset WANDB_MODE, or leave --online out")
         if not wandb.login(prompt=False, verify=False):
-            raise InputError("a sweep with --online needs a W&B account; type `wandb login`, or leave --online out")
+            raise InputError("--online needs a W&B account; type `wandb login`, or leave --online out")
         project = os.environ.get("WANDB_PROJECT") or content.get("project") or "lightning_physim"
         try:
-            # The first of the client's calls that can be told when to give up.
-            entity = (
-                os.environ.get("WANDB_ENTITY") or content.get("entity") or wandb.Api(timeout=TIMEOUT).default_entity
-            )
+            _knock(wandb.setup().settings.base_url)
+            own = wandb.Api(timeout=TIMEOUT).default_entity
+            entity = os.environ.get("WANDB_ENTITY") or content.get("entity") or own
             with contextlib.redirect_stdout(io.StringIO()):
                 sweep = wandb.sweep(content, entity=entity, project=project)
         except (wandb.Error, WandbApiFailedError, OSError, ValueError) as error:
@@ -95,6 +95,20 @@ def _read(file: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise InputError(f"a sweep is a YAML file with method, metric and parameters; got {file} without them")
     return content
+
+
+def _knock(url: str) -> None:
+    """Whether the server answers at all. wandb's own calls try again for minutes, and keep the process from ending.
+
+    Raises:
+        OSError: it does not.
+    """
+    query = json.dumps({"query": "query Viewer { viewer { id } }"}).encode()
+    request = urllib.request.Request(f"{url}/graphql", query, {"Content-Type": "application/json"})
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()
+    except urllib.error.HTTPError:
+        pass  # an answer, if not a friendly one: it was not told who we are
 
 
 @contextlib.contextmanager
