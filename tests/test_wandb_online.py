@@ -9,14 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from test_fit import TINY, only_run, physim, rows, values
 from wandb_server import Faults, Run, WandbServer
 
 from lightning_physim.tracking import PANELS, RunDirectory, checkpoint_step, last_checkpoint
+from lightning_physim.tracking.definitions import DEFINITIONS
 from lightning_physim.tracking.jsonl import read_rows
 
 pytest.importorskip("wandb")
@@ -158,7 +161,15 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     assert online.config["model.d_model"] == 16 and online.config["data.system.radius"] == 0.08
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert not {"model", "data", "trainer"} & set(online.config)
-    assert {key.split(".")[0] for key in online.config} == set(config)
+    assert {key.split(".")[0] for key in online.config} == set(config) | {"provenance", "metrics"}
+    assert online.config["provenance.sgld.n_beta"] == 50.0 and online.config["provenance.sgld.seed"] == 0
+    split = online.config["provenance.data.train"]
+    assert (Path(config["data"]["cache_dir"]) / split / "metadata.json").is_file()
+    assert online.config["provenance.world_size"] == 1 and online.config["provenance.device"] == "cpu"
+    assert online.config["provenance.torch"] == torch.__version__
+    for key in {key for row in logged(run) for key in row} - {"step", "epoch", "probe/best_enrichment"}:
+        (pattern,) = [definition.keys for definition in DEFINITIONS if fnmatch(key, definition.keys)]
+        assert online.config[f"metrics.{pattern}.unit"] and f"metrics.{pattern}.goal" in online.config
     shown: dict[str, list[int]] = {}
     for row in filter(is_figure, online.history()):
         ((key, value),) = [(key, value) for key, value in row.items() if isinstance(value, dict)]
@@ -227,6 +238,8 @@ def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
     last_step, killed_at = max(times), max(times.values())
     checkpoint = checkpoint_step(last_checkpoint(RunDirectory(run)))
     assert abs(last_step - checkpoint) <= 10
+    if mode == "online":
+        assert killed_at - times[numbers(wandb_server.only_run())[-1]["step"]] < 6.0
 
     elsewhere = WandbServer()
     sync(run, "*run-*", WANDB_BASE_URL=elsewhere.url)
@@ -340,8 +353,15 @@ def test_a_stop_from_the_server_ends_a_trial_whole(folder, wandb_server, agent):
     assert time.monotonic() - begin < 30.0
     assert wandb_server.only_run().state == "finished"
     assert numbers(wandb_server.only_run()) == logged(metrics.parent)
-    assert last_checkpoint(RunDirectory(metrics.parent)).is_file()
+    # It goes on from the step where it stopped, to the numbers of a run that nobody has stopped.
+    step = checkpoint_step(last_checkpoint(RunDirectory(metrics.parent)))
+    assert 0 <= step - logged(metrics.parent)[-1]["step"] < 10
     assert wandb_server.unknown == []
+    more = (f"--trainer.max_steps={step + 20}", "--trainer.log_every_n_steps=10")
+    fit("--ckpt_path", str(metrics.parent), *more, cwd=folder, WANDB_MODE="disabled")
+    fit("--config", "quick.yaml", *more, "--runs", "whole", cwd=folder, WANDB_MODE="disabled")
+    (whole,) = (folder / "whole").iterdir()
+    assert values(metrics.parent) == values(whole)
 
 
 def online(folder: Path, parameters: dict, *options: str) -> subprocess.Popen:

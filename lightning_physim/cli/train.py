@@ -21,7 +21,15 @@ from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import LiveReport, print_summary
-from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, find_run, last_checkpoint, new_run, run_loggers
+from lightning_physim.tracking import (
+    PhysimWandbLogger,
+    RunDirectory,
+    find_run,
+    last_checkpoint,
+    new_run,
+    provenance,
+    run_loggers,
+)
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -37,7 +45,7 @@ class RunConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_none=False)
         self.run.config.write_text(text)
         for logger in trainer.loggers:
-            logger.log_hyperparams(yaml.safe_load(text))
+            logger.log_hyperparams(yaml.safe_load(text) | provenance(trainer))
 
 
 class PhysimCLI(LightningCLI):

@@ -4,6 +4,7 @@ from lightning_physim.tracking.jsonl import JsonlLogger, read_metrics
 from lightning_physim.tracking.loggers import run_loggers
 from lightning_physim.tracking.online_sweep import OnlineSweep
 from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
+from lightning_physim.tracking.provenance import provenance
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
 from lightning_physim.tracking.sweep import SweepSpec, Trial
 from lightning_physim.tracking.trials import LocalSweep
@@ -23,6 +24,7 @@ __all__ = [
     "find_run",
     "last_checkpoint",
     "new_run",
+    "provenance",
     "read_metrics",
     "run_loggers",
 ]
