@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 from test_fit import TINY, only_run, physim, rows, values
-from wandb_server import Faults, Run, WandbServer
+from wandb_server import Artifact, Faults, Run, WandbServer
 
 from lightning_physim.tracking import PANELS, RunDirectory, checkpoint_step, last_checkpoint
 from lightning_physim.tracking.definitions import DEFINITIONS
@@ -192,6 +192,45 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     assert synced.config == online.config | {"runs": "offline"}
     assert media(synced) == media(online) and len(media(online)) == sum(map(len, SHOWN.values()))
     assert synced.state == "finished" and wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_artifacts_tell_where_they_come_from(folder, wandb_server, mode):
+    steps = "--trainer.max_steps=12"
+    fit("--config", "quick.yaml", steps, "--artifacts=[checkpoints,data]", cwd=folder, WANDB_MODE=mode)
+    run = only_run(folder)
+    fit("--config", "quick.yaml", steps, "--runs", "plain", cwd=folder, WANDB_MODE=mode)
+    (plain,) = (folder / "plain").iterdir()
+    if mode == "offline":
+        sync(run)
+        sync(plain)
+    made: dict[str, list[Artifact]] = {}
+    for artifact in wandb_server.artifacts:
+        made.setdefault(artifact.name, []).append(artifact)
+    splits = {key.split(".")[-1]: value for key, value in wandb_server.runs[run.name].config.items() if ".data." in key}
+    whole, described = [artifact for artifact in wandb_server.artifacts if artifact.type == "dataset"]
+    assert whole.name == described.name and whole.metadata == described.metadata == splits
+    assert whole.used_by == [run.name] and described.used_by == [plain.name]
+    cache = Path(yaml.safe_load((folder / "quick.yaml").read_text())["data"]["cache_dir"])
+    for name, content in whole.files.items():
+        split, file = name.split("/")
+        assert content == (cache / splits[split] / file).read_bytes()
+    assert len(whole.files) == sum(1 for split in splits.values() for _ in (cache / split).iterdir())
+    assert set(described.files) == {f"{split}/metadata.json" for split in splits}
+
+    lineage = {"run": run.name, "data": whole.name.removeprefix("data-")}
+    kept = {checkpoint_step(path): path for path in (run / "checkpoints").iterdir()}
+    sent = {artifact.metadata["step"]: artifact for artifact in made[f"checkpoint-{run.name}"]}
+    assert set(sent) <= set(kept) and {1, 3, 10, 12} == set(sent)
+    for step, artifact in sent.items():
+        assert artifact.metadata == {"step": step} | lineage and f"step-{step}" in artifact.aliases
+        assert artifact.files == {kept[step].name: kept[step].read_bytes()} and artifact.made_by == run.name
+    (report,) = made[f"report-{run.name}"]
+    assert report.files == {"report.html": (run / "report.html").read_bytes()}
+    assert report.metadata == {"step": 12} | lineage and report.made_by == run.name
+    assert f"report-{plain.name}" in made and f"checkpoint-{plain.name}" not in made
+    assert wandb_server.unknown == []
 
 
 def assert_each_row_once(there: Run, run: Path, ended_at: int) -> None:
