@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import scipy.stats
 import yaml
@@ -17,6 +19,8 @@ from test_fit import physim, values, without
 
 from lightning_physim.report import write_comparison
 from lightning_physim.tracking import LocalSweep, SweepSpec
+from lightning_physim.tracking import trials as trials_module
+from lightning_physim.tracking.engine import SweepEngine
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 GRID = {
@@ -211,8 +215,10 @@ def test_check_finds_a_wrong_option_or_value(tmp_path, parameters, words):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"method": "bayes"}, "method must be grid or random; got bayes: change it, or run it with W&B: wandb sweep"),
-        ({"early_terminate": {"type": "hyperband"}}, "got early_terminate: remove it"),
+        ({"method": "anneal"}, "method must be grid, random or bayes; got anneal: change it, or let W&B's server run"),
+        ({"early_terminate": {"type": "hyperband"}}, "{type: hyperband, min_iter: N} or {type: hyperband, max_iter"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 2, "eta": 1}}, "with eta above 1"),
+        ({"controller": {"type": "local"}}, "got controller: remove it, or let W&B's server run it: --online"),
         ({"parameters": {"x": {"distribution": "normal", "mu": 0, "sigma": 1}}}, "got mu, sigma"),
         ({"parameters": {"x": {"distribution": "beta", "min": 0, "max": 1}}}, "distribution of x must be"),
         ({"parameters": {"x": {"values": [1], "valeu": 2}}}, "got valeu"),
@@ -230,6 +236,7 @@ def test_check_finds_a_wrong_option_or_value(tmp_path, parameters, words):
         ({"program": None}, "program must be"),
         ({"command": "physim fit"}, "command must be a list"),
         ({"method": "random"}, "got no --count: type e.g. --count 20"),
+        ({"method": "bayes"}, "a bayes sweep never ends by itself; got no --count: type e.g. --count 20"),
     ],
 )
 def test_what_cannot_be_swept_here_is_one_line_and_exit_code_2(tmp_path, changes, words):
@@ -247,6 +254,13 @@ def test_what_cannot_be_swept_here_is_one_line_and_exit_code_2(tmp_path, changes
         (["toy.yaml", "--count=0"], "--count must be at least 1; got 0"),
         (["toy.yaml", "--bogus"], "bogus"),
         ([], "file"),
+        (
+            ["toy.yaml", "--online", "--jobs=2", "--check"],
+            "takes --count alone, W&B does the rest; got --jobs, --check",
+        ),
+        (["toy.yaml", "--online", "--count=0"], "--count must be at least 1; got 0"),
+        (["nosuch.yaml", "--online"], "a sweep is a YAML file; got nosuch.yaml"),
+        (["toy.yaml", "--online"], "--online needs a W&B account; type `wandb login`"),
     ],
 )
 def test_wrong_options_are_one_line_and_exit_code_2(tmp_path, argv, words):
@@ -298,6 +312,103 @@ def test_a_killed_sweep_waits_for_the_trials_that_outlived_it(tmp_path):
     assert "trial 0 of 2 is still run by an earlier process" in done.stdout.splitlines()[0]
     states = [(row["trial"], row["state"]) for row in sweep_rows(tmp_path)]
     assert states == [(0, "started"), (0, "started"), (0, "finished"), (1, "started"), (1, "finished")]
+
+
+BOWL = {
+    "method": "bayes",
+    "command": ["${interpreter}", "${program}", "${args_no_hyphens}"],
+    "parameters": {
+        "k": {"distribution": "uniform", "min": 0.0, "max": 1.0},
+        "model": {"parameters": {"lr": {"distribution": "log_uniform_values", "min": 1.0e-3, "max": 1.0}}},
+        "heads": {"min": 1, "max": 8},
+        "a": {"values": [None, True]},
+        "fixed": {"value": 3},
+    },
+}
+
+
+def test_bayes_suggestions_come_from_the_results(tmp_path):
+    spec = SweepSpec.read(write(tmp_path, **BOWL))
+    engine = SweepEngine(spec.content, spec.parameters, seed=0)
+
+    def suggested(rows: list[dict], index: int) -> dict:
+        before = np.random.get_state()[1].tolist()
+        found = engine.suggest(index, rows)
+        assert np.random.get_state()[1].tolist() == before and found == engine.suggest(index, rows)
+        return found
+
+    def row(index: int, parameters: dict, metric: object, state: str = "finished") -> dict:
+        return {"trial": index, "run_id": str(index), "parameters": parameters, "metric": metric, "state": state}
+
+    def tried(value: Callable[[float], float]) -> list[float]:
+        rows: list[dict] = []
+        for index in range(14):
+            given = suggested(rows, index)
+            assert list(given) == list(BOWL["parameters"]) and given["fixed"] == 3 and given["a"] in (None, True)
+            assert type(given["heads"]) is int and 1 <= given["heads"] <= 8 and 0.0 <= given["k"] <= 1.0
+            assert type(given["k"]) is type(given["model"]["lr"]) is float and 1.0e-3 <= given["model"]["lr"] <= 1.0
+            rows.append(row(index, given, value(given["k"])))
+        return [entry["parameters"]["k"] for entry in rows]
+
+    assert np.mean(tried(lambda k: (k - 0.9) ** 2)[7:]) > 0.65
+    assert np.mean(tried(lambda k: (k - 0.1) ** 2)[7:]) < 0.35
+    given = suggested([], 0)
+    odd = [row(0, given, "NaN"), row(1, given, None, "failed"), row(2, given, None, "started"), row(3, given, 1.0)]
+    assert 0.0 <= suggested(odd, 4)["k"] <= 1.0
+
+
+def test_a_killed_bayes_sweep_goes_on_with_the_same_trials(tmp_path):
+    changes = {"parameters": {"k": {"min": 0.0, "max": 1.0}, "act": {"value": "wait"}}}
+    write(tmp_path, method="bayes", **changes)
+    killed = start("toy.yaml", "--count=3", "--jobs=2", cwd=tmp_path)
+    until(lambda: len(list(tmp_path.glob("runs/*/environment.json"))) == 2)
+    killed.kill()
+    killed.communicate()
+    before = sweep_rows(tmp_path)
+    assert [(row["trial"], row["state"]) for row in before] == [(0, "started"), (1, "started")]
+    threading.Timer(1.0, (tmp_path / "go").touch).start()
+    done = physim("sweep", "toy.yaml", "--count=3", cwd=tmp_path)
+    assert "trial 0 of 3 is still run by an earlier process" in done.stdout
+    ends = {row["trial"]: row for row in sweep_rows(tmp_path) if row["state"] == "finished"}
+    assert sorted(ends) == [0, 1, 2] and [ends[i]["run_id"] for i in (0, 1)] == [row["run_id"] for row in before]
+    assert all(ends[i]["metric"] == ends[i]["parameters"]["k"] for i in range(3))
+    assert len({row["run_id"] for row in sweep_rows(tmp_path)}) == 3
+    done = physim("sweep", "toy.yaml", "--count=4", cwd=tmp_path)
+    assert "3 of 4 trials are finished" in done.stdout and sweep_rows(tmp_path)[-1]["trial"] == 3
+
+
+# Logs k times the number of the row until it is told to stop, or ten rows.
+SLOW = """
+import json, os, sys, time
+from pathlib import Path
+given = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
+run = Path("runs") / os.environ["WANDB_RUN_ID"]
+run.mkdir(parents=True)
+for step in range(10):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": step, "val/loss": float(given["k"]) + step}) + "\\n")
+    while step == 4 and float(given["k"]) > 0:
+        time.sleep(0.02)
+"""
+
+
+def test_hyperband_stops_the_worse_trials(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials_module, "EARLY_POLL", 0.1)
+    early = {"type": "hyperband", "min_iter": 3, "eta": 3}
+    write(tmp_path, parameters={"k": {"values": [0, 5]}}, early_terminate=early)
+    (tmp_path / "trial.py").write_text(SLOW)
+    done = physim("sweep", "toy.yaml", cwd=tmp_path)
+    assert "trial 1 of 2 is stopped early" in done.stdout and "trial 1 of 2 stopped after" in done.stdout
+    ends = [(row["trial"], row["state"], row["metric"]) for row in sweep_rows(tmp_path) if row["state"] != "started"]
+    assert ends == [(0, "finished", 9.0), (1, "stopped", 9.0)]
+    assert "2 of 2 trials are finished" in physim("sweep", "toy.yaml", cwd=tmp_path).stdout
+
+
+def test_without_the_engine_one_line_says_what_to_type(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sweeps", None)
+    write(tmp_path, method="bayes")
+    done = physim("sweep", "toy.yaml", "--count=2", cwd=tmp_path, code=2)
+    assert "pip install 'lightning_physim[bayes]'" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,14 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from test_fit import TINY, only_run, physim, rows, values, without
-from wandb_server import Faults, Run, WandbServer
+from wandb_server import Artifact, Faults, Run, WandbServer
 
 from lightning_physim.tracking import PANELS, RunDirectory, checkpoint_step, last_checkpoint
+from lightning_physim.tracking.definitions import DEFINITIONS
 from lightning_physim.tracking.jsonl import read_rows
 
 pytest.importorskip("wandb")
@@ -157,7 +160,15 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     assert online.config["model.d_model"] == 16 and online.config["data.system.radius"] == 0.08
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert not {"model", "data", "trainer"} & set(online.config)
-    assert {key.split(".")[0] for key in online.config} == set(config)
+    assert {key.split(".")[0] for key in online.config} == set(config) | {"provenance", "metrics"}
+    assert online.config["provenance.sgld.n_beta"] == 50.0 and online.config["provenance.sgld.seed"] == 0
+    split = online.config["provenance.data.train"]
+    assert (Path(config["data"]["cache_dir"]) / split / "metadata.json").is_file()
+    assert online.config["provenance.world_size"] == 1 and online.config["provenance.device"] == "cpu"
+    assert online.config["provenance.torch"] == torch.__version__
+    for key in {key for row in logged(run) for key in row} - {"step", "epoch", "probe/best_enrichment"}:
+        (pattern,) = [definition.keys for definition in DEFINITIONS if fnmatch(key, definition.keys)]
+        assert online.config[f"metrics.{pattern}.unit"] and f"metrics.{pattern}.goal" in online.config
     shown: dict[str, list[int]] = {}
     for row in filter(is_figure, online.history()):
         ((key, value),) = [(key, value) for key, value in row.items() if isinstance(value, dict)]
@@ -180,6 +191,45 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     assert synced.config == online.config | {"runs": "offline"}
     assert media(synced) == media(online) and len(media(online)) == sum(map(len, SHOWN.values()))
     assert synced.state == "finished" and wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_artifacts_tell_where_they_come_from(folder, wandb_server, mode):
+    steps = "--trainer.max_steps=12"
+    fit("--config", "quick.yaml", steps, "--artifacts=[checkpoints,data]", cwd=folder, WANDB_MODE=mode)
+    run = only_run(folder)
+    fit("--config", "quick.yaml", steps, "--runs", "plain", cwd=folder, WANDB_MODE=mode)
+    (plain,) = (folder / "plain").iterdir()
+    if mode == "offline":
+        sync(run)
+        sync(plain)
+    made: dict[str, list[Artifact]] = {}
+    for artifact in wandb_server.artifacts:
+        made.setdefault(artifact.name, []).append(artifact)
+    splits = {key.split(".")[-1]: value for key, value in wandb_server.runs[run.name].config.items() if ".data." in key}
+    whole, described = [artifact for artifact in wandb_server.artifacts if artifact.type == "dataset"]
+    assert whole.name == described.name and whole.metadata == described.metadata == splits
+    assert whole.used_by == [run.name] and described.used_by == [plain.name]
+    cache = Path(yaml.safe_load((folder / "quick.yaml").read_text())["data"]["cache_dir"])
+    for name, content in whole.files.items():
+        split, file = name.split("/")
+        assert content == (cache / splits[split] / file).read_bytes()
+    assert len(whole.files) == sum(1 for split in splits.values() for _ in (cache / split).iterdir())
+    assert set(described.files) == {f"{split}/metadata.json" for split in splits}
+
+    lineage = {"run": run.name, "data": whole.name.removeprefix("data-")}
+    kept = {checkpoint_step(path): path for path in (run / "checkpoints").iterdir()}
+    sent = {artifact.metadata["step"]: artifact for artifact in made[f"checkpoint-{run.name}"]}
+    assert set(sent) <= set(kept) and {1, 3, 10, 12} == set(sent)
+    for step, artifact in sent.items():
+        assert artifact.metadata == {"step": step} | lineage and f"step-{step}" in artifact.aliases
+        assert artifact.files == {kept[step].name: kept[step].read_bytes()} and artifact.made_by == run.name
+    (report,) = made[f"report-{run.name}"]
+    assert report.files == {"report.html": (run / "report.html").read_bytes()}
+    assert report.metadata == {"step": 12} | lineage and report.made_by == run.name
+    assert f"report-{plain.name}" in made and f"checkpoint-{plain.name}" not in made
+    assert wandb_server.unknown == []
 
 
 def assert_each_row_once(there: Run, run: Path, ended_at: int) -> None:
@@ -226,6 +276,8 @@ def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
     last_step, killed_at = max(times), max(times.values())
     checkpoint = checkpoint_step(last_checkpoint(RunDirectory(run)))
     assert abs(last_step - checkpoint) <= 10
+    if mode == "online":
+        assert killed_at - times[numbers(wandb_server.only_run())[-1]["step"]] < 6.0
 
     elsewhere = WandbServer()
     sync(run, "*run-*", WANDB_BASE_URL=elsewhere.url)
@@ -339,8 +391,74 @@ def test_a_stop_from_the_server_ends_a_trial_whole(folder, wandb_server, agent):
     assert time.monotonic() - begin < 30.0
     assert wandb_server.only_run().state == "finished"
     assert numbers(wandb_server.only_run()) == logged(metrics.parent)
-    assert last_checkpoint(RunDirectory(metrics.parent)).is_file()
+    # It goes on from the step where it stopped, to the numbers of a run that nobody has stopped.
+    step = checkpoint_step(last_checkpoint(RunDirectory(metrics.parent)))
+    assert 0 <= step - logged(metrics.parent)[-1]["step"] < 10
     assert wandb_server.unknown == []
+    more = (f"--trainer.max_steps={step + 20}", "--trainer.log_every_n_steps=10")
+    fit("--ckpt_path", str(metrics.parent), *more, cwd=folder, WANDB_MODE="disabled")
+    fit("--config", "quick.yaml", *more, "--runs", "whole", cwd=folder, WANDB_MODE="disabled")
+    (whole,) = (folder / "whole").iterdir()
+    assert values(metrics.parent) == values(whole)
+
+
+def online(folder: Path, parameters: dict, *options: str) -> subprocess.Popen:
+    """``physim sweep FILE --online``."""
+    command = ["${interpreter}", "-m", "lightning_physim", "fit", "--config", "quick.yaml", *options, "${args}"]
+    sweep = {"method": "grid", "metric": {"name": "val/loss"}, "parameters": parameters, "command": command}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep | {"project": "sweeps"}))
+    return start("sweep", "sweep.yaml", "--online", "--count=2", cwd=folder)
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_sweep_and_runs_it(folder, wandb_server):
+    # The traps: null, a float for an integer, a boolean, nested parameters.
+    parameters = {
+        "model": {"parameters": {"n_heads": {"values": [1, 2, 4]}, "attend_self": {"value": True}}},
+        "threads": {"value": None},
+        "trainer.max_steps": {"value": 12.0},
+    }
+    said = finish(online(folder, parameters), timeout=240.0)
+    (line,) = [line for line in said.splitlines() if line.startswith("sweep: ")]
+    assert f"{wandb_server.url}/tester/sweeps/sweeps/sweep0 " in line and "`wandb agent tester/sweeps/sweep0`" in line
+    trials = wandb_server.sweeps["sweep0"].trials
+    assert len(trials) == 2 and set(wandb_server.runs) == set(trials)
+    for name, given in trials.items():
+        run = wandb_server.runs[name]
+        assert (run.sweep, run.project, run.state) == ("sweep0", "sweeps", "finished")
+        assert numbers(run) == logged(folder / "runs" / name) and max(row["step"] for row in numbers(run)) == 12
+        assert run.config["model.n_heads"] == given["model"]["n_heads"] and run.config["model.attend_self"] is True
+        assert run.config["threads"] is None and run.config["trainer.max_steps"] == 12
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_online_sweep_and_its_trial(folder, wandb_server, number):
+    process = online(folder, {"model.n_heads": {"values": [1, 2]}}, *LONG)
+    metrics = folder / "runs" / "sweep0-trial0" / "metrics.jsonl"
+    until(lambda: metrics.is_file() and read_rows(metrics)[-1]["step"] > 50)
+    process.send_signal(number)  # to this process alone, as from a batch system
+    said, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 128 + number, said
+    there = wandb_server.only_run()
+    assert there.state == "finished" and numbers(there) == logged(metrics.parent)
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["away", "silent", "off"])
+def test_an_online_sweep_without_a_server_is_refused_in_one_line(folder, wandb_server, monkeypatch, trouble):
+    if trouble == "away":
+        monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    if trouble == "off":
+        monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb_server.faults.delay = 60.0 if trouble == "silent" else 0.0
+    said, _ = online(folder, {"model.n_heads": {"value": 1}}).communicate(timeout=45.0)
+    (line,) = said.splitlines()
+    words = "--online needs W&B; got mode offline" if trouble == "off" else "W&B did not take the sweep: "
+    assert line.startswith(f"physim: {words}")
+    assert not wandb_server.sweeps
 
 
 @pytest.mark.slow

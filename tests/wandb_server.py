@@ -118,6 +118,10 @@ class Artifact:
     client_id: str
     aliases: list[str]
     state: str = "PENDING"
+    metadata: dict[str, Any] = field(default_factory=dict)
+    made_by: str = ""
+    used_by: list[str] = field(default_factory=list)
+    """Runs by id."""
     files: dict[str, bytes] = field(default_factory=dict)
     manifest: bytes = b""
 
@@ -307,6 +311,8 @@ class WandbServer:
             artifact = Artifact(
                 str(len(self.artifacts)), name, given["artifactTypeName"], given["digest"], given["clientID"], aliases
             )
+            artifact.metadata = json.loads(given.get("metadata") or "{}")
+            artifact.made_by = given.get("runName") or ""
             self.artifacts.append(artifact)
         sequence = {"latestArtifact": {"id": versions[-1].id} if versions else None}
         shown = {"id": artifact.id, "state": artifact.state, "artifactSequence": sequence}
@@ -335,6 +341,11 @@ class WandbServer:
         artifact = self.artifacts[int(v["artifactID"])]
         artifact.state = "COMMITTED"
         return {"commitArtifact": {"artifact": {"id": artifact.id, "digest": artifact.digest}}}
+
+    def _on_UseArtifact(self, v: dict[str, Any]) -> Any:
+        artifact = self.artifacts[int(v["input"]["artifactID"])]
+        artifact.used_by.append(v["input"]["runName"])
+        return {"useArtifact": {"artifact": {"id": artifact.id}}}
 
     def _on_ClientIDMapping(self, v: dict[str, Any]) -> Any:
         found = [a.id for a in self.artifacts if a.client_id == v["clientID"]]

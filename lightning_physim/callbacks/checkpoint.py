@@ -5,6 +5,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
 from lightning_physim.errors import InputError
@@ -15,7 +17,8 @@ class LogSpacedCheckpoint(Checkpoint):
 
     Between them a checkpoint every ``rolling_steps`` replaces the previous such, so that a killed run loses little. A
     checkpoint is written once everything that belongs to its step has been logged, a validation that follows it
-    included; resuming from it therefore loses and repeats nothing.
+    included; resuming from it therefore loses and repeats nothing. A run that is ended by SIGTERM leaves a rolling one.
+    Kept ones go to every logger that has ``log_checkpoint``.
 
     Args:
         dirpath: folder of the checkpoints; None for ``checkpoints/`` under the trainer's ``default_root_dir``.
@@ -50,6 +53,15 @@ class LogSpacedCheckpoint(Checkpoint):
         if trainer.global_step != self.last_step:
             self._save(trainer, keep=True)
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        # A stop from outside (a sweep's agent, a batch system) comes between two batches, or in the midst of a
+        # validation, which nothing could go on with. Ranks may get it at different batches, so rank zero is alone here:
+        # no collective, and therefore only where one rank holds everything.
+        whole = isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
+        between = isinstance(exception, SIGTERMException) and not trainer.validating
+        if between and whole and trainer.is_global_zero and trainer.global_step != self.last_step:
+            self._save(trainer, keep=False, alone=True)
+
     def state_dict(self) -> dict[str, Any]:
         return {"last_step": self.last_step, "rolling": self.rolling}
 
@@ -64,16 +76,22 @@ class LogSpacedCheckpoint(Checkpoint):
         if keep or (self.rolling_steps and step % self.rolling_steps == 0):
             self._save(trainer, keep)
 
-    def _save(self, trainer: pl.Trainer, keep: bool) -> None:
+    def _save(self, trainer: pl.Trainer, keep: bool, alone: bool = False) -> None:
         superseded = self.rolling
         self.last_step = trainer.global_step
         path = self.folder / f"step-{self.last_step:08d}.ckpt"
         # State first: the checkpoint holds it.
         self.rolling = None if keep else str(path)
         try:
-            trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
+            if alone:  # what save_checkpoint does, less its barrier
+                trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(False), path)
+            else:
+                trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
         except OSError as error:
             # Lightning writes to a temporary file first, whose name would tell the user nothing.
             raise OSError(error.errno, error.strerror, str(path)) from error
+        for logger in trainer.loggers:
+            if keep and hasattr(logger, "log_checkpoint"):
+                logger.log_checkpoint(path, step=self.last_step)
         if superseded is not None and trainer.is_global_zero:
             Path(superseded).unlink(missing_ok=True)

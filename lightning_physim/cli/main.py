@@ -13,6 +13,7 @@ HELP = """usage: physim COMMAND [options]
   physim simulate [--config NAME_OR_PATH] [--animate FILE]    make, describe and animate a data set
   physim llc RUN [--calibrate]                                learning coefficients at the checkpoints of a run
   physim sweep FILE [--count N] [--jobs J] [--check]          many trainings, as a file in W&B's sweep format asks for
+  physim sweep FILE --online [--count N]                      the same with W&B's server and agent
   physim reproduce [--config NAME_OR_PATH] [--seeds 5]        train seeds and controls, judge the paper's three claims
   physim report RUN...                                        write the report of a run again, or compare several
   physim dashboard push --entity E [--project P] [--dry-run]  the same panels as a W&B workspace and report

@@ -1,15 +1,15 @@
-"""``physim sweep FILE``: the trials of a sweep on this machine, without an account."""
+"""``physim sweep FILE``: the trials of a sweep on this machine, without an account or, with ``--online``, for W&B."""
 
 import argparse
 import shlex
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from lightning_physim.cli.train import SUBCOMMANDS, check
 from lightning_physim.errors import InputError
 from lightning_physim.report import write_comparison
-from lightning_physim.tracking import LocalSweep, SweepSpec
+from lightning_physim.tracking import LocalSweep, OnlineSweep, SweepSpec
 
 
 def sweep(argv: list[str]) -> int:
@@ -25,6 +25,8 @@ def sweep(argv: list[str]) -> int:
         given = build_parser().parse_args(argv)
     except argparse.ArgumentError as error:
         raise InputError(" ".join(f"{error}".split())) from error
+    if given.online:
+        return sweep_online(given)
     spec = SweepSpec.read(given.file)
     local = LocalSweep(spec, given.runs, given.count, given.seed)
     if given.check:
@@ -41,22 +43,47 @@ def sweep(argv: list[str]) -> int:
     return 128 + signal if signal else int(bool(failed))
 
 
+def sweep_online(given: Namespace) -> int:
+    """Make the sweep on W&B's server and run an agent on it.
+
+    Returns:
+        The exit code: the agent's, or 128 and the signal's number after a signal.
+
+    Raises:
+        InputError: options of local sweeps, or what :meth:`OnlineSweep.create` refuses.
+    """
+    defaults = build_parser().get_defaults()
+    local = [f"--{name}" for name in ("jobs", "check", "runs", "seed") if given[name] != defaults[name]]
+    if local:
+        raise InputError(f"--online takes --count alone, W&B does the rest; got {', '.join(local)}: leave it out")
+    if given.count is not None and given.count < 1:
+        raise InputError(f"--count must be at least 1; got {given.count}")
+    made = OnlineSweep.create(given.file)
+    print(f"sweep: {made.url} (another machine joins it with `wandb agent {made.path}`)", flush=True)
+    return made.run(given.count)
+
+
 def build_parser() -> ArgumentParser:
     """The options of ``physim sweep``."""
     parser = ArgumentParser(
         prog="physim sweep",
-        description="Run the trials of a file in W&B's sweep format (methods grid and random) on this machine, with "
-        "the commands that `wandb agent` would run. The same command again runs what is left: trials that were "
-        "interrupted or failed go on from their last checkpoint. Everything is under RUNS/<sweep id>/: sweep.jsonl, "
-        "the logs, and report.html, which compares the trials.",
+        description="Run the trials of a file in W&B's sweep format on this machine, with the commands that `wandb "
+        "agent` would run; method bayes and early_terminate need the extra `bayes`. The same command again runs what "
+        "is left: trials that were interrupted or failed go on from their last checkpoint. Everything is under "
+        "RUNS/<sweep id>/: sweep.jsonl, the logs, and report.html, which compares the trials.",
         exit_on_error=False,
     )
     parser.add_argument("file", type=str, help="YAML file, as for `wandb sweep`.")
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="Make the sweep on W&B's server, which chooses the trials, and run its agent here.",
+    )
     parser.add_argument("--count", type=int | None, default=None, help="Trials; None: all of a grid.")
     parser.add_argument("--jobs", type=int, default=1, help="Trials at a time.")
     parser.add_argument("--check", action="store_true", help="Print the commands and check their options; run nothing.")
     parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
-    parser.add_argument("--seed", type=int, default=0, help="Of random trials.")
+    parser.add_argument("--seed", type=int, default=0, help="Of random and bayes trials.")
     return parser
 
 

@@ -7,7 +7,7 @@ import logging
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -21,7 +21,15 @@ from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import LiveReport, print_summary
-from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, find_run, last_checkpoint, new_run, run_loggers
+from lightning_physim.tracking import (
+    PhysimWandbLogger,
+    RunDirectory,
+    find_run,
+    last_checkpoint,
+    new_run,
+    provenance,
+    run_loggers,
+)
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -37,7 +45,10 @@ class RunConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_none=False)
         self.run.config.write_text(text)
         for logger in trainer.loggers:
-            logger.log_hyperparams(yaml.safe_load(text))
+            logger.log_hyperparams(yaml.safe_load(text) | provenance(trainer))
+            if hasattr(logger, "log_data"):
+                data: Any = trainer.datamodule  # type: ignore[attr-defined]
+                logger.log_data({name: spec.directory(data.cache_dir) for name, spec in data.specs.items()})
 
 
 class PhysimCLI(LightningCLI):
@@ -65,6 +76,13 @@ class PhysimCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
+        parser.add_argument(
+            "--artifacts",
+            type=list[Literal["checkpoints", "data"]],
+            default=[],
+            help="What W&B gets whole: [checkpoints], [data] or [checkpoints, data]. The report, and what the data are "
+            "made of, it gets in any case.",
+        )
         parser.add_argument(
             "--threads",
             type=int | None,
@@ -98,7 +116,8 @@ class PhysimCLI(LightningCLI):
         self.run = self.resumed or new_run(self._get(self.config, "runs"), self.name)
         self.save_config_callback, self.save_config_kwargs = RunConfig, {"run": self.run}
         if logger in (None, True):
-            logger = run_loggers(self.run, resume_from=self._get(self.config, "ckpt_path") if self.resumed else None)
+            resume_from = self._get(self.config, "ckpt_path") if self.resumed else None
+            logger = run_loggers(self.run, resume_from, self._get(self.config, "artifacts"))
         trainer = super().instantiate_trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
         trainer.callbacks.append(LiveReport(self.run))  # type: ignore[attr-defined]  # last: what others log is in it
         return trainer

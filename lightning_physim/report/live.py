@@ -46,6 +46,9 @@ class LiveReport(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
         self._write(trainer)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_report") and self.run.report.is_file():
+                logger.log_report(self.run.report, step=trainer.global_step)
 
     @rank_zero_only
     def _write(self, trainer: pl.Trainer) -> None:

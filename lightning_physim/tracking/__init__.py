@@ -2,7 +2,9 @@
 
 from lightning_physim.tracking.jsonl import JsonlLogger, read_arrays, read_metrics
 from lightning_physim.tracking.loggers import run_loggers
+from lightning_physim.tracking.online_sweep import OnlineSweep
 from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
+from lightning_physim.tracking.provenance import provenance
 from lightning_physim.tracking.reproduction import SEED, Reproduction
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
 from lightning_physim.tracking.sweep import SweepSpec, Trial
@@ -13,6 +15,7 @@ __all__ = [
     "HEAD_TABLE",
     "JsonlLogger",
     "LocalSweep",
+    "OnlineSweep",
     "PANELS",
     "PhysimWandbLogger",
     "Reproduction",
@@ -24,6 +27,7 @@ __all__ = [
     "find_run",
     "last_checkpoint",
     "new_run",
+    "provenance",
     "read_arrays",
     "read_metrics",
     "read_trials",

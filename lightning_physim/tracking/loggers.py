@@ -1,5 +1,6 @@
 """The loggers of a run."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,18 +12,21 @@ from lightning_physim.tracking.run import RunDirectory, checkpoint_step
 from lightning_physim.tracking.wandb import PhysimWandbLogger
 
 
-def run_loggers(run: RunDirectory, resume_from: str | Path | None = None) -> list[Logger]:
+def run_loggers(
+    run: RunDirectory, resume_from: str | Path | None = None, artifacts: Sequence[str] = ()
+) -> list[Logger]:
     """``metrics.jsonl`` always, and Weights & Biases where it is installed.
 
     Args:
         run: the run directory.
         resume_from: the checkpoint that training goes on from, with its step in its name. Rows beyond it are dropped
             from ``metrics.jsonl``; W&B keeps what it has, and those rows are not sent again.
+        artifacts: of ``"checkpoints"`` and ``"data"`` those that W&B gets whole.
     """
     resume_step = None if resume_from is None else checkpoint_step(resume_from)
     loggers: list[Logger] = [JsonlLogger(run.metrics, resume_step)]
     if find_spec("wandb") is None:
         rank_zero_info("W&B: not installed, metrics go to metrics.jsonl alone; `pip install wandb` adds it")
     else:
-        loggers.append(PhysimWandbLogger(run, resume_step))
+        loggers.append(PhysimWandbLogger(run, resume_step, artifacts))
     return loggers

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ import yaml
 
 from lightning_physim.errors import InputError
 
-KEYS = ("name", "description", "project", "entity", "program", "command", "method", "metric", "parameters")
+KEYS = (
+    "name", "description", "project", "entity", "program", "command", "method", "metric", "parameters",
+    "early_terminate",
+)  # fmt: skip
 DISTRIBUTIONS = {
     "constant": {"value"},
     "categorical": {"values"},
@@ -27,7 +30,7 @@ DISTRIBUTIONS = {
 }
 """What can be drawn from, with the keys that each needs."""
 COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
-ELSEWHERE = "or run it with W&B: wandb sweep FILE, then wandb agent"
+ELSEWHERE = "or let W&B's server run it: --online"
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,20 @@ class Parameter:
             return int(generator.integers(int(self.low), int(self.high), endpoint=True))
         if self.distribution == "log_uniform_values":
             drawn = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-            return min(max(drawn, self.low), self.high)
-        drawn = float(generator.uniform(self.low, self.high))
+            return self.tidy(drawn)
+        return self.tidy(generator.uniform(self.low, self.high))
+
+    def tidy(self, value: Any) -> Any:
+        """A value as somebody has drawn it, within the bounds, a multiple of the quantum, and of Python's own types."""
+        if self.values:
+            return value
+        if self.distribution == "int_uniform":
+            return int(value)
+        value = float(value)
         if self.distribution == "q_uniform":
             # Rounded to the decimals of the quantum: 3 * 0.1 is 0.30000000000000004.
-            drawn = round(round(drawn / self.quantum) * self.quantum, 12)
-        return drawn
+            return round(round(value / self.quantum) * self.quantum, 12)
+        return min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +100,12 @@ class Trial:
     index: int
     parameters: Mapping[str, Any]
     run_id: str
+
+    @classmethod
+    def of(cls, sweep: str, index: int, parameters: Mapping[str, Any]) -> "Trial":
+        """The trial of the sweep with this id."""
+        digest = hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:6]
+        return cls(index, parameters, f"{sweep}-{index:03d}-{digest}")
 
 
 @dataclass(frozen=True)
@@ -120,8 +137,10 @@ class SweepSpec:
         if not isinstance(content, dict):
             raise InputError(f"a sweep is a YAML file with method, metric and parameters; got {path} without them")
         _known(content, KEYS, f"a sweep file, here {path}")
-        if content.get("method") not in ("grid", "random"):
-            raise InputError(f"method must be grid or random; got {content.get('method')}: change it, {ELSEWHERE}")
+        if content.get("method") not in ("grid", "random", "bayes"):
+            raise InputError(
+                f"method must be grid, random or bayes; got {content.get('method')}: change it, {ELSEWHERE}"
+            )
         metric = content.get("metric")
         if not isinstance(metric, dict) or not isinstance(metric.get("name"), str):
             raise InputError(f"metric must name what trials are compared by; got {metric}: type {{name: val/loss}}")
@@ -143,19 +162,20 @@ class SweepSpec:
         return self.content["metric"]["name"]
 
     def id(self, seed: int) -> str:
-        """The file's name and a hash of its content; for a random sweep of the seed too, as it makes the trials."""
-        key = self.path.read_bytes() + (f"seed {seed}".encode() if self.content["method"] == "random" else b"")
+        """The file's name and a hash of its content; unless it is a grid of the seed too, as it makes the trials."""
+        key = self.path.read_bytes() + (b"" if self.content["method"] == "grid" else f"seed {seed}".encode())
         return f"{_plain(self.path.stem)}-{hashlib.sha256(key).hexdigest()[:6]}"
 
     def trials(self, count: int | None, seed: int) -> list[Trial]:
-        """The trials, the same ones at every call.
+        """The trials, the same ones at every call. Those of a bayes sweep are draws from its ranges: what is tried in
+        their place depends on results, and :class:`LocalSweep` asks the engine for it when it starts one.
 
         Args:
             count: how many; None for all of a grid.
             seed: of random trials. A trial depends on it and on its index, not on ``count``.
 
         Raises:
-            InputError: random without a count, or a grid over a continuous range.
+            InputError: random or bayes without a count, or a grid over a continuous range.
         """
         if count is not None and count < 1:
             raise InputError(f"--count must be at least 1; got {count}")
@@ -164,16 +184,13 @@ class SweepSpec:
         if self.content["method"] == "grid":
             points = itertools.islice(itertools.product(*(p.grid() for p in self.parameters)), count)
         elif count is None:
-            raise InputError("a random sweep never ends by itself; got no --count: type e.g. --count 20")
+            method = self.content["method"]
+            raise InputError(f"a {method} sweep never ends by itself; got no --count: type e.g. --count 20")
         else:
             generators = (np.random.default_rng([seed, index]) for index in range(count))
             points = (tuple(p.draw(generator) for p in self.parameters) for generator in generators)
-        sweep, trials = self.id(seed), []
-        for index, point in enumerate(points):
-            parameters = _nest(zip(names, point, strict=True))
-            digest = hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:6]
-            trials.append(Trial(index, parameters, f"{sweep}-{index:03d}-{digest}"))
-        return trials
+        sweep = self.id(seed)
+        return [Trial.of(sweep, index, nest(zip(names, point, strict=True))) for index, point in enumerate(points)]
 
     def command(self, trial: Trial) -> list[str]:
         """The words of a trial's command, by W&B's own functions; ``${interpreter}`` is the Python that runs here.
@@ -264,7 +281,8 @@ def _known(given: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
         raise InputError(f"{where} can have {', '.join(keys)}; got {', '.join(unknown)}: remove it, {ELSEWHERE}")
 
 
-def _nest(pairs: Any) -> dict[str, Any]:
+def nest(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
+    """Dictionaries in dictionaries, from ``(keys from the outside in, value)``."""
     nested: dict[str, Any] = {}
     for name, value in pairs:
         inner = nested

@@ -14,46 +14,96 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lightning_physim.errors import InputError
+from lightning_physim.tracking.engine import SweepEngine
 from lightning_physim.tracking.jsonl import _append, _json_number, _replace, read_metrics
 from lightning_physim.tracking.run import RunDirectory, last_checkpoint
-from lightning_physim.tracking.sweep import SweepSpec, Trial
+from lightning_physim.tracking.sweep import Parameter, Trial
 from lightning_physim.tracking.wandb import _dotted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL = 0.1
 """Seconds between looks at the processes."""
+EARLY_POLL = 2.0
+"""Seconds between looks at what the trials have measured, where a sweep stops some of them early."""
+KILL_DELAY = 30.0
+"""Seconds that a trial which is stopped early has to end, as for W&B's agent."""
+
+
+class Plan(Protocol):
+    """What :class:`LocalSweep` asks of a sweep: a :class:`SweepSpec`, or a fixed list of trials that has these."""
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """Of its keys ``project`` is read here, and ``method`` and ``early_terminate``; all three may be missing."""
+
+    @property
+    def metric(self) -> str:
+        """Key in ``metrics.jsonl`` of what trials are compared by."""
+
+    @property
+    def parameters(self) -> Sequence[Parameter]:
+        """What is varied and fixed. Empty: everything that a trial's ``parameters`` hold is shown."""
+
+    def id(self, seed: int) -> str:
+        """Name of the sweep's folder, and W&B group of its runs."""
+
+    def trials(self, count: int | None, seed: int) -> list[Trial]:
+        """The trials, the same ones at every call."""
+
+    def command(self, trial: Trial) -> list[str]:
+        """The words of its command. It makes the run directory ``$WANDB_RUN_ID``, and takes ``--ckpt_path``."""
+
+
+@dataclass
+class _Running:
+    """A process; None while processes that an earlier sweep started for this trial live."""
+
+    process: subprocess.Popen | None
+    began: float = field(default_factory=time.monotonic)
+    stopped: float | None = None
+    """When it was told to stop early."""
 
 
 class LocalSweep:
     """The trials of a sweep and their state, in ``<runs>/<sweep id>/``.
 
     Args:
-        spec: the sweep file.
+        spec: a :class:`SweepSpec`, or another :class:`Plan`.
         runs: folder that holds the run directories.
-        count, seed: of :meth:`SweepSpec.trials`.
+        count, seed: of :meth:`Plan.trials`.
         say: gets a line when a trial starts or ends.
+
+    Raises:
+        InputError: what the plan raises; ``method: bayes`` or ``early_terminate`` without W&B's engine.
     """
 
-    def __init__(
-        self, spec: SweepSpec, runs: str, count: int | None, seed: int, say: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, spec: Plan, runs: str, count: int | None, seed: int, say: Callable[[str], None] = print) -> None:
         self.spec = spec
         self.runs = runs
         self.trials = spec.trials(count, seed)
         self.folder = Path(runs) / spec.id(seed)
         self.say = say
+        self.bayes = spec.content.get("method") == "bayes"
+        self.stops_early = "early_terminate" in spec.content
+        self.engine = None
+        if self.bayes or self.stops_early:
+            self.engine = SweepEngine(spec.content, spec.parameters, seed)
+        self._looked = 0.0
+        self._histories: dict[str, Sequence[float]] = {}
 
     @property
     def state(self) -> Path:
         """One JSON object a line: ``trial``, ``parameters``, ``run_id``, ``state``, ``exit_code``, ``metric``.
 
-        ``state`` is ``started``, ``finished``, ``failed`` or ``interrupted``; the last line of a trial counts.
+        ``state`` is ``started``, ``finished``, ``stopped`` (early, which is an end too), ``failed`` or
+        ``interrupted``; the last line of a trial counts.
         """
         return self.folder / "sweep.jsonl"
 
@@ -81,35 +131,75 @@ class LocalSweep:
             raise InputError(f"--jobs must be at least 1; got {jobs}")
         received: list[int] = []
         with self._alone(), _handled(received):
-            done = {row["run_id"] for row in self.results() if row["state"] == "finished"}
-            waiting = [trial for trial in self.trials if trial.run_id not in done]
-            if done:
-                self.say(f"{self.folder}: {len(self.trials) - len(waiting)} of {len(self.trials)} trials are finished")
-            running: dict[Trial, subprocess.Popen | None] = {}
-            began: dict[Trial, float] = {}
+            waiting = self._waiting()
+            running: dict[Trial, _Running] = {}
             passed_on = 0
             while running or (waiting and not received):
                 while waiting and len(running) < jobs and not received:
-                    trial = waiting.pop(0)
-                    running[trial] = process = self._start(trial)
-                    began[trial] = time.monotonic()
-                    if process is None:
+                    trial = self._chosen(waiting.pop(0))
+                    running[trial] = _Running(self._start(trial))
+                    if running[trial].process is None:
                         self.say(f"{self._name(trial)} is still run by an earlier process; waiting for its end")
                 time.sleep(POLL)
                 for number in received[passed_on:]:
-                    for process in filter(None, running.values()):
-                        process.send_signal(number)
+                    for one in running.values():
+                        if one.process is not None:
+                            one.process.send_signal(number)
                     passed_on += 1
-                for trial, process in list(running.items()):
-                    if process is None:
+                if self.stops_early and not received:
+                    self._stop_early(running)
+                for trial, one in list(running.items()):
+                    if one.process is None:
                         if received:
                             del running[trial]
                         else:
-                            running[trial] = self._start(trial)
-                    elif process.poll() is not None:
+                            one.process = self._start(trial)
+                    elif one.process.poll() is not None:
                         del running[trial]
-                        self._end(trial, process.returncode, bool(received), time.monotonic() - began[trial])
+                        self._end(trial, one, bool(received))
         return received[0] if received else 0
+
+    def _waiting(self) -> list[Trial]:
+        """The trials that have not come to an end."""
+        rows = self.results()
+        if self.bayes:  # what was tried is what the trial is
+            known = {row["trial"]: Trial(row["trial"], row["parameters"], row["run_id"]) for row in rows}
+            self.trials = [known.get(trial.index, trial) for trial in self.trials]
+        done = {row["run_id"] for row in rows if row["state"] in ("finished", "stopped")}
+        waiting = [trial for trial in self.trials if trial.run_id not in done]
+        if done:
+            self.say(f"{self.folder}: {len(self.trials) - len(waiting)} of {len(self.trials)} trials are finished")
+        return waiting
+
+    def _chosen(self, trial: Trial) -> Trial:
+        """The trial itself, or what the engine suggests in place of one of a bayes sweep that has never started."""
+        rows = self.results()
+        if not self.bayes or trial.run_id in {row["run_id"] for row in rows}:
+            return trial
+        assert self.engine is not None
+        self.trials[trial.index] = Trial.of(self.folder.name, trial.index, self.engine.suggest(trial.index, rows))
+        return self.trials[trial.index]
+
+    def _stop_early(self, running: dict[Trial, _Running]) -> None:
+        """Tell the trials to end that the engine finds not worth going on with."""
+        now = time.monotonic()
+        for one in running.values():
+            if one.process is not None and one.stopped is not None and now > one.stopped + KILL_DELAY:
+                one.process.kill()
+        if now < self._looked + EARLY_POLL:
+            return
+        self._looked = now
+        alive = {trial.run_id for trial in running}
+        for trial in self.trials:
+            if trial.run_id in alive or trial.run_id not in self._histories:
+                self._histories[trial.run_id] = self._history(trial)
+        assert self.engine is not None
+        chosen = self.engine.to_stop({key: values for key, values in self._histories.items() if values}, alive)
+        for trial, one in running.items():
+            if trial.run_id in chosen and one.process is not None and one.stopped is None:
+                one.process.terminate()
+                one.stopped = now
+                self.say(f"{self._name(trial)} is stopped early")
 
     def _start(self, trial: Trial) -> subprocess.Popen | None:
         """Start a trial; None while processes that an earlier sweep started for it live."""
@@ -146,17 +236,26 @@ class LocalSweep:
                 self.say(f"{run.path} has no checkpoint to go on from; moved to {aside}")
         return []
 
-    def _end(self, trial: Trial, exit_code: int, interrupted: bool, seconds: float) -> None:
+    def _history(self, trial: Trial) -> list[float]:
+        """The metric as the trial has logged it so far."""
         path = RunDirectory(Path(self.runs) / trial.run_id).metrics
         curve = read_metrics(path).get(self.spec.metric) if path.is_file() else None
-        value = None if curve is None else float(curve[1][-1])
+        return [] if curve is None else curve[1].tolist()
+
+    def _end(self, trial: Trial, one: _Running, interrupted: bool) -> None:
+        assert one.process is not None
+        exit_code = one.process.returncode
+        self._histories[trial.run_id] = history = self._history(trial)
+        value = history[-1] if history else None
         # A trial that is told to stop may well end in peace: Lightning turns signals into a normal end.
-        state = "interrupted" if interrupted else "failed" if exit_code else "finished"
+        state = "failed" if exit_code else "finished"
+        state = "stopped" if one.stopped is not None else "interrupted" if interrupted else state
         self._record(trial, state, exit_code, value)
         what = (
             f"failed with exit code {exit_code}, see {self.folder / trial.run_id}.log" if state == "failed" else state
         )
         shown = "not logged" if value is None else f"{value:.4g}"
+        seconds = time.monotonic() - one.began
         self.say(f"{self._name(trial)} {what} after {seconds:.0f} s: {self.spec.metric} {shown}")
 
     def _record(self, trial: Trial, state: str, exit_code: int | None = None, value: float | None = None) -> None:

@@ -5,7 +5,8 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from lightning_physim.tracking.artifacts import data_hash, log_file, use_data
 from lightning_physim.tracking.jsonl import read_rows
 from lightning_physim.tracking.run import RunDirectory
 from lightning_physim.tracking.wandb_file import rows_in_files
@@ -30,6 +32,9 @@ FINISH_TIMEOUT = 120.0
 """Seconds that the last rows have for their upload before the process ends without it."""
 FLUSH_INTERVAL = 2.0
 """Seconds between flushes of wandb's file. Its own 15 lose a short run whole when the process is killed."""
+
+TRANSMIT_INTERVAL = 3.0
+"""Seconds between uploads of rows. With wandb's own 15 a run that is killed, or watched, lags by as much."""
 
 
 class PhysimWandbLogger(WandbLogger):
@@ -48,12 +53,15 @@ class PhysimWandbLogger(WandbLogger):
     Args:
         run: the run directory.
         resume_step: training resumes from a checkpoint of this step.
+        artifacts: of ``"checkpoints"`` and ``"data"`` those that are uploaded whole.
     """
 
-    def __init__(self, run: RunDirectory, resume_step: int | None = None) -> None:
+    def __init__(self, run: RunDirectory, resume_step: int | None = None, artifacts: Sequence[str] = ()) -> None:
         super().__init__(save_dir=run.path, version=run.id, project=os.environ.get("WANDB_PROJECT", "lightning_physim"))
         self._run = run
         self._resume_step = resume_step
+        self._artifacts = frozenset(artifacts)
+        self._data: dict[str, str] = {}
         self._there: dict[str, Any] = {}
         """The last value of every key that W&B has from the processes before this one."""
         self._configured = False
@@ -102,6 +110,26 @@ class PhysimWandbLogger(WandbLogger):
         import wandb
 
         self.log_metrics({name: wandb.Plotly(figure)}, step)
+
+    @rank_zero_only
+    def log_data(self, splits: Mapping[str, Path]) -> None:
+        """Tell which data the run uses, by the directory of each split; its files are uploaded where asked for."""
+        self._data = {"data": data_hash(splits)}
+        use_data(self.experiment, splits, "data" in self._artifacts)
+
+    @rank_zero_only
+    def log_checkpoint(self, path: Path, step: int) -> None:
+        """Upload a checkpoint where that is asked for."""
+        if "checkpoints" in self._artifacts:
+            log_file(self.experiment, "checkpoint", path, self._lineage(step), [f"step-{step}"])
+
+    @rank_zero_only
+    def log_report(self, path: Path, step: int) -> None:
+        """Upload the report."""
+        log_file(self.experiment, "report", path, self._lineage(step), [])
+
+    def _lineage(self, step: int) -> dict[str, Any]:
+        return {"step": step, "run": self._run.id} | self._data
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -190,9 +218,12 @@ class PhysimWandbLogger(WandbLogger):
                 finish_timeout=FINISH_TIMEOUT,
                 finish_timeout_raises=True,
                 x_transaction_log_flush_interval=FLUSH_INTERVAL,
+                x_file_stream_transmit_interval=TRANSMIT_INTERVAL,
             ),
         )
         experiment.define_metric("trainer/global_step")
+        # Nothing about a summary: define_metric(summary="min") puts {"min": x} in place of the last value, by which a
+        # resumed run is told what has arrived, and which the server's sweeps optimise.
         experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return experiment
 
