@@ -311,7 +311,7 @@ def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(folder, tmp
     )
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("physim: ")]
     assert "needs a module with attention(states)" in line and "leave the callback out" in line
-    assert not list(tmp_path.glob("r/*/metrics.jsonl"))
+    assert not list(tmp_path.glob("r/*"))
 
 
 def test_permuted_targets_change_the_training_and_not_the_validation(run, folder, tmp_path):

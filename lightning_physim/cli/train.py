@@ -4,8 +4,8 @@ import argparse
 import ast
 import json
 import logging
+import shutil
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,18 +123,24 @@ class PhysimCLI(LightningCLI):
         return trainer
 
     def fit(self, **kwargs: Any) -> None:
+        refused = False
         try:
             self.trainer.fit(**kwargs)
         except InputError:
-            # Refused before anything was measured: an empty directory is no run. One that holds something stays.
-            if self.run is not None:
-                with suppress(OSError):
-                    self.run.path.rmdir()
+            refused = True
             raise
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, PhysimWandbLogger):
                     logger.finish()
+            if refused:
+                self._forget()
+
+    @rank_zero_only
+    def _forget(self) -> None:
+        """Remove the directory of a new run that was refused before anything was measured: it is no run."""
+        if self.run is not None and self.resumed is None and not self.run.metrics.is_file():
+            shutil.rmtree(self.run.path, ignore_errors=True)
 
     @rank_zero_only
     def after_fit(self) -> None:

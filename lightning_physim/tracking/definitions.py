@@ -23,6 +23,8 @@ DEFINITIONS = (
     Definition("probe/collision_score/*", "share of attention", "maximize"),
     Definition("probe/partner_score/*", "share of attention", "maximize"),
     Definition("probe/enrichment/*", "times uniform attention", "maximize"),
+    Definition("probe/best_enrichment", "times uniform attention", "maximize"),
+    Definition("probe/distance_correlation/*", "correlation"),
     Definition("probe/auroc/*", "probability", "maximize"),
     Definition("probe/average_precision/*", "precision", "maximize"),
     Definition("probe/ablation/*", STANDARDISED, "maximize"),
