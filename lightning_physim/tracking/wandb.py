@@ -5,7 +5,8 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,18 +116,32 @@ class PhysimWandbLogger(WandbLogger):
     def log_data(self, splits: Mapping[str, Path]) -> None:
         """Tell which data the run uses, by the directory of each split; its files are uploaded where asked for."""
         self._data = {"data": data_hash(splits)}
-        use_data(self.experiment, splits, "data" in self._artifacts)
+        with self._optional("the data set"):
+            use_data(self.experiment, splits, "data" in self._artifacts)
 
     @rank_zero_only
     def log_checkpoint(self, path: Path, step: int) -> None:
         """Upload a checkpoint where that is asked for."""
         if "checkpoints" in self._artifacts:
-            log_file(self.experiment, "checkpoint", path, self._lineage(step), [f"step-{step}"])
+            with self._optional(path.name):
+                log_file(self.experiment, "checkpoint", path, self._lineage(step), [f"step-{step}"])
 
     @rank_zero_only
     def log_report(self, path: Path, step: int) -> None:
         """Upload the report."""
-        log_file(self.experiment, "report", path, self._lineage(step), [])
+        with self._optional(path.name):
+            log_file(self.experiment, "report", path, self._lineage(step), [])
+
+    @contextmanager
+    def _optional(self, what: str) -> Iterator[None]:
+        """What asks the server something costs an artifact when it fails, never the training."""
+        begin = time.monotonic()
+        try:
+            yield
+        except Exception as error:
+            if not self.experiment.disabled:  # where nothing is taken
+                rank_zero_info(f"W&B: {what} is no artifact of this run: {' '.join(str(error).split())[:150]}")
+        self.seconds += time.monotonic() - begin
 
     def _lineage(self, step: int) -> dict[str, Any]:
         return {"step": step, "run": self._run.id} | self._data
