@@ -7,8 +7,16 @@ import time
 
 import numpy as np
 import pytest
+from test_claims import a_study
 
-from lightning_physim.report import write_report, write_runs
+from lightning_physim.emergence import (
+    collision_heads_exist,
+    growth_is_power_law,
+    growth_of_heads,
+    growth_of_loss,
+    llc_rises_with_score,
+)
+from lightning_physim.report import Findings, Peer, write_report, write_reproduction, write_runs
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 
 FLAGS = (
@@ -255,4 +263,35 @@ def test_runs_are_laid_over_each_other(chromium, run, tmp_path):
     )
     assert drawn == [3, 3, 3]  # both, and the median
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= 375
+    assert complaints(chromium) == []
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
+    study = a_study(3)
+    growth = [row for name, metrics in study.seeds.items() for row in growth_of_heads(name, metrics)]
+    losses = [row for name, metrics in study.seeds.items() for row in growth_of_loss(name, metrics)]
+    claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, []))
+    findings = Findings(
+        seeds=study.seeds,
+        others={"permuted outcomes": study.permuted, "no attention": study.no_attention},
+        claims=claims,
+        growth=growth,
+        losses=losses,
+        sgd=[],
+        peers=[Peer("transformer", (0.1, 0.2, 0.3), (0.4, 0.5), 19684, 120.0, n=3)],
+        horizon=20,
+        runs=[("seed 0", "finished", "../seed-0/report.html"), ("SGD", "started", "")],
+    )
+    show(chromium, write_reproduction(tmp_path / "claims.html", "a study", ["3 seeds"], findings, ""), width)
+    drawn = chromium.execute_script(
+        "return Object.fromEntries([...document.querySelectorAll('.js-plotly-plot')].map(plot => [plot.id,"
+        "plot.querySelectorAll('.point, .scatterlayer path, .heatmaplayer image').length]))"
+    )
+    assert set(drawn) == {"heads", "geometry", "timing", "laws", "exponents"}
+    assert drawn["heads"] > 3 * 16 and drawn["geometry"] >= 3 * 24 and drawn["exponents"] >= 12 and drawn["laws"] == 1
+    shown = chromium.find_element("css selector", "body").text
+    for claim in claims:
+        assert claim.verdict in shown and claim.statement in shown
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
     assert complaints(chromium) == []

@@ -126,7 +126,7 @@ def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_
         untrained.append(first["probe/best_enrichment"])
     assert claims[0]["numbers"]["highest enrichment, untrained"] == pytest.approx(max(untrained))
 
-    page = (folder / "report.html").read_text()
+    page = (folder / "claims.html").read_text()
     for name in ("sgd-0", "permuted-0", "interaction-0", "no-attention-0", "seed-2"):
         assert f'href="../{folder.name}-{name}/report.html"' in page
     for words in ("no-pair oracle", "free flight", "interaction network", "(c) The score of a collision head"):

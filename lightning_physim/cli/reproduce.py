@@ -61,7 +61,7 @@ def reproduce(argv: list[str]) -> int:
     results = sweep.results()
     findings = gather(plan, {row["run_id"]: row["state"] for row in results})
     page = write_reproduction(
-        sweep.folder / "report.html",
+        sweep.folder / "claims.html",
         title=plan.id(),
         facts=[f"{len(findings.seeds)} seeds of {plan.config.stem}", f"{plan.max_steps:,} steps", *options],
         findings=findings,
@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         "permuted outcomes and without attention, and an interaction network; then judge the claims of Hitchcock et "
         "al. 2025 by the rules of docs/claims.md. The same command again runs what is left and writes the page again; "
         "with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, claims.json and "
-        "report.html.",
+        "claims.html.",
         epilog="Options of `physim fit`, spelled --trainer.max_steps=2000 or --model.lr=1e-3, go to every training.",
         allow_abbrev=False,
         exit_on_error=False,
