@@ -151,8 +151,9 @@ def exponents_figure(rows: Sequence[Growth]) -> "Figure":
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [growth.fit.exponent_hi - growth.fit.exponent],
-                "arrayminus": [growth.fit.exponent - growth.fit.exponent_lo],
+                # The most likely exponent may lie outside, where it is at the edge of its range.
+                "array": [max(growth.fit.exponent_hi - growth.fit.exponent, 0.0)],
+                "arrayminus": [max(growth.fit.exponent - growth.fit.exponent_lo, 0.0)],
                 "color": color,
                 "thickness": 1.5,
                 "width": 0,
