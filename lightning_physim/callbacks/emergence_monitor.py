@@ -8,6 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from lightning_physim.callbacks.observer import Observer
+from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.emergence import (
     approach,
     best_fit,
@@ -46,8 +47,9 @@ class EmergenceMonitor(Observer):
       times the present one where no end is planned, with a 95 % interval (:func:`lightning_physim.emergence.forecast`).
       Not after the last step.
 
-    The table ``emergence/heads`` goes to every logger that has ``log_table``: each head with the verdict of
-    :func:`lightning_physim.emergence.compare_growth_laws`, its reason and the numbers above.
+    The table ``emergence/heads`` goes, once a decade and at the end, to every logger that has ``log_table``: each
+    head with the verdict of :func:`lightning_physim.emergence.compare_growth_laws`, its reason and the numbers
+    above.
 
     The scores come from any callback with a ``history`` ``{key: (steps, values)}`` that holds keys beginning with
     ``score``, such as :class:`CollisionProbe`; the rest of the key names the head. Put the monitor after it: before it,
@@ -72,6 +74,7 @@ class EmergenceMonitor(Observer):
             raise InputError(f"ceiling must be positive, the highest possible score; got {ceiling}")
         self.score = score
         self.ceiling = ceiling
+        self.table_schedule = LogSchedule(1)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
@@ -96,9 +99,9 @@ class EmergenceMonitor(Observer):
             else:
                 row["reason"] = "its score has not left its baseline for good"
             rows.append(row)
-        for logger in trainer.loggers:
+        data = [[row[column] for column in COLUMNS] for row in rows]
+        for logger in trainer.loggers if final or self.table_schedule.due(trainer.global_step) else ():
             if rows and hasattr(logger, "log_table"):
-                data = [[row[column] for column in COLUMNS] for row in rows]
                 logger.log_table("emergence/heads", columns=COLUMNS, data=data, step=trainer.global_step)
         keys = ("exponent", "exponent_lo", "exponent_hi", "onset_step", "forecast", "forecast_lo", "forecast_hi")
         numbers = {f"emergence/{row['head']}/{key}": row[key] for row in rows for key in keys}
