@@ -136,7 +136,7 @@ def test_learning_coefficients_that_follow_the_score_are_found_to():
     [
         ({"llc_follows": "nothing"}, "not supported", "correlate by"),
         ({"weights_follow": "score"}, "undecided", "does not clearly lead its controls: the weight norm"),
-        ({"llc_later": 6.0}, "not supported", "lags by"),
+        ({"llc_later": 6.0}, "not supported", "decades after the score"),
         ({"n_seeds": 2}, "undecided", "3 seeds"),
     ],
 )

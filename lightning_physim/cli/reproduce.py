@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
 from lightning_physim.cli.configs import resolve_config
@@ -27,6 +26,7 @@ from lightning_physim.emergence import (
     growth_of_loss,
     llc_rises_with_score,
 )
+from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import Findings, Peer, write_reproduction
 from lightning_physim.tracking import SEED, LocalSweep, Reproduction, RunDirectory, last_checkpoint, read_metrics
 
@@ -190,8 +190,8 @@ def _median(name: str, peers: list[Peer]) -> Peer:
 
 
 def _n_parameters(run: RunDirectory) -> int:
-    weights = torch.load(last_checkpoint(run), map_location="cpu", weights_only=True)["state_dict"]
-    return sum(tensor.numel() for name, tensor in weights.items() if not name.startswith("network.target."))
+    module = PhysicsSimulator.load_from_checkpoint(last_checkpoint(run), map_location="cpu", weights_only=True)
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _data_of(run: RunDirectory) -> ParticleDataModule:

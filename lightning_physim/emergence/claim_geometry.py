@@ -101,7 +101,7 @@ def llc_rises_with_score(study: Study) -> Claim:
     }
 
     seen = f"over the heads of a network LLC and score correlate by {value:.2f} ({low:.2f} to {high:.2f})"
-    timing = f"the LLC lags by {middle:+.2f} decades ({early:+.2f} to {late:+.2f})"
+    timing = f"the LLC passes half of its rise {middle:+.2f} decades after the score ({early:+.2f} to {late:+.2f})"
     beaten = [f"the {name} correlates by {rivals[name]:.2f}" for name, ends in leads.items() if not ends[0] > 0]
     if failed > MAX_FAILED:
         return claim(UNDECIDED, f"{100 * failed:.0f} % of the estimates of heads fail their diagnostics", seen, timing)

@@ -110,9 +110,8 @@ def growth_is_power_law(heads: list[Growth], losses: list[Growth], sgd: list[Gro
     if sum(growth.is_power_law for growth in losses) >= 0.5 * max(len(losses), 1):
         against.append("the loss on colliding particles is a power law too, and scores may inherit its form")
     if sum(growth.is_power_law for growth in decided_sgd) < max(0.5 * len(decided_sgd), 1):
-        against.append(
-            f"under SGD {len(decided_sgd)} of {len(sgd)} collision heads have a clear law, too few a power law"
-        )
+        called = f"{len(decided_sgd)} of {len(sgd)} collision heads have a clear law"
+        against.append(f"under SGD {called}, where it takes one, and half of them power laws")
     if against:
         return claim(UNDECIDED, seen, *against)
     return claim(SUPPORTED, seen, f"they win {wins['power_law']} of {wins.total()} held-out extrapolations")
