@@ -91,6 +91,7 @@ def timing_figure(seeds: Mapping[str, Metrics]) -> "Figure":
         ("score", HUES[0], "solid", [_share(head.score, N_SCORE) for head in heads]),
         ("learning coefficient", HUES[1], "dash", [_share(head.llc, N_LLC) for head in heads]),
     )
+    top = 1.0
     for name, color, dash, curves in kinds:
         curves = [curve for curve in curves if len(curve[0])]
         for steps, values in curves:
@@ -99,11 +100,10 @@ def timing_figure(seeds: Mapping[str, Metrics]) -> "Figure":
         known = [dict(zip(*curve, strict=True)) for curve in curves]
         middle = [np.median([curve[step] for curve in known if step in curve]) for step in steps]
         _add_line(figure, steps, middle, name, color, dash, width=3.5)
+        top = max([top, *middle])
     figure.update_traces(opacity=0.4, selector={"line.width": 0.7})
     figure.update_xaxes(type="log", dtick=1)
-    # Far-off estimates of single heads are cut, not the bulk of them.
-    everything = np.concatenate([values for *_, curves in kinds for _, values in curves] or [np.ones(1)])
-    figure.update_yaxes(range=[-0.3, max(1.2, float(np.percentile(everything, 97)))])
+    figure.update_yaxes(range=[-0.3, 1.2 * top])  # far-off estimates of single heads are cut
     return figure
 
 
