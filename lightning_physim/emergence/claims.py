@@ -1,6 +1,7 @@
 """The three claims of Hitchcock et al. 2025 (arXiv 2504.11830), each with a rule that can say no: the first of them.
 
-The rules are written down in ``docs/claims.md``; constants are their numbers.
+The rules are written down in ``docs/claims.md``; the constants here and in ``claim_geometry`` and ``claim_growth`` are
+their numbers.
 """
 
 from collections.abc import Iterable, Mapping
