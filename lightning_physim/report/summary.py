@@ -25,6 +25,8 @@ COLUMNS = {
     "llc": ("LLC", "{}"),
 }
 """Of the table of heads: key of a row, what the column is called, and how its numbers are written."""
+IN_TERMINAL = ("head", "enrichment", "partner_score", "auroc", "ablation", "onset_step", "llc")
+"""Of these columns, what fits into 80 characters."""
 
 
 def head_table(metrics: Metrics) -> list[dict[str, Any]]:
@@ -93,8 +95,8 @@ def print_summary(run: RunDirectory) -> None:
     console = Console(highlight=False)
     heads = head_table(metrics)
     if heads:
-        names, rows = table_text(heads)
-        table = Table(*names, box=None)
+        names, rows = table_text([{key: row[key] for key in IN_TERMINAL if key in row} for row in heads])
+        table = Table(*names, box=None, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
         for row, cells in zip(heads, rows, strict=True):
