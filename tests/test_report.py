@@ -21,8 +21,9 @@ from lightning_physim.report import (
     viewer,
     write_report,
 )
-from lightning_physim.report.figures import _log_bins, emergence_figure, head_style
+from lightning_physim.report.figures import _log_bins, head_style
 from lightning_physim.report.growth import head_growth
+from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.summary import table_text
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 
@@ -220,16 +221,23 @@ def test_a_power_law_is_drawn_where_there_is_one_and_only_there():
     at, line = growth["L0H0"].line
     assert line == pytest.approx(np.interp(np.log(at), np.log(steps), law), abs=0.15)
     assert growth["L0H1"].line is None and growth["L0H1"].text == "undecided"
-    logged = {f"emergence/L0H0/exponent{end}": curve(x) for end, x in (("", 0.8), ("_lo", 0.7), ("_hi", 0.95))}
-    assert head_growth(metrics | logged)["L0H0"].text.endswith("α 0.8 (0.7 to 0.95)")
+    assert growth["L0H0"].text.startswith(growth["L0H0"].verdict.replace("_", " ") + ", α 0.")
 
 
-def test_exponents_with_their_intervals():
+def test_forecasts_and_exponents_with_their_intervals():
     logged = {f"emergence/L1H0/exponent{end}": curve(*x) for end, x in
               (("", (1.0, 2.0)), ("_lo", (0.5, 1.5)), ("_hi", (4.0, 2.25)))}  # fmt: skip
-    (trace,) = emergence_figure(logged).data
-    assert trace.name == "L1H0" and list(trace.y) == [1.0, 2.0]
-    assert list(trace.error_y.array) == [3.0, 0.25] and list(trace.error_y.arrayminus) == [0.5, 0.5]
+    logged |= {f"emergence/L1H0/forecast{end}": curve(x) for end, x in (("", 0.7), ("_lo", 0.5), ("_hi", 0.8))}
+    logged |= {
+        f"probe/{key}/{head}": curve(0.1, 0.5) for key in ("enrichment", "partner_score") for head in ("L0H0", "L1H0")
+    }
+    score, forecast, exponent = emergence_figure(logged).data
+    assert {trace.name for trace in (score, forecast, exponent)} == {"L1H0"}
+    assert list(score.y) == [0.5] and list(forecast.y) == [0.7] and list(exponent.y) == [1.0, 2.0]
+    np.testing.assert_allclose([*forecast.error_y.array, *forecast.error_y.arrayminus], [0.1, 0.2])
+    assert list(exponent.error_y.array) == [3.0, 0.25] and list(exponent.error_y.arrayminus) == [0.5, 0.5]
+    # An exponent alone, of a run that has only begun to tell.
+    assert len(emergence_figure({k: v for k, v in logged.items() if "forecast" not in k}).data) == 1
 
 
 def test_classifiers_and_ablation_are_in_the_table_where_they_were_logged(metrics):

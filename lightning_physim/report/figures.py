@@ -104,33 +104,6 @@ def scores_figure(
     return figure
 
 
-def emergence_figure(metrics: Metrics) -> "Figure":
-    """Exponent of each head's power-law fit so far against training step, bars of 95 % either way where logged."""
-    figure = _figure("training step", "exponent α of the approach to the plateau")
-    found = {
-        head: metrics[key] for head in _heads(metrics) if (key := f"emergence/{head}/exponent") in metrics
-    }  # in the order of the scores
-    for head, (steps, values) in found.items():
-        _add_line(figure, steps, values, head, *head_style(head), mode="lines+markers")
-        ends = [metrics.get(f"emergence/{head}/exponent_{end}", (steps, values * np.nan)) for end in ("lo", "hi")]
-        low, high = (np.array([dict(zip(*end, strict=True)).get(step, np.nan) for step in steps]) for end in ends)
-        figure.data[-1].error_y = {
-            "array": np.nan_to_num(high - values), "arrayminus": np.nan_to_num(values - low), "symmetric": False,
-            "width": 0, "thickness": 1.2,
-        }  # fmt: skip
-    _log_step_axis(figure, list(found.values()), _left_edge(list(found.values())))
-    top = max((float(np.nanmax(values, initial=0.0)) for _, values in found.values()), default=1.0)
-    figure.update_yaxes(range=[0, max(1.0, 1.6 * top)])
-    return figure
-
-
-def _heads(metrics: Metrics) -> list[str]:
-    """All heads of a run, those with the highest scores first."""
-    named = {match[0] for key in metrics for match in [re.search(r"\bL\d+H\d+\b", key)] if match}
-    scored = list(head_curves(metrics, "probe/enrichment"))
-    return scored + sorted(named - set(scored))
-
-
 def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
     """Mean attention to a particle against its distance, per head.
 

@@ -7,7 +7,6 @@ import numpy as np
 from lightning_physim.emergence import COLLISION_HEAD, POWER_LAWS, compare_growth_laws, fit_power_law
 from lightning_physim.errors import InputError
 from lightning_physim.report.figures import Metrics, head_curves
-from lightning_physim.report.summary import last
 
 
 @dataclass(frozen=True)
@@ -17,23 +16,19 @@ class HeadGrowth:
     Attributes:
         verdict: of :func:`compare_growth_laws` on its enrichment.
         reason: of the verdict.
-        exponent: of the power-law fit, where the verdict is one; with its 95 % interval where the run has logged that.
+        exponent: of the power-law fit, where the verdict is one.
         line: ``(steps, values)`` of that fit.
     """
 
     verdict: str
     reason: str
     exponent: float | None = None
-    interval: tuple[float, float] | None = None
     line: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def text(self) -> str:
         words = self.verdict.replace("_", " ")
-        if self.exponent is None:
-            return words
-        ends = "" if self.interval is None else " ({:.2g} to {:.2g})".format(*self.interval)
-        return f"{words}, α {self.exponent:.2g}{ends}"
+        return words if self.exponent is None else f"{words}, α {self.exponent:.2g}"
 
 
 def head_growth(metrics: Metrics) -> dict[str, HeadGrowth]:
@@ -43,11 +38,11 @@ def head_growth(metrics: Metrics) -> dict[str, HeadGrowth]:
         finite = np.isfinite(values)
         steps, values = steps[finite], values[finite]
         if len(values) and values[-1] >= COLLISION_HEAD:
-            found[head] = _growth(metrics, head, steps, values)
+            found[head] = _growth(steps, values)
     return found
 
 
-def _growth(metrics: Metrics, head: str, steps: np.ndarray, values: np.ndarray) -> HeadGrowth:
+def _growth(steps: np.ndarray, values: np.ndarray) -> HeadGrowth:
     compared = compare_growth_laws(steps, values)
     if compared.verdict not in POWER_LAWS:
         return HeadGrowth(compared.verdict, compared.reason)
@@ -56,12 +51,4 @@ def _growth(metrics: Metrics, head: str, steps: np.ndarray, values: np.ndarray) 
     except InputError:  # the approach alone is too short
         return HeadGrowth(compared.verdict, compared.reason)
     at = np.geomspace(fit.steps[0], fit.steps[-1], 100)
-    ends = tuple(last(metrics, f"emergence/{head}/exponent_{end}") for end in ("lo", "hi"))
-    logged = last(metrics, f"emergence/{head}/exponent")
-    return HeadGrowth(
-        compared.verdict,
-        compared.reason,
-        exponent=logged if np.isfinite(logged) else fit.exponent,
-        interval=(ends[0], ends[1]) if np.isfinite([*ends, logged]).all() else None,
-        line=(at, fit.predict(at)),
-    )
+    return HeadGrowth(compared.verdict, compared.reason, fit.exponent, (at, fit.predict(at)))

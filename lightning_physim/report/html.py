@@ -15,7 +15,6 @@ from lightning_physim.emergence import COLLISION_HEAD, ONSET
 from lightning_physim.report.figures import (
     Metrics,
     attention_distance_figure,
-    emergence_figure,
     head_curves,
     head_style,
     loss_figure,
@@ -23,6 +22,7 @@ from lightning_physim.report.figures import (
     scores_figure,
 )
 from lightning_physim.report.growth import HeadGrowth, head_growth
+from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.llc_figures import llc_figure, regions
 from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.pictures import attention_map_figure, rollout_animation_figure
@@ -46,11 +46,14 @@ CAPTIONS = {
         <i>s</i> &minus; <i>A</i> (<i>t</i> &minus; <i>t</i><sub>0</sub>)<sup>&minus;&alpha;</sup>, drawn only for heads
         whose growth a power law, broken or not, describes better than any other. <i>Do not believe</i> a head because
         of one step: scores of a small probe set scatter by some per cent. Attention to near particles is also not yet
-        use of it; that takes an ablation. Nor is a power law proof of a degenerate potential: the loss may fall like
-        one too.""",
-    "emergence": """Exponent of the power law fitted to each head's score so far, with 95 % intervals. An estimate to
-        rely on has settled. <i>Do not believe</i> one whose interval reaches across the panel, nor any where another
-        law describes the growth better, as the table of heads tells.""",
+        use of it; the ablation in the table tells. Nor is a power law proof of a degenerate potential: the loss may fall
+        like one too.""",
+    "emergence": """What was to be expected while training ran. Above, the score of each emerging head, and what it was
+        forecast to be at the last step, at the step where the forecast was made; below, the exponent of a power law
+        fitted to the approach so far. Bars are 95 % intervals, for parameters, noise and, in forecasts, the choice of
+        the law. <i>Do not believe</i> a forecast of a head that rises in stages: no law knows of the next. Nor an
+        exponent whose bar reaches across the panel, nor any where another law describes the growth better, as the table
+        of heads tells.""",
     "llc": """The <b>learning coefficient</b> (LLC) of a head counts the ways of changing its weights that the data rule
         out, at half a unit each; weights that do not matter count nothing. It rises when a head takes on structure:
         compare the step with that at which its score rises. Dotted verticals are where collision heads passed $onset
@@ -185,7 +188,7 @@ def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, Head
     if head_curves(metrics, "probe/enrichment"):
         lines = {head: grown.line for head, grown in growth.items() if grown.line is not None}
         figures["scores"] = scores_figure(metrics, fits=lines)
-    if any(re.fullmatch(r"emergence/L\d+H\d+/exponent", key) for key in metrics):
+    if any(re.fullmatch(r"emergence/L\d+H\d+/(exponent|forecast)", key) for key in metrics):
         figures["emergence"] = emergence_figure(metrics)
     if regions(metrics):
         figures["llc"] = llc_figure(metrics)

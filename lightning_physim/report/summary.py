@@ -21,8 +21,8 @@ COLUMNS = {
     "average_precision": ("average precision", "{:.3f}"),
     "ablation": ("ablation", "{:.3f}"),
     "onset_step": (f"step of {ONSET:g}×", "{:,}"),
-    "growth": ("growth", "{}"),
     "llc": ("LLC", "{}"),
+    "growth": ("growth", "{}"),
 }
 """Of the table of heads: key of a row, what the column is called, and how its numbers are written."""
 IN_TERMINAL = ("head", "enrichment", "partner_score", "auroc", "ablation", "onset_step", "llc")

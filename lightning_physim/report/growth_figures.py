@@ -1,0 +1,67 @@
+"""What ``EmergenceMonitor`` said while training ran: forecasts of the scores, and exponents of the approach."""
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_physim.report.figures import Metrics, _add_line, _left_edge, _log_step_axis, head_curves, head_style
+from lightning_physim.report.llc_figures import _panels
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+EXPONENTS = (0.05, 10.0)
+"""Range that exponents are searched for in."""
+
+
+def emergence_figure(metrics: Metrics) -> "Figure":
+    """Forecasts of each head's last score, beside the score itself, and exponents; bars are 95 % intervals.
+
+    Every head's markers stand a little beside the others', so that bars do not cover each other.
+    """
+    pattern = re.compile(r"emergence/(L\d+H\d+)/(exponent|forecast)")
+    logged = {match[1] for key in metrics if (match := pattern.fullmatch(key))}
+    heads = [head for head in head_curves(metrics, "probe/enrichment") if head in logged]
+    rows = {
+        "forecast": "partner score, and forecast of its last value at the step where it was made",
+        "exponent": "exponent α of the approach to the plateau",
+    }
+    shown = {key: title for key, title in rows.items() if any(f"emergence/{head}/{key}" in metrics for head in heads)}
+    figure = _panels(list(shown.values()), [300 if key == "forecast" else 220 for key in shown])
+    scores = [metrics[f"probe/partner_score/{head}"] for head in heads if f"probe/partner_score/{head}" in metrics]
+    for row, key in enumerate(shown, start=1):
+        for i, head in enumerate(heads):
+            color, dash = head_style(head)
+            if key == "forecast" and f"probe/partner_score/{head}" in metrics:
+                steps, values = metrics[f"probe/partner_score/{head}"]
+                steps, values = steps[steps > 0], values[steps > 0]
+                _add_line(figure, steps, values, head, color, dash, width=1.2, row=row)
+            if f"emergence/{head}/{key}" in metrics:
+                _add_bars(
+                    figure, metrics, head, key, 1.02 ** (i - len(heads) // 2), row, legend=not scores and row == 1
+                )
+    _log_step_axis(figure, scores, _left_edge(scores))
+    if "exponent" in shown:
+        figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=np.log10(EXPONENTS).tolist(), row=len(shown))
+    return figure
+
+
+def _add_bars(figure: "Figure", metrics: Metrics, head: str, key: str, beside: float, row: int, legend: bool) -> None:
+    steps, values = metrics[f"emergence/{head}/{key}"]
+    ends = [metrics.get(f"emergence/{head}/{key}_{end}", (steps, values * np.nan)) for end in ("lo", "hi")]
+    low, high = (np.array([dict(zip(*end, strict=True)).get(step, np.nan) for step in steps]) for end in ends)
+    _add_line(figure, steps * beside, values, head, head_style(head)[0], mode="markers", legend=legend, row=row)
+    figure.data[-1].update(
+        error_y={
+            # The most likely exponent may lie outside of its interval, where it is at the edge of its range.
+            "array": np.maximum(np.nan_to_num(high - values), 0.0),
+            "arrayminus": np.maximum(np.nan_to_num(values - low), 0.0),
+            "symmetric": False,
+            "width": 0,
+            "thickness": 1.5,
+        },
+        customdata=np.stack([steps, low, high], axis=-1),
+        hovertemplate="step %{customdata[0]:,}: %{y:.3~g} (%{customdata[1]:.3~g} to %{customdata[2]:.3~g})"
+        "<extra>%{fullData.name}</extra>",
+    )
