@@ -46,8 +46,8 @@ CAPTIONS = {
         <i>s</i> &minus; <i>A</i> (<i>t</i> &minus; <i>t</i><sub>0</sub>)<sup>&minus;&alpha;</sup>, drawn only for heads
         whose growth a power law, broken or not, describes better than any other. <i>Do not believe</i> a head because
         of one step: scores of a small probe set scatter by some per cent. Attention to near particles is also not yet
-        use of it; the ablation in the table tells. Nor is a power law proof of a degenerate potential: the loss may fall
-        like one too.""",
+        use of it; the ablation in the table tells. Nor is a power law proof of a degenerate potential: the loss may
+        fall like one too.""",
     "emergence": """What was to be expected while training ran. Above, the score of each emerging head, and what it was
         forecast to be at the last step, at the step where the forecast was made; below, the exponent of a power law
         fitted to the approach so far. Bars are 95 % intervals, for parameters, noise and, in forecasts, the choice of

@@ -39,7 +39,8 @@ PAGE = Template("""<!doctype html>
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: min(30rem, 100%); }
   th { font-weight: 500; color: var(--soft); font-size: .85rem; vertical-align: bottom; }
-  th, td { padding: .32rem .9rem .32rem 0; text-align: right; white-space: nowrap; }
+  th, td { padding: .32rem .9rem .32rem 0; text-align: right; }
+  td { white-space: nowrap; }
   tr { border-bottom: 1px solid var(--line); }
   th:first-child, td:first-child { text-align: left; }
   .claim { margin: 1.4rem 0 0; }
