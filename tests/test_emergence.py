@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from test_fit import only_run, physim
 
+from lightning_physim.cli.configs import resolve_config
 from lightning_physim.report import head_table
 from lightning_physim.tracking import read_metrics
 
@@ -43,15 +45,13 @@ def test_demo_grows_several_and_beats_the_no_pair_oracle_by_far(tmp_path):
 
 def test_a_network_without_attention_learns_no_more_than_what_collisions_do_on_average(tmp_path):
     """The control for the threshold above, and for what the no-pair floor is not."""
-    config = tmp_path / "blind.yaml"
-    shipped = Path(__file__).parents[1] / "lightning_physim" / "configs" / "smoke.yaml"
-    kept, skipping = [], False
-    for line in shipped.read_text().splitlines():
-        skipping = "CollisionProbe" in line or (skipping and line.lstrip().startswith("init_args"))
-        if not skipping:
-            kept.append(line)
-    config.write_text("\n".join(kept))
-    physim("fit", "--config", str(config), "--model.n_layers=0", cwd=tmp_path)
+    config = yaml.safe_load(resolve_config("smoke").read_text())
+    looking = ("CollisionProbe", "EmergenceMonitor")
+    config["trainer"]["callbacks"] = [
+        c for c in config["trainer"]["callbacks"] if not c["class_path"].endswith(looking)
+    ]
+    (tmp_path / "blind.yaml").write_text(yaml.safe_dump(config))
+    physim("fit", "--config", "blind.yaml", "--model.n_layers=0", cwd=tmp_path)
     metrics = read_metrics(only_run(tmp_path) / "metrics.jsonl")
     colliding = last(metrics, "val/loss_colliding")
     assert colliding > 0.5 * last(metrics, "val/floor_ballistic_colliding")
