@@ -51,7 +51,7 @@ def test_a_network_without_attention_learns_no_more_than_what_collisions_do_on_a
         c for c in config["trainer"]["callbacks"] if not c["class_path"].endswith(looking)
     ]
     (tmp_path / "blind.yaml").write_text(yaml.safe_dump(config))
-    physim("fit", "--config", "blind.yaml", "--model.n_layers=0", cwd=tmp_path)
+    physim("fit", "--config", "blind.yaml", "--model.architecture=no_attention", cwd=tmp_path)
     metrics = read_metrics(only_run(tmp_path) / "metrics.jsonl")
     colliding = last(metrics, "val/loss_colliding")
     assert colliding > 0.5 * last(metrics, "val/floor_ballistic_colliding")
