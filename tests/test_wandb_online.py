@@ -28,6 +28,7 @@ pytest.importorskip("wandb")
 QUICK = without("LearningCoefficient", "Snapshots")
 # An end that a test never waits for, and so few rows that none is written because wandb's 32 KiB are full.
 LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--trainer.enable_progress_bar=False")
+SWEEPS = Path(__file__).parents[1] / "sweeps"
 # The figures and tables of a TINY fit, with the steps at which they are logged.
 SHOWN = {panel.key: [10, 30] for panel in PANELS if panel.name not in ("calibration", "emergence")}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
@@ -381,6 +382,32 @@ def test_a_sweep_makes_one_run_per_trial(folder, wandb_server, agent, options):
         assert notes == [{"n_heads": given["model.n_heads"], "lr": 0.002}] * (2 if options else 1)
         assert run.config["model.n_heads"] == given["model.n_heads"] and run.config["model.lr"] == 0.002
     assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.name for path in SWEEPS.glob("*.yaml")))
+def test_every_shipped_sweep_runs_by_the_agent(folder, wandb_server, agent, name):
+    """As it stands, but for a configuration that is over in seconds."""
+    config = yaml.safe_load((folder / "tiny.yaml").read_text())
+    by_name = {callback["class_path"].rsplit(".", 1)[1]: callback for callback in config["trainer"]["callbacks"]}
+    last = by_name.pop("LearningCoefficient")  # as in the shipped configurations: options find it there
+    config["trainer"] |= {"max_steps": 10, "callbacks": [*by_name.values(), last]}
+    (folder / "small.yaml").write_text(yaml.safe_dump(config))
+    shipped = (SWEEPS / name).read_text()
+    text = re.sub("--config, (demo|smoke),", "--config, small.yaml,", shipped)
+    assert text != shipped
+    (folder / name).write_text(text)
+    finish(start("sweep", name, cwd=folder, module="wandb"))
+    finish(start("agent", "--count", "1", "tester/lightning_physim/sweep0", cwd=folder, module="wandb"), timeout=240.0)
+    run, (given,) = wandb_server.only_run(), wandb_server.sweeps["sweep0"].trials.values()
+    assert run.state == "finished" and set(given) == set(yaml.safe_load(shipped)["parameters"])
+    assert numbers(run) == logged(folder / "runs" / run.id)
+    used = yaml.safe_load((folder / "runs" / run.id / "config.yaml").read_text())
+    for key, value in given.items():
+        section = used["trainer"]["callbacks"][-1]["init_args"] if "callbacks" in key else used
+        for part in key.removeprefix("trainer.callbacks.").split("."):
+            section = section[part]
+        assert section == value, key
 
 
 @pytest.mark.slow

@@ -462,11 +462,14 @@ def _strict(text: str) -> str:
 
 
 def _grid(parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """All combinations of ``values``; a nested ``parameters`` is a value of its own."""
-    choices = {
-        key: _grid(entry["parameters"])
-        if "parameters" in entry
-        else entry.get("values", [entry["value"]] if "value" in entry else [])
-        for key, entry in parameters.items()
-    }
+    """All combinations of ``values``; a range has its two ends, a nested ``parameters`` is a value of its own."""
+    choices = {key: _choices(entry) for key, entry in parameters.items()}
     return [dict(zip(choices, combination, strict=True)) for combination in itertools.product(*choices.values())]
+
+
+def _choices(entry: dict[str, Any]) -> list[Any]:
+    if "parameters" in entry:
+        return _grid(entry["parameters"])
+    if "values" in entry:
+        return entry["values"]
+    return [entry["value"]] if "value" in entry else [entry["min"], entry["max"]]
