@@ -15,8 +15,8 @@ MIN_POINTS = 12
 MIN_HELD_OUT = 5
 TEMPERING = 0.5
 """Power to which AICc weights are raised before laws have their say in a forecast. The weights judge by the points that
-are there, and laws that agree on those part ways beyond them. The square root is the least tempering of those tried with
-which curves of every law are covered about as often as they should be, see ``docs/growth.md``."""
+are there, and laws that agree on those part ways beyond them. Of the powers tried, the square root widens intervals
+least among those that cover curves of every law about as often as they should, see ``docs/growth.md``."""
 NEGLIGIBLE = 0.01
 """Tempered weight below which a law has no say in a forecast."""
 
