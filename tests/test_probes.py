@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import scipy.stats
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from lightning_physim import ParticleDataModule, ParticleSystem, PhysicsSimulator
+from lightning_physim.callbacks import CollisionProbe
 from lightning_physim.errors import InputError
 from lightning_physim.probes import AblationEffect, ContactClassifier, HeadScores, reduced_distance, without_self
 
@@ -213,3 +216,16 @@ def test_two_ranks_give_what_one_gives(on_ranks, systems):
     for two in on_ranks(_shard, systems):
         for key, value in one.items():
             np.testing.assert_allclose(two[key], value, rtol=1e-12, err_msg=key)
+
+
+def test_a_network_of_a_single_head_is_probed(tmp_path):
+    system = ParticleSystem(n_particles=5, box=(1.0, 1.0), radius=0.08, stiffness=8000.0, restitution=0.8, interval=0.1)
+    sizes = {"n_train": 8, "n_val": 4, "n_test": 2, "n_intervals": 4, "batch_size": 4}
+    data = ParticleDataModule(system, **sizes, velocity_std=0.7, cache_dir=str(tmp_path))
+    probe = CollisionProbe(n_states=16)
+    trainer = pl.Trainer(
+        max_steps=1, limit_val_batches=0, callbacks=[probe], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+    )  # fmt: skip
+    trainer.fit(PhysicsSimulator(n_layers=1, n_heads=1, d_model=8, rollout_horizons=(1,)), datamodule=data)
+    assert probe.history["probe/ablation/L0H0"][0] == probe.history["probe/auroc/L0H0"][0] == [0, 1]

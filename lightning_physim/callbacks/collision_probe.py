@@ -112,7 +112,7 @@ class CollisionProbe(Observer):
         classifier.update(attention, contacts)
         # Collective, here and below: adds the sums of all ranks.
         values = scores.compute() | classifier.compute()
-        curves = values.pop("attention_distance")
+        curves = values.pop("attention_distance").view(n_layers, n_heads, -1)
         step = trainer.global_step
         if self.targets is not None and (final or step == 0 or self.ablation_schedule.due(step)):
             near = near_others(reduced_distance(states[..., :2], contact_distance), self.radius)
@@ -122,7 +122,8 @@ class CollisionProbe(Observer):
         heads = [(layer, head) for layer in range(n_layers) for head in range(n_heads)]
         metrics = {
             f"probe/{score}/L{layer}H{head}": by_head[layer][head]
-            for score, by_head in ((score, value.tolist()) for score, value in values.items())
+            # torchmetrics makes scalars of the values of a single head.
+            for score, by_head in ((score, value.view(n_layers, n_heads).tolist()) for score, value in values.items())
             for layer, head in heads
         }
         self._remember(step, metrics)
