@@ -56,13 +56,17 @@ def test_what_a_call_raises_is_raised_once_and_later_calls_are_made():
 
 
 def test_it_can_be_used_again_after_its_end_and_copied():
-    background, made = Background(interval=0.01), []
+    background, made, before = Background(interval=0.01), [], set(threading.enumerate())
     for number in range(2):
-        background.put(lambda number=number: made.append(number))
+        background.put(lambda number=number: made.append((number, threading.get_ident())))
+        time.sleep(0.3)
         background.close()
-        assert made == list(range(number + 1))
-        assert "physim-logging" not in {thread.name for thread in threading.enumerate()}
-    background.put(lambda: made.append(2))
+        assert [number for number, _ in made] == list(range(number + 1))
+        assert made[-1][1] != threading.get_ident()  # the thread has made it, before its end
+        assert set(threading.enumerate()) <= before
+    background = Background(interval=60.0)
+    background.put(lambda: made.clear())
     copy.deepcopy(background).close()
+    assert made
     background.close()
-    assert made == [0, 1, 2]
+    assert not made
