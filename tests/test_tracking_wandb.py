@@ -97,6 +97,20 @@ def test_figures(tmp_path, no_key):
     assert json.loads(media.read_text())["data"][0]["y"] == [3, 4]
 
 
+def test_what_goes_wrong_beside_training_is_raised_and_the_run_ends_whole(tmp_path, no_key):
+    run = RunDirectory(tmp_path / "r")
+    run.path.mkdir()
+    logger = PhysimWandbLogger(run)
+    logger.log_metrics({"a": 1.0}, step=1)
+    logger.log_metrics({"a": lambda: 1 / 0}, step=2)
+    logger.log_metrics({"a": 3.0}, step=3)
+    with pytest.raises(ZeroDivisionError):
+        logger.finish()
+    records = read_back(run)
+    assert [row["a"] for row in rows(records)] == [1, 3]
+    assert any("exit" in record for record in records)
+
+
 @pytest.mark.parametrize("answer", ["refuses", "is silent"])
 def test_a_server_that_does_not_answer_is_given_up(tmp_path, no_key, monkeypatch, caplog, answer):
     monkeypatch.setattr(wandb_module, "INIT_TIMEOUT", 1.0)

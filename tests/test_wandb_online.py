@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -493,7 +494,10 @@ def test_an_online_sweep_without_a_server_is_refused_in_one_line(folder, wandb_s
 
 
 @pytest.mark.slow
-def test_a_dashboard_pushed_twice_is_there_once(folder, wandb_server):
+def test_a_dashboard_pushed_twice_is_there_once_and_whole(folder, wandb_server):
+    from wandb_workspaces.reports.v2 import Report
+    from wandb_workspaces.workspaces import Workspace
+
     fit("--config", "quick.yaml", "--trainer.max_steps=2", cwd=folder)
     push = ("dashboard", "push", "--entity", "tester", "--project", "lightning_physim")
     first, second = (finish(start(*push, cwd=folder)) for _ in range(2))
@@ -501,3 +505,20 @@ def test_a_dashboard_pushed_twice_is_there_once(folder, wandb_server):
     assert addresses[0] == addresses[1] and len(addresses[0]) == 2
     kinds = sorted(view["type"] for view in wandb_server.views.values())
     assert kinds == ["project-view", "runs"] and wandb_server.unknown == []
+    # What W&B's own library reads back is what --dry-run prints, less the ids that it draws anew.
+    said = finish(start(*push, "--dry-run", cwd=folder))
+    for kind, loaded in (
+        ("workspace", Workspace.from_url(addresses[0][0])),
+        ("report", Report.from_url(addresses[0][1])),
+    ):
+        spec = loaded._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+        printed = json.loads(said)[kind]
+        if kind == "report":  # its reader passes over the width
+            assert spec.pop("width") and printed.pop("width") == "fluid"
+        assert without_ids(spec) == without_ids(printed)
+
+
+def without_ids(spec: Any) -> Any:
+    if isinstance(spec, dict):
+        return {key: without_ids(value) for key, value in spec.items() if key not in ("__id__", "id")}
+    return [without_ids(value) for value in spec] if isinstance(spec, list) else spec

@@ -87,7 +87,8 @@ class JsonlLogger(Logger):
             rows = [[None if isinstance(x, float) and not math.isfinite(x) else x for x in row] for row in data]
             path = self.path.parent / "figures" / f"{key.rsplit('/', 1)[-1]}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, json.dumps({"step": step, "columns": columns, "data": rows}, allow_nan=False).encode())
+            content = json.dumps({"step": step, "columns": columns, "data": rows}, allow_nan=False).encode()
+            _replace(path, content, durable=False)
 
     @rank_zero_only
     def log_arrays(self, key: str, arrays: Mapping[str, Any], step: int) -> None:
@@ -102,7 +103,7 @@ class JsonlLogger(Logger):
             path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
             np.savez_compressed(content, **arrays)
-            _replace(path, content.getvalue())
+            _replace(path, content.getvalue(), durable=True)
 
     @contextmanager
     def _never_fatal(self) -> Iterator[None]:
@@ -214,15 +215,20 @@ def _trim(path: Path, resume_step: int | None) -> float:
     kept = [(line, row) for line, row in _rows(path) if resume_step is None or row["step"] <= resume_step]
     content = b"".join(line for line, _ in kept)
     if len(content) != path.stat().st_size:
-        _replace(path, content)
+        _replace(path, content, durable=True)
     return max((float(row.get("time", 0.0)) for _, row in kept), default=0.0)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+def _replace(path: Path, content: bytes, durable: bool) -> None:
+    """Write a file whole or not at all, whatever ends the process.
+
+    ``durable`` waits for the disk, so that it is whole after a loss of power too: for rows and arrays of steps long
+    past, which only training again would bring back. A table shows the run so far, and the next one replaces it.
+    """
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     new.replace(path)

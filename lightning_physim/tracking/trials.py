@@ -293,7 +293,7 @@ class LocalSweep:
                     f"one process runs a sweep; got another at work in {self.folder}: wait for it, or raise its --jobs"
                 ) from None
             if self.state.is_file() and not (content := self.state.read_bytes()).endswith(b"\n"):
-                _replace(self.state, content[: content.rfind(b"\n") + 1])
+                _replace(self.state, content[: content.rfind(b"\n") + 1], durable=True)
             yield
 
 

@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from lightning_physim.tracking.artifacts import data_hash, log_file, use_data
+from lightning_physim.tracking.background import Background
 from lightning_physim.tracking.jsonl import read_rows
 from lightning_physim.tracking.run import RunDirectory
 from lightning_physim.tracking.wandb_file import rows_in_files
@@ -34,6 +36,9 @@ FINISH_TIMEOUT = 120.0
 FLUSH_INTERVAL = 2.0
 """Seconds between flushes of wandb's file. Its own 15 lose a short run whole when the process is killed."""
 
+HAND_OVER_INTERVAL = 0.5
+"""Seconds that rows are gathered before wandb gets them: one that comes alone costs as much as nine in a row."""
+
 TRANSMIT_INTERVAL = 3.0
 """Seconds between uploads of rows. With wandb's own 15 a run that is killed, or watched, lags by as much."""
 
@@ -44,6 +49,9 @@ class PhysimWandbLogger(WandbLogger):
     Online where an API key is configured (``WANDB_API_KEY``, netrc, settings files) and the server answers; offline
     otherwise, to be uploaded later by ``wandb sync``. ``WANDB_MODE``, ``WANDB_PROJECT``, ``WANDB_RUN_GROUP`` and the
     other variables of wandb keep their meaning. wandb itself says nothing; one printed line tells where the run is.
+
+    Rows, tables and figures are handed to wandb by a thread of their own, in order, so that training does not wait for
+    them; what wandb raises there is raised by the next call.
 
     Files lie in ``<run>/wandb/``, the id is the run directory's, and a later process with the same directory continues
     the same W&B run. Every row carries ``trainer/global_step``, the x-axis of every chart.
@@ -67,8 +75,13 @@ class PhysimWandbLogger(WandbLogger):
         """The last value of every key that W&B has from the processes before this one."""
         self._configured = False
         self._exit_code = 0
-        self.seconds = 0.0
-        """Seconds spent in logging so far."""
+        self._seconds = 0.0
+        self._background = Background(HAND_OVER_INTERVAL)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in logging so far: those that training has waited for, and CPU seconds beside it."""
+        return self._seconds + self._background.seconds
 
     @property
     @rank_zero_experiment
@@ -95,22 +108,29 @@ class PhysimWandbLogger(WandbLogger):
         """Log one row.
 
         Args:
-            metrics: numbers, tensors of one element, or wandb's media.
+            metrics: numbers, tensors of one element, wandb's media, or what makes one when it is called.
             step: optimizer steps taken.
         """
-        _ = self.experiment  # what W&B has is known once the run is started
+        experiment = self.experiment  # what W&B has is known once the run is started
         begin = time.monotonic()
         row = {key: _plain(value) for key, value in metrics.items()}
         if not self._has(row, step):
-            super().log_metrics(row, step)
-        self.seconds += time.monotonic() - begin
+            self._background.put(partial(_log, experiment, row, step))
+        self._seconds += time.monotonic() - begin
 
     @rank_zero_only
     def log_figure(self, name: str, figure: "Figure", step: int) -> None:
         """Log an interactive plotly figure under ``name``."""
         import wandb
 
-        self.log_metrics({name: wandb.Plotly(figure)}, step)
+        self.log_metrics({name: partial(wandb.Plotly, figure)}, step)
+
+    @rank_zero_only
+    def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:  # type: ignore[override]
+        """Log a table under ``key``."""
+        import wandb
+
+        self.log_metrics({key: partial(wandb.Table, columns=[*columns], data=data)}, step)
 
     @rank_zero_only
     def log_data(self, splits: Mapping[str, Path]) -> None:
@@ -136,12 +156,13 @@ class PhysimWandbLogger(WandbLogger):
     def _optional(self, what: str) -> Iterator[None]:
         """What asks the server something costs an artifact when it fails, never the training."""
         begin = time.monotonic()
+        self._background.drain()  # rows that are older come first
         try:
             yield
         except Exception as error:
             if not self.experiment.disabled:  # where nothing is taken
                 rank_zero_info(f"W&B: {what} is no artifact of this run: {' '.join(str(error).split())[:150]}")
-        self.seconds += time.monotonic() - begin
+        self._seconds += time.monotonic() - begin
 
     def _lineage(self, step: int) -> dict[str, Any]:
         return {"step": step, "run": self._run.id} | self._data
@@ -152,6 +173,7 @@ class PhysimWandbLogger(WandbLogger):
         # Lightning calls it a failure when it ends at SIGTERM, but the process ends with exit code 0, and a sweep that
         # stops a trial early must not count it as crashed.
         self._exit_code = int(status != "success" and not isinstance(sys.exception(), SIGTERMException))
+        self._background.close()
 
     @rank_zero_only
     def finish(self) -> None:
@@ -160,7 +182,10 @@ class PhysimWandbLogger(WandbLogger):
         if experiment is None:
             return
         try:
-            experiment.finish(exit_code=self._exit_code)
+            try:
+                self._background.close()
+            finally:
+                experiment.finish(exit_code=self._exit_code)
         except TimeoutError:
             rank_zero_info(
                 f"W&B: upload unfinished; `wandb sync --no-skip-online {self.save_dir}/wandb/run-*` sends everything, "
@@ -241,6 +266,11 @@ class PhysimWandbLogger(WandbLogger):
         # resumed run is told what has arrived, and which the server's sweeps optimise.
         experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return experiment
+
+
+def _log(experiment: "Run | RunDisabled", row: dict[str, Any], step: int | None) -> None:
+    made = {key: value() if callable(value) else value for key, value in row.items()}
+    experiment.log(made if step is None else made | {"trainer/global_step": step})
 
 
 def _dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
