@@ -480,6 +480,17 @@ def test_the_comparison_says_which_trial_is_best_and_stands_gaps(tmp_path):
     assert "Nothing has been measured yet." in write_comparison(tmp_path, sweep, []).read_text()
 
 
+def test_a_line_that_a_dying_machine_left_torn_is_dropped(tmp_path):
+    write(tmp_path)
+    physim("sweep", "toy.yaml", "--count=2", cwd=tmp_path)
+    before = sweep_rows(tmp_path)
+    (state,) = tmp_path.glob("runs/*/sweep.jsonl")
+    with state.open("a") as file:
+        file.write('{"trial": 1, "state": "fin')
+    assert "2 of 3 trials are finished" in physim("sweep", "toy.yaml", "--count=3", cwd=tmp_path).stdout
+    assert sweep_rows(tmp_path)[: len(before)] == before and len(sweep_rows(tmp_path)) == len(before) + 2
+
+
 def test_a_local_sweep_is_known_by_its_file(tmp_path):
     spec = SweepSpec.read(write(tmp_path))
     before = LocalSweep(spec, "runs", None, 0).folder
