@@ -83,11 +83,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of ``physim reproduce``; what it does not know are options of ``physim fit``."""
     parser = argparse.ArgumentParser(
         prog="physim reproduce",
-        description="Train a configuration on several seeds at a constant learning rate, the same under plain SGD, on "
-        "permuted outcomes and without attention, and an interaction network; then judge the claims of Hitchcock et "
-        "al. 2025 by the rules of docs/claims.md. The same command again runs what is left and writes the page again; "
-        "with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, claims.json and "
-        "claims.html.",
+        description="Train a configuration on several seeds at a constant learning rate (2e-3), the same under plain "
+        "SGD, on permuted outcomes and without attention, and an interaction network; then judge the claims of "
+        "Hitchcock et al. 2025 by the rules of docs/claims.md. The same command again runs what is left and writes the "
+        "page again; with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, claims.json "
+        "and claims.html.",
         epilog="Options of `physim fit`, spelled --trainer.max_steps=2000 or --model.lr=1e-3, go to every training.",
         allow_abbrev=False,
         exit_on_error=False,
@@ -157,22 +157,23 @@ def _peers(
         metrics = {**seeds, **others}[name]
         rollouts = floor_rollouts(_data_of(run), horizon)
         for floor, called in (("no_pair", "no-pair oracle"), ("ballistic", "free flight")):
-            losses = [final(metrics[f"val/floor_{floor}{group}"]) for group in ("", "_colliding", "_free")]
+            losses = [_value(metrics, f"val/floor_{floor}{group}") for group in ("", "_colliding", "_free")]
             rows.append(Peer(called, losses, rollouts[floor]))
     return rows
 
 
 def _peer(name: str, metrics: Metrics, run: RunDirectory, horizon: int) -> Peer:
-    def value(key: str) -> float:
-        return final(metrics[key]) if key in metrics else math.nan
-
     return Peer(
         name,
-        [value(key) for key in LOSSES],
-        (value(f"rollout/mse@{horizon}"), value(f"rollout/energy_error@{horizon}")),
+        [_value(metrics, key) for key in LOSSES],
+        [_value(metrics, f"rollout/{error}@{horizon}") for error in ("mse", "energy_error")],
         _n_parameters(run),
-        float(metrics["time/train_cpu"][1][-1]) if "time/train_cpu" in metrics else math.nan,
+        _value(metrics, "time/train_cpu", n=1),
     )
+
+
+def _value(metrics: Metrics, key: str, n: int = 3) -> float:
+    return final(metrics[key], n) if key in metrics else math.nan
 
 
 def _median(name: str, peers: list[Peer]) -> Peer:

@@ -45,7 +45,6 @@ ROLES = {
     "interaction": Role(("--model.architecture=interaction",), _HEADS),
     "no_attention": Role(("--model.architecture=no_attention",), _HEADS),
 }
-EVERY_ROLE = (*ROLES, SEED)
 
 
 @dataclass(frozen=True)
