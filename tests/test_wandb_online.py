@@ -155,6 +155,7 @@ def assert_complete(server: WandbServer, run: Path) -> None:
     assert server.unknown == []
 
 
+@pytest.mark.slow
 def test_online_and_synced_are_the_same(folder, wandb_server):
     said = fit("--config", "tiny.yaml", cwd=folder)
     run = only_run(folder)
