@@ -99,7 +99,7 @@ def test_floors_as_simulators_start_with_the_floors_of_one_interval(tmp_path):
 @pytest.mark.slow
 def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_say(tmp_path):
     tiny(tmp_path, max_steps=60)
-    argv = ("--config=tiny.yaml", "--seeds=3", "--runs=out")
+    argv = ("--config=tiny.yaml", "--seeds=3", "--runs=out", "--threads=1")
     killed = start(*argv, cwd=tmp_path, command="reproduce")
     until(lambda: list(tmp_path.glob("out/*-permuted-0/metrics.jsonl")), 240)
     children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
