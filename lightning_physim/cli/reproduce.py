@@ -58,8 +58,7 @@ def reproduce(argv: list[str]) -> int:
             check(command[3:])
         return 0
     signal = sweep.run(given.jobs)
-    results = sweep.results()
-    findings = gather(plan, {row["run_id"]: row["state"] for row in results})
+    findings = gather(plan, {row["run_id"]: row["state"] for row in sweep.results()})
     page = write_reproduction(
         sweep.folder / "claims.html",
         title=plan.id(),
@@ -71,12 +70,7 @@ def reproduce(argv: list[str]) -> int:
     for letter, claim in zip("abc", findings.claims, strict=True):
         print(f"({letter}) {claim.statement}: {claim.verdict}. {claim.reason}")
     print(f"report: {page}")
-    failed = [row for row in results if row["state"] == "failed"]
-    for row in failed:
-        print(f"failed: {row['run_id']}, exit code {row['exit_code']}, {sweep.folder / row['run_id']}.log")
-    if signal or failed:
-        print("the same command runs what is left")
-    return 128 + signal if signal else int(bool(failed))
+    return sweep.conclude(signal)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -33,14 +33,8 @@ def sweep(argv: list[str]) -> int:
         check_trials(local)
         return 0
     signal = local.run(given.jobs)
-    results = local.results()
-    print(f"comparison: {write_comparison(local.folder, spec.content, results)}")
-    failed = [row for row in results if row["state"] == "failed"]
-    for row in failed:
-        print(f"failed: trial {row['trial']}, exit code {row['exit_code']}, {local.folder / row['run_id']}.log")
-    if signal or failed:
-        print("the same command runs what is left")
-    return 128 + signal if signal else int(bool(failed))
+    print(f"comparison: {write_comparison(local.folder, spec.content, local.results())}")
+    return local.conclude(signal)
 
 
 def sweep_online(given: Namespace) -> int:

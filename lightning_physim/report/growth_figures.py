@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_physim.emergence.laws import LAWS
 from lightning_physim.report.figures import Metrics, _add_line, _left_edge, _log_step_axis, head_curves, head_style
 from lightning_physim.report.llc_figures import _panels
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-EXPONENTS = (0.05, 10.0)
-"""Range that exponents are searched for in."""
 
 
 def emergence_figure(metrics: Metrics) -> "Figure":
@@ -43,7 +41,9 @@ def emergence_figure(metrics: Metrics) -> "Figure":
                 )
     _log_step_axis(figure, scores, _left_edge(scores))
     if "exponent" in shown:
-        figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=np.log10(EXPONENTS).tolist(), row=len(shown))
+        searched = LAWS["power_law"].shapes["exponent"]
+        ends = np.log10([searched.lo, searched.hi]).tolist()
+        figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=ends, row=len(shown))
     return figure
 
 

@@ -9,9 +9,6 @@ if TYPE_CHECKING:
     from wandb import Artifact
     from wandb.sdk.wandb_run import Run
 
-KINDS = ("checkpoints", "data")
-"""What is uploaded only where it is asked for, as it may be large."""
-
 
 def data_hash(splits: Mapping[str, Path]) -> str:
     """12 hex digits for a whole data set, of the names of its splits' directories, which are hashes themselves."""

@@ -115,6 +115,23 @@ class LocalSweep:
         """The words that W&B's agent would run, and the folder of the runs where it is not the default one."""
         return self.spec.command(trial) + ([] if self.runs == "runs" else [f"--runs={self.runs}"])
 
+    def conclude(self, signal: int) -> int:
+        """Say which trials have failed, and how to go on.
+
+        Args:
+            signal: what :meth:`run` returned.
+
+        Returns:
+            The exit code of the command: 0, 1 where a trial failed, 128 and the signal's number after a signal.
+        """
+        failed = [row for row in self.results() if row["state"] == "failed"]
+        for row in failed:
+            log = self.folder / f"{row['run_id']}.log"
+            self.say(f"failed: trial {row['trial']}, exit code {row['exit_code']}, {log}")
+        if signal or failed:
+            self.say("the same command runs what is left")
+        return 128 + signal if signal else int(bool(failed))
+
     def run(self, jobs: int) -> int:
         """Run every trial that has not finished, going on with those that left a checkpoint.
 
