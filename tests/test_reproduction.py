@@ -15,7 +15,7 @@ from test_sweep import start, until
 from lightning_physim.data import ParticleDataModule, floor_rollouts
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem
-from lightning_physim.tracking import Reproduction
+from lightning_physim.sweeps import Reproduction
 
 
 def tiny(folder: Path, **trainer) -> Path:

@@ -18,9 +18,9 @@ from test_cli import said
 from test_fit import physim, values, without
 
 from lightning_physim.report import write_comparison
-from lightning_physim.tracking import LocalSweep, SweepSpec
-from lightning_physim.tracking import trials as trials_module
-from lightning_physim.tracking.engine import SweepEngine
+from lightning_physim.sweeps import LocalSweep, SweepSpec
+from lightning_physim.sweeps import local as trials_module
+from lightning_physim.sweeps.engine import SweepEngine
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 GRID = {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lightning_physim.errors import InputError
 from lightning_physim.report import print_summary, write_comparison, write_report, write_runs
-from lightning_physim.tracking import RunDirectory, find_run, read_trials
+from lightning_physim.sweeps import read_trials
+from lightning_physim.tracking import RunDirectory, find_run
 
 
 def report(argv: list[str]) -> None:

@@ -28,7 +28,8 @@ from lightning_physim.emergence import (
 )
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import Findings, Peer, write_reproduction
-from lightning_physim.tracking import SEED, LocalSweep, Reproduction, RunDirectory, last_checkpoint, read_metrics
+from lightning_physim.sweeps import SEED, LocalSweep, Reproduction
+from lightning_physim.tracking import RunDirectory, last_checkpoint, read_metrics
 
 NAMES = {
     "sgd": "SGD",

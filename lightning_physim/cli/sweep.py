@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning_physim.cli.train import SUBCOMMANDS, check
 from lightning_physim.errors import InputError
 from lightning_physim.report import write_comparison
-from lightning_physim.tracking import LocalSweep, OnlineSweep, SweepSpec
+from lightning_physim.sweeps import LocalSweep, OnlineSweep, SweepSpec
 
 
 def sweep(argv: list[str]) -> int:

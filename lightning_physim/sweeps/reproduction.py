@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from lightning_physim.errors import InputError
-from lightning_physim.tracking.sweep import Trial
+from lightning_physim.sweeps.spec import Trial
 
 SEED = "seed"
 CONSTANT = ("--model.schedule=constant", "--model.lr=2e-3")
@@ -49,7 +49,7 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What :class:`lightning_physim.tracking.LocalSweep` runs in place of a sweep file.
+    """What :class:`lightning_physim.sweeps.LocalSweep` runs in place of a sweep file.
 
     Args:
         config: YAML file that every training starts from.

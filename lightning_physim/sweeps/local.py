@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning_physim.errors import InputError
-from lightning_physim.tracking.engine import SweepEngine
+from lightning_physim.sweeps.engine import SweepEngine
+from lightning_physim.sweeps.spec import Parameter, Trial
 from lightning_physim.tracking.jsonl import _append, _json_number, _replace, read_metrics
 from lightning_physim.tracking.run import RunDirectory, last_checkpoint
-from lightning_physim.tracking.sweep import Parameter, Trial
 from lightning_physim.tracking.wandb import _dotted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

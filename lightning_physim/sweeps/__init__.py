@@ -1,0 +1,8 @@
+"""Many trainings: what a sweep asks for, and who runs its trials."""
+
+from lightning_physim.sweeps.local import LocalSweep, read_trials
+from lightning_physim.sweeps.online import OnlineSweep
+from lightning_physim.sweeps.reproduction import SEED, Reproduction
+from lightning_physim.sweeps.spec import SweepSpec, Trial
+
+__all__ = ["SEED", "LocalSweep", "OnlineSweep", "Reproduction", "SweepSpec", "Trial", "read_trials"]
