@@ -10,6 +10,7 @@ LAYERS = [
     {"metrics"},
     {"model", "data"},
     {"module", "probes", "llc", "emergence"},
+    {"claims"},
     {"callbacks"},
     {"tracking"},
     {"sweeps"},

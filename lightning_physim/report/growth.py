@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_physim.emergence import COLLISION_HEAD, POWER_LAWS, compare_growth_laws, fit_power_law
+from lightning_physim.emergence import compare_growth_laws, fit_power_law
+from lightning_physim.claims import COLLISION_HEAD, POWER_LAWS
 from lightning_physim.errors import InputError
 from lightning_physim.report.figures import Metrics, head_curves
 

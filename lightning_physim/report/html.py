@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lightning_physim.emergence import COLLISION_HEAD, ONSET
+from lightning_physim.claims import COLLISION_HEAD, ONSET
 from lightning_physim.report.figures import (
     Metrics,
     attention_distance_figure,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.emergence import COLLISION_HEAD, Claim, Growth, Metrics, final, heads_of
+from lightning_physim.claims import COLLISION_HEAD, Claim, Growth, Metrics, final, heads_of
 from lightning_physim.report.claim_figures import (
     exponents_figure,
     geometry_figure,

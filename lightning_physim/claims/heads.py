@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_physim.emergence.evidence import NOTHING, ONSET, Head, Metrics, final, heads_of
+from lightning_physim.claims.evidence import NOTHING, ONSET, Head, Metrics, final, heads_of
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 MIN_SEEDS = 3
