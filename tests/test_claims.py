@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lightning_physim.emergence import Extrapolation, GrowthComparison
+from lightning_physim.claims.evidence import final, half_rise_step, heads_of, rise
 from lightning_physim.claims.geometry import lag, llc_rises_with_score
 from lightning_physim.claims.growth import Growth, growth_is_power_law, growth_of_heads, growth_of_loss
 from lightning_physim.claims.heads import Study, collision_heads_exist
-from lightning_physim.claims.evidence import final, half_rise_step, heads_of, rise
 from lightning_physim.claims.statistics import bootstrap_within, interval, pooled_rank_correlation
+from lightning_physim.emergence import Extrapolation, GrowthComparison
 
 STEPS = np.array([0, *np.unique(np.round(np.logspace(0, 4, 81)))])
 LLC_STEPS = np.unique(np.round(np.logspace(1.25, 4, 12)))

@@ -21,7 +21,7 @@ from lightning_physim.report import (
     viewer,
     write_report,
 )
-from lightning_physim.report.figures import _log_bins, head_style
+from lightning_physim.report.curve_figures import _log_bins, head_style
 from lightning_physim.report.growth import head_growth
 from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.summary import table_text

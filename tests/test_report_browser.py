@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from test_claims import a_study
 
-from lightning_physim.claims import collision_heads_exist, growth_is_power_law, growth_of_heads, growth_of_loss, llc_rises_with_score
+from lightning_physim.claims import (
+    collision_heads_exist,
+    growth_is_power_law,
+    growth_of_heads,
+    growth_of_loss,
+    llc_rises_with_score,
+)
 from lightning_physim.report import Findings, Peer, write_report, write_reproduction, write_runs
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 

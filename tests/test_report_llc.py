@@ -16,7 +16,7 @@ from lightning_physim.report import (
     scores_figure,
     write_report,
 )
-from lightning_physim.report.figures import HUES, INK, head_style
+from lightning_physim.report.curve_figures import HUES, INK, head_style
 from lightning_physim.report.llc_figures import PAPER, failures, regions
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import spearmanr
 
-from lightning_physim.claims.heads import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, UNDECIDED, Claim, Numbers, Study
 from lightning_physim.claims.evidence import Head, half_rise_step, rise
+from lightning_physim.claims.heads import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, UNDECIDED, Claim, Numbers, Study
 from lightning_physim.claims.statistics import (
     bootstrap_clusters,
     bootstrap_within,

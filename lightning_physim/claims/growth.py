@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_physim.claims.heads import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, UNDECIDED, Claim, Numbers
 from lightning_physim.claims.evidence import NOTHING, Curve, Metrics, heads_of
+from lightning_physim.claims.heads import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, UNDECIDED, Claim, Numbers
+from lightning_physim.claims.statistics import bootstrap_clusters, interval
 from lightning_physim.emergence.forecast import Extrapolation, extrapolate
 from lightning_physim.emergence.growth import GrowthComparison, PowerLawFit, compare_growth_laws, fit_power_law
-from lightning_physim.claims.statistics import bootstrap_clusters, interval
 from lightning_physim.errors import InputError
 
 MIN_DECIDED = 0.5

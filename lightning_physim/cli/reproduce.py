@@ -11,11 +11,21 @@ from typing import Any
 import numpy as np
 import yaml
 
+from lightning_physim.claims import (
+    Claim,
+    Metrics,
+    Study,
+    collision_heads_exist,
+    final,
+    growth_is_power_law,
+    growth_of_heads,
+    growth_of_loss,
+    llc_rises_with_score,
+)
 from lightning_physim.cli.configs import resolve_config
 from lightning_physim.cli.llc import data_module
 from lightning_physim.cli.train import check
 from lightning_physim.data import ParticleDataModule, floor_rollouts
-from lightning_physim.claims import Claim, Metrics, Study, collision_heads_exist, final, growth_is_power_law, growth_of_heads, growth_of_loss, llc_rises_with_score
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import Findings, Peer, write_reproduction
 from lightning_physim.sweeps import SEED, LocalSweep, Reproduction

@@ -1,14 +1,14 @@
 """Figures and the HTML report of a run, of several, and of the trials of a sweep."""
 
-from lightning_physim.report.comparison import runs_headline, write_comparison, write_runs
-from lightning_physim.report.figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
-from lightning_physim.report.html import RunContent, write_report
+from lightning_physim.report.claims_page import Findings, Peer, write_reproduction
+from lightning_physim.report.comparison_page import runs_headline, write_comparison, write_runs
+from lightning_physim.report.curve_figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
 from lightning_physim.report.live import LiveReport
 from lightning_physim.report.llc_figures import llc_figure
 from lightning_physim.report.page import plot_html, section, write_page
-from lightning_physim.report.pictures import attention_map_figure, rollout_animation_figure
-from lightning_physim.report.reproduction import Findings, Peer, write_reproduction
+from lightning_physim.report.run_page import RunContent, write_report
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
+from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.summary import head_table, headline, print_summary
 from lightning_physim.report.viewer import viewer_html
 

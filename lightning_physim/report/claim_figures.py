@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_physim.claims import COLLISION_HEAD, Growth, Metrics, final, heads_of
-from lightning_physim.claims.geometry import GRADIENT, LLC, N_LLC, N_SCORE, SCORE, WEIGHT, rises
 from lightning_physim.claims.evidence import Curve, rise
+from lightning_physim.claims.geometry import GRADIENT, LLC, N_LLC, N_SCORE, SCORE, WEIGHT, rises
 from lightning_physim.emergence.laws import LAWS
-from lightning_physim.report.figures import FAINT, HUES, INK, NOTE, _add_line, _figure
+from lightning_physim.report.curve_figures import FAINT, HUES, INK, NOTE, _add_line, _figure
 from lightning_physim.report.sampler_figures import _cell, _grid
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_physim.emergence import compare_growth_laws, fit_power_law
 from lightning_physim.claims import COLLISION_HEAD, POWER_LAWS
+from lightning_physim.emergence import compare_growth_laws, fit_power_law
 from lightning_physim.errors import InputError
-from lightning_physim.report.figures import Metrics, head_curves
+from lightning_physim.report.curve_figures import Metrics, head_curves
 
 
 @dataclass(frozen=True)

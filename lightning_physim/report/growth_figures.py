@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_physim.emergence.laws import LAWS
-from lightning_physim.report.figures import Metrics, _add_line, _left_edge, _log_step_axis, head_curves, head_style
+from lightning_physim.report.curve_figures import (
+    Metrics,
+    _add_line,
+    _left_edge,
+    _log_step_axis,
+    head_curves,
+    head_style,
+)
 from lightning_physim.report.llc_figures import _panels
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
-from lightning_physim.report.html import RunContent, write_report
+from lightning_physim.report.run_page import RunContent, write_report
 from lightning_physim.report.summary import head_table
 from lightning_physim.tracking import HEAD_TABLE, PANELS, RunDirectory
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_physim.llc.result import MAX_NOISE_RATIO, MAX_RHAT, MAX_STABILITY, MIN_ESS
-from lightning_physim.report.figures import (
+from lightning_physim.report.curve_figures import (
     FAINT,
     HUES,
     INK,

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from lightning_physim.report.figures import FONT, INK
+from lightning_physim.report.curve_figures import FONT, INK
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_physim.report.figures import DASHES, HUES, INK, Metrics, _add_line, _blend, _style
+from lightning_physim.report.curve_figures import DASHES, HUES, INK, Metrics, _add_line, _blend, _style
 from lightning_physim.report.llc_figures import (
     PAPER,
     Estimates,

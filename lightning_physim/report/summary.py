@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightning_physim.claims import COLLISION_HEAD, ONSET
-from lightning_physim.report.figures import FLOORS, LOSSES, Metrics, head_curves
+from lightning_physim.report.curve_figures import FLOORS, LOSSES, Metrics, head_curves
 from lightning_physim.tracking import RunDirectory, read_metrics
 
 FAILED = "†"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_physim.report.figures import Metrics, head_curves, head_style
+from lightning_physim.report.curve_figures import Metrics, head_curves, head_style
 from lightning_physim.report.summary import COLLISION_HEAD
 
 Snapshots = Mapping[int, Mapping[str, np.ndarray]]

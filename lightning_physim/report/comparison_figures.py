@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_physim.report.figures import (
+from lightning_physim.report.curve_figures import (
     DASHES,
     HUES,
     INK,

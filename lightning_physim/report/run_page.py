@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lightning_physim.claims import COLLISION_HEAD, ONSET
-from lightning_physim.report.figures import (
+from lightning_physim.report.curve_figures import (
     Metrics,
     attention_distance_figure,
     head_curves,
@@ -25,8 +25,8 @@ from lightning_physim.report.growth import HeadGrowth, head_growth
 from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.llc_figures import llc_figure, regions
 from lightning_physim.report.page import plot_html, section, write_page
-from lightning_physim.report.pictures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
+from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.summary import FAILED, head_table, headline, table_text
 from lightning_physim.report.viewer import Snapshots, key_svg, viewer_html
 from lightning_physim.tracking import PANELS, RunDirectory, read_arrays, read_metrics

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from lightning_physim.report.figures import Metrics, head_curves
-from lightning_physim.report.overlay import Line, metric_figure, overlay_figure
+from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
+from lightning_physim.report.curve_figures import Metrics, head_curves
 from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.summary import COLLISION_HEAD, ONSET, first_step, head_table, last
 from lightning_physim.report.viewer import key_svg

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.report.figures import FAINT, INK, _blend, _style, head_style
+from lightning_physim.report.curve_figures import FAINT, INK, _blend, _style, head_style
 from lightning_physim.report.viewer import Snapshots
 
 if TYPE_CHECKING:
