@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lightning_physim.tracking.background import Background
+from lightning_physim.tracking.wandb_queue import Background
 
 
 def test_calls_are_made_in_order_beside_the_caller():

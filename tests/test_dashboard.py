@@ -6,7 +6,7 @@ import pytest
 
 from lightning_physim.cli.main import main
 from lightning_physim.tracking import PANELS
-from lightning_physim.tracking.dashboard import Dashboard
+from lightning_physim.tracking.wandb_dashboard import Dashboard
 
 
 @pytest.fixture

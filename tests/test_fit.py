@@ -24,7 +24,7 @@ from lightning_physim.cli import main
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import RunContent
 from lightning_physim.tracking import PANELS, RunDirectory, read_arrays, read_metrics
-from lightning_physim.tracking.dashboard import OBJECTIVE, OUTCOMES, PARAMETERS
+from lightning_physim.tracking.wandb_dashboard import OBJECTIVE, OUTCOMES, PARAMETERS
 
 TINY = {
     "seed_everything": 0,

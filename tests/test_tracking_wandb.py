@@ -16,7 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, run_loggers
 from lightning_physim.tracking import loggers as loggers_module
-from lightning_physim.tracking import wandb as wandb_module
+from lightning_physim.tracking import wandb_logger as wandb_module
 
 wandb = pytest.importorskip("wandb")
 

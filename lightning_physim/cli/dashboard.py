@@ -4,7 +4,7 @@ import json
 
 from jsonargparse import ArgumentParser
 
-from lightning_physim.tracking.dashboard import Dashboard
+from lightning_physim.tracking.wandb_dashboard import Dashboard
 
 
 def dashboard(argv: list[str]) -> None:

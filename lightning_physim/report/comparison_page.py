@@ -17,7 +17,7 @@ from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.summary import COLLISION_HEAD, ONSET, first_step, head_table, last
 from lightning_physim.report.viewer import key_svg
 from lightning_physim.tracking import RunDirectory, read_metrics
-from lightning_physim.tracking.wandb import _dotted
+from lightning_physim.tracking.wandb_logger import _dotted
 
 SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""

@@ -25,7 +25,7 @@ from lightning_physim.sweeps.engine import SweepEngine
 from lightning_physim.sweeps.spec import Parameter, Trial
 from lightning_physim.tracking.jsonl import _append, _json_number, _replace, read_metrics
 from lightning_physim.tracking.run import RunDirectory, last_checkpoint
-from lightning_physim.tracking.wandb import _dotted
+from lightning_physim.tracking.wandb_logger import _dotted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL = 0.1

@@ -5,7 +5,7 @@ from lightning_physim.tracking.loggers import run_loggers
 from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
 from lightning_physim.tracking.provenance import provenance
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
-from lightning_physim.tracking.wandb import PhysimWandbLogger
+from lightning_physim.tracking.wandb_logger import PhysimWandbLogger
 
 __all__ = [
     "HEAD_TABLE",

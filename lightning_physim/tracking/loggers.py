@@ -9,7 +9,7 @@ from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_physim.tracking.jsonl import JsonlLogger
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step
-from lightning_physim.tracking.wandb import PhysimWandbLogger
+from lightning_physim.tracking.wandb_logger import PhysimWandbLogger
 
 
 def run_loggers(

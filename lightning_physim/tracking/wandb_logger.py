@@ -18,11 +18,11 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from lightning_physim.tracking.artifacts import data_hash, log_file, use_data
-from lightning_physim.tracking.background import Background
 from lightning_physim.tracking.jsonl import read_rows
 from lightning_physim.tracking.run import RunDirectory
+from lightning_physim.tracking.wandb_artifacts import data_hash, log_file, use_data
 from lightning_physim.tracking.wandb_file import rows_in_files
+from lightning_physim.tracking.wandb_queue import Background
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
