@@ -5,7 +5,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lightning_physim"
 LAYERS = [
-    {"errors"},
+    {"errors", "keys"},
+    {"curves"},
     {"physics", "target"},
     {"metrics"},
     {"model", "data"},

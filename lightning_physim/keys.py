@@ -1,0 +1,378 @@
+"""Every metric key, once: what it means, its unit, which way is better, what chance gives, and where it is shown.
+
+Whoever logs, draws, tabulates or documents a metric takes its key from here. A key is a string and may have fields,
+``probe/auroc/{head}``, which :meth:`Key.of` fills and :meth:`Key.match` reads back.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+HEAD = r"L\d+H\d+"
+"""Regular expression of the name of an attention head: ``L0H3`` is head 3 of layer 0."""
+MODEL = "model"
+"""Name of the region that holds all parameters."""
+FIELDS = {"head": HEAD, "region": r".+", "k": r"\d+", "figure": r"\w+"}
+"""What can stand for each field of a key, as a regular expression."""
+
+
+def head_name(layer: int, head: int) -> str:
+    """The name of a head, both numbers counted from 0."""
+    return f"L{layer}H{head}"
+
+
+def head_place(name: str) -> tuple[int, int]:
+    """Layer and head of a name ``L{l}H{h}``."""
+    layer, head = re.findall(r"\d+", name)
+    return int(layer), int(head)
+
+
+def is_head(region: str) -> bool:
+    """Whether a region is an attention head."""
+    return re.fullmatch(HEAD, region) is not None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of an online dashboard, over the training step on a logarithmic axis. Keys may share one.
+
+    Args:
+        title: of the chart.
+        section: name of the section in :data:`SECTIONS` that it belongs to.
+        log: whether the values are logarithmic too; not for those that may be negative.
+        only: regular expression of the regions that are drawn; empty for all.
+    """
+
+    title: str
+    section: str
+    log: bool = True
+    only: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The column of a score in the table of heads.
+
+    Args:
+        title: of the column.
+        form: how a number is written, as ``str.format`` takes it.
+        note: an explanation under the table, HTML; empty for none.
+        narrow: whether it is shown in the terminal too, where 80 characters have to do.
+    """
+
+    title: str
+    form: str = "{:.3f}"
+    note: str = ""
+    narrow: bool = False
+
+
+class Key(str):
+    """A metric key, with its fields in braces.
+
+    Attributes:
+        meaning: a phrase for tables of keys.
+        unit: of the values.
+        goal: which way is better; None where neither is.
+        chance: what a head that attends to all particles alike scores; None where that is unknown or senseless.
+        charts: where dashboards draw it.
+        column: of the table of heads.
+    """
+
+    meaning: str
+    unit: str
+    goal: Literal["minimize", "maximize"] | None
+    chance: float | None
+    charts: tuple[Chart, ...]
+    column: Column | None
+
+    def __new__(
+        cls,
+        key: str,
+        meaning: str,
+        unit: str,
+        goal: Literal["minimize", "maximize"] | None = None,
+        *charts: Chart,
+        chance: float | None = None,
+        column: Column | None = None,
+    ) -> "Key":
+        self = super().__new__(cls, key)
+        self.meaning, self.unit, self.goal = meaning, unit, goal
+        self.charts, self.chance, self.column = charts, chance, column
+        return self
+
+    @property
+    def quantity(self) -> str:
+        """The part that names what is measured: ``auroc`` of ``probe/auroc/{head}``."""
+        return next(part for part in reversed(self.split("/")) if not part.startswith("{")).removesuffix("@{k}")
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(self.pattern())
+
+    def of(self, **fields: str | int) -> str:
+        """The key with its fields filled: ``AUROC.of(head="L0H1")``."""
+        return self.format(**fields)
+
+    def match(self, key: str) -> str | None:
+        """What stands for the field in ``key``; the key itself where there is no field; None where it is another."""
+        match = self._pattern.fullmatch(key)
+        return None if match is None else match.group(match.lastindex or 0)
+
+    def pattern(self, only: str = "") -> str:
+        """Regular expression of the keys that it stands for, with the field as a group.
+
+        Args:
+            only: what may stand for the field, in place of :data:`FIELDS`.
+        """
+        parts = re.split(r"\{(\w+)\}", self)
+        return "".join(f"({only or FIELDS[part]})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page of a run and of dashboards: a figure of our own, and charts that a dashboard draws.
+
+    Args:
+        name: of the figure.
+        title: of the section.
+    """
+
+    name: str
+    title: str
+
+    @property
+    def key(self) -> str:
+        """Key of the figure in Weights & Biases."""
+        return REPORT_FIGURE.of(figure=self.name)
+
+    def charts(self) -> Iterator[tuple[Chart, str]]:
+        """Its charts, each with the regular expression of the keys in it."""
+        members: dict[Chart, list[str]] = {}
+        for key in KEYS:
+            for chart in key.charts:
+                if chart.section == self.name:
+                    members.setdefault(chart, []).append(key.pattern(chart.only))
+        for chart, patterns in members.items():
+            yield chart, rf"^({'|'.join(patterns)})$"
+
+
+STEP = "trainer/global_step"
+"""The training step in Weights & Biases, x-axis of every chart."""
+REPORT_FIGURE = Key("report/{figure}", "a figure of the report", "figure")
+
+SECTIONS = (
+    Section("attention_map", "What the heads look at"),
+    Section("scores", "Heads that find near particles"),
+    Section("loss", "What it has learned"),
+    Section("emergence", "How they grow"),
+    Section("llc", "When heads take on structure"),
+    Section("llc_trace", "Do the chains mix?"),
+    Section("calibration", "Settings of the sampler"),
+    Section("attention_distance", "How far they look"),
+    Section("rollout", "As a simulator"),
+    Section("rollout_animation", "The network beside the truth"),
+)
+"""What a page about emergence shows, in which order. The viewer of the page stands at ``attention_map``, and shows
+``rollout_animation`` as well."""
+
+# Losses.
+STANDARDISED = "variance of the standardised residual"
+_LOSSES = Chart("Loss: colliding, all, free, and the floors", "loss")
+TRAIN_LOSS = Key(
+    "train/loss", "mean squared error of the standardised target, on a training batch", STANDARDISED, "minimize",
+    Chart("Training loss", "loss"),
+)  # fmt: skip
+VAL_LOSS = Key(
+    "val/loss", "mean squared error of the standardised target; 1 is free flight", STANDARDISED, "minimize", _LOSSES
+)
+VAL_LOSS_COLLIDING = Key(
+    "val/loss_colliding", "the same over particles that touched another one in the interval", STANDARDISED, "minimize",
+    _LOSSES,
+)  # fmt: skip
+VAL_LOSS_FREE = Key("val/loss_free", "the same over the other particles", STANDARDISED, "minimize", _LOSSES)
+FLOOR_BALLISTIC = Key("val/floor_ballistic", "loss of free flight, on the same data", STANDARDISED, None, _LOSSES)
+FLOOR_BALLISTIC_COLLIDING = Key(
+    "val/floor_ballistic_colliding", "the same over colliding particles", STANDARDISED, None, _LOSSES
+)
+FLOOR_BALLISTIC_FREE = Key("val/floor_ballistic_free", "the same over the others", STANDARDISED, None, _LOSSES)
+FLOOR_NO_PAIR = Key(
+    "val/floor_no_pair", "loss of an exact oracle without neighbours, on the same data", STANDARDISED, None, _LOSSES
+)
+FLOOR_NO_PAIR_COLLIDING = Key(
+    "val/floor_no_pair_colliding", "the same over colliding particles", STANDARDISED, None, _LOSSES
+)
+FLOOR_NO_PAIR_FREE = Key("val/floor_no_pair_free", "the same over the others", STANDARDISED, None, _LOSSES)
+
+# The network as a simulator.
+ROLLOUT_MSE = Key(
+    "rollout/mse@{k}", "squared error of positions after K predicted intervals", "squared unit of length", "minimize",
+    Chart("Position error after K intervals", "rollout"),
+)  # fmt: skip
+ROLLOUT_ENERGY = Key(
+    "rollout/energy_error@{k}", "error of the energy after K predicted intervals", "fraction of the true energy",
+    "minimize", Chart("Energy error after K intervals", "rollout"),
+)  # fmt: skip
+ROLLOUT_MOMENTUM = Key(
+    "rollout/momentum_error@{k}", "error of the total momentum after K predicted intervals",
+    "fraction of the sum of true momenta", "minimize",
+)  # fmt: skip
+
+# Scores of heads. A score is what a probe calls it: its name here is its name there.
+ENRICHMENT = Key(
+    "probe/enrichment/{head}", "partner score over the value of uniform attention; 1 is chance, and this one decides",
+    "times uniform attention", "maximize",
+    Chart("Attention to near particles, times uniform", "scores"),
+    chance=1.0, column=Column("× uniform", "{:.1f}", narrow=True),
+)  # fmt: skip
+PARTNER_SCORE = Key(
+    "probe/partner_score/{head}", "attention mass on near particles, self excluded and renormalised, where one is near",
+    "fraction of attention", "maximize", Chart("Partner score", "scores"), column=Column("partner score", narrow=True),
+)  # fmt: skip
+COLLISION_SCORE = Key(
+    "probe/collision_score/{head}", "the paper's score: attention mass within the radius of the query, self included",
+    "fraction of attention", "maximize", Chart("Collision score of the paper", "scores"),
+    column=Column("collision score"),
+)  # fmt: skip
+_CLASSIFIER = "<b>AUROC</b> and <b>average precision</b>: attention as a classifier of the pairs that touch."
+AUROC = Key(
+    "probe/auroc/{head}", "area under the ROC curve of attention as a classifier of the pairs that touch",
+    "probability", "maximize", Chart("AUROC of pairs that touch", "scores", log=False),
+    chance=0.5, column=Column("AUROC", note=_CLASSIFIER, narrow=True),
+)  # fmt: skip
+AVERAGE_PRECISION = Key(
+    "probe/average_precision/{head}", "average precision of the same classifier; chance is the fraction that touches",
+    "precision", "maximize", Chart("Average precision of pairs that touch", "scores"),
+    column=Column("average precision", note=_CLASSIFIER),
+)  # fmt: skip
+ABLATION = Key(
+    "probe/ablation/{head}", "rise of the loss on colliding particles when the head's near keys are dropped",
+    STANDARDISED, "maximize", Chart("Rise of the colliding loss without near keys", "scores", log=False),
+    column=Column(
+        "ablation",
+        note="<b>Ablation</b>: rise of the loss on colliding particles when the head’s near keys are dropped.",
+        narrow=True,
+    ),
+)  # fmt: skip
+DISTANCE_CORRELATION = Key(
+    "probe/distance_correlation/{head}", "Pearson correlation of attention with distance", "correlation"
+)
+BEST_ENRICHMENT = Key(
+    "probe/best_enrichment", "the largest enrichment of any head", "times uniform attention", "maximize", chance=1.0
+)
+
+# Learning coefficients, of a region: MODEL, a head, or what else was asked for.
+LLC_MEAN = Key(
+    "llc/{region}/mean", "local learning coefficient of `model` or of head `L{l}H{h}`", "1", None,
+    Chart("Learning coefficient of each head", "llc", log=False, only=HEAD),
+    Chart("Learning coefficient of the model", "llc", log=False, only=MODEL),
+)  # fmt: skip
+LLC_MCSE = Key("llc/{region}/mcse", "its standard error", "1", None, Chart("Standard error", "llc"))
+LLC_RHAT = Key(
+    "llc/{region}/rhat", "split R-hat of the chains", "ratio", "minimize", Chart("R-hat", "llc_trace", log=False)
+)
+LLC_ESS = Key(
+    "llc/{region}/ess", "effective sample size of all draws", "draws", "maximize",
+    Chart("Effective sample size", "llc_trace"),
+)  # fmt: skip
+LLC_STEP_STABILITY = Key(
+    "llc/{region}/step_stability", "step size over the limit of stability", "ratio", "minimize",
+    Chart("Step stability", "llc_trace"),
+)  # fmt: skip
+LLC_NOISE_RATIO = Key(
+    "llc/{region}/noise_ratio", "relative rise of the estimate by the noise of minibatch gradients", "ratio",
+    "minimize", Chart("Gradient-noise ratio", "llc_trace"),
+)  # fmt: skip
+LLC_N_DEAD = Key(
+    "llc/{region}/n_dead", "chains that diverged", "chains", "minimize", Chart("Dead chains", "llc_trace", log=False)
+)
+LLC_CONVERGED = Key(
+    "llc/{region}/converged", "1 where every diagnostic passed, else 0", "flag", "maximize",
+    Chart("Passed every diagnostic", "llc_trace", log=False),
+)  # fmt: skip
+LLC_SHIFT = Key("llc/{region}/shift", "n_beta times the loss at the centre of the chains, less that at w*", "1")
+LLC_VIRIAL = Key("llc/{region}/virial", "mean of ((w - w*) grad U - d)/2; 0 for exact sampling", "1")
+LLC_VIRIAL_MCSE = Key("llc/{region}/virial_mcse", "its standard error", "1")
+LLC_LOCALIZATION_SHARE = Key(
+    "llc/{region}/localization_share", "localization |w - w*|^2 / d; 1 where localization alone holds the chains", "1"
+)
+LLC_ACCEPTANCE = Key("llc/{region}/acceptance", "mean Metropolis acceptance of a step", "probability")
+LLC_BELOW = Key("llc/{region}/below", "fraction of draws below 0", "fraction")
+LLC_GRAD_NORM = Key("llc/{region}/grad_norm", "norm of the loss's gradient by the region's weights", "loss per weight")
+LLC_WEIGHT_NORM = Key("llc/{region}/weight_norm", "norm of the region's weights", "weights")
+LLC_STEP_SIZE = Key("llc/{region}/step_size", "step size of the sampler, in units of its preconditioner", "1")
+LLC_N_BETA = Key("llc/{region}/n_beta", "inverse temperature times the number of samples", "1 per loss")
+LLC_LOCALIZATION = Key("llc/{region}/localization", "strength of the pull towards w*", "1 per squared weight")
+
+# Emergence.
+_EXPONENT = Chart("Exponent of the power law, with its 95 % interval", "emergence", log=False)
+_FORECAST = Chart("Forecast of the score", "emergence")
+EXPONENT = Key("emergence/{head}/exponent", "exponent of the power law of the approach so far", "1", None, _EXPONENT)
+EXPONENT_LO = Key("emergence/{head}/exponent_lo", "lower end of its 95 % interval", "1", None, _EXPONENT)
+EXPONENT_HI = Key("emergence/{head}/exponent_hi", "upper end of its 95 % interval", "1", None, _EXPONENT)
+ONSET_STEP = Key(
+    "emergence/{head}/onset_step", "step at which the partner score left its baseline for good", "optimizer steps",
+    None, Chart("Step of onset", "emergence"),
+)  # fmt: skip
+FORECAST = Key(
+    "emergence/{head}/forecast", "partner score to expect at the last step", "fraction of attention", None, _FORECAST
+)
+FORECAST_LO = Key(
+    "emergence/{head}/forecast_lo", "lower end of its 95 % interval", "fraction of attention", None, _FORECAST
+)
+FORECAST_HI = Key(
+    "emergence/{head}/forecast_hi", "upper end of its 95 % interval", "fraction of attention", None, _FORECAST
+)
+N_EMERGING = Key("emergence/n_emerging", "heads whose score has left its baseline for good", "heads")
+
+# Clocks.
+TIME_TRAIN = Key("time/train", "time in training batches since the start", "seconds")
+TIME_TRAIN_CPU = Key("time/train_cpu", "CPU time of training batches, all threads", "seconds")
+TIME_LOG = Key("time/log", "time in loggers", "seconds")
+TIME_PROBE = Key("time/probe", "time in probes", "seconds")
+TIME_EMERGENCE = Key("time/emergence", "time in fits of growth laws", "seconds")
+TIME_SNAPSHOTS = Key("time/snapshots", "time in snapshots", "seconds")
+TIME_LLC = Key("time/llc", "time in estimates of learning coefficients", "seconds")
+
+KEYS = tuple(value for value in list(globals().values()) if isinstance(value, Key) and value is not REPORT_FIGURE)
+"""All of them, in the order of this file."""
+PROBE = {key.quantity: key for key in KEYS if key.startswith("probe/") and key.endswith("/{head}")}
+"""The scores of heads by name."""
+LLC = {key.quantity: key for key in KEYS if key.startswith("llc/")}
+"""What is logged of an estimate, by name."""
+EMERGENCE = {key.quantity: key for key in KEYS if key.startswith("emergence/{head}/")}
+"""What is logged of the growth of a head, by name."""
+ROLLOUT = {key.quantity: key for key in KEYS if key.startswith("rollout/")}
+"""Errors of the network as a simulator, by name."""
+TIME = {key.quantity: key for key in KEYS if key.startswith("time/")}
+"""Clocks, by what they measure."""
+
+# Tables and arrays: not numbers by step, but what a figure is drawn from.
+ATTENTION_DISTANCE = "probe/attention_distance"
+SNAPSHOTS = "probe/snapshots"
+LLC_TRACE = "llc/trace"
+LLC_CALIBRATION = "llc/calibration"
+GROWTH_TABLE = "emergence/heads"
+HEAD_TABLE = "report/heads"
+TABLES = (ATTENTION_DISTANCE, SNAPSHOTS, LLC_TRACE, LLC_CALIBRATION, GROWTH_TABLE, HEAD_TABLE)
+
+
+def of_split(split: str, quantity: str) -> str:
+    """The key of a quantity of :class:`lightning_physim.metrics.OneStepError` on an evaluation split."""
+    return f"{split}/{quantity}"
+
+
+def find(key: str) -> Key | None:
+    """The row that a logged key belongs to; None for one that is no row here."""
+    return next((row for row in KEYS if row.match(key) is not None), None)
+
+
+def markdown_table() -> str:
+    """The table of keys as the documentation shows it, one row a key."""
+    rows = ["| key | meaning | unit | better |", "|---|---|---|---|"]
+    better = {"minimize": "lower", "maximize": "higher", None: ""}
+    for key in KEYS:
+        name = key.replace("{head}", "L{l}H{h}").replace("{k}", "K")
+        rows.append(f"| `{name}` | {key.meaning} | {key.unit} | {better[key.goal]} |")
+    return "\n".join(rows) + "\n"
