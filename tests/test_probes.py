@@ -8,7 +8,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from lightning_physim import ParticleDataModule, ParticleSystem, PhysicsSimulator
 from lightning_physim.callbacks import CollisionProbe
 from lightning_physim.errors import InputError
-from lightning_physim.probes import AblationEffect, ContactClassifier, HeadScores, reduced_distance, without_self
+from lightning_physim.probes import (
+    AblationEffect,
+    AttentionDistance,
+    ContactClassifier,
+    DistanceCorrelation,
+    NearScores,
+    ProbeSample,
+    reduced_distance,
+    without_self,
+)
 
 LAYERS, HEADS, PARTICLES = 2, 3, 6
 
@@ -22,9 +31,15 @@ def sample(systems: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, tor
 
 
 def scored(attention, positions, contact_distance, **options) -> dict[str, np.ndarray]:
-    metric = HeadScores(attention.shape[0], attention.shape[2], **options)
-    metric.update(attention, positions, contact_distance)
-    return {key: value.numpy() for key, value in metric.compute().items()}
+    heads = attention.shape[0], attention.shape[2]
+    probe_sample = ProbeSample(attention, positions, contact_distance, torch.zeros(attention.shape[1], 1, 1))
+    axis = {name: options.pop(name) for name in ("max_distance", "n_bins") if name in options}
+    scores = NearScores(*heads, **options), DistanceCorrelation(*heads)
+    curve = AttentionDistance(*heads, **axis)
+    for metric in (*scores, curve):
+        metric.update(probe_sample)
+    values = scores[0].compute() | scores[1].compute() | {"attention_distance": curve.compute()}
+    return {key: value.numpy() for key, value in values.items()}
 
 
 def by_loops(attention, positions, contact_distance, radius, edges):
@@ -102,7 +117,7 @@ def test_nobody_near_gives_nan_not_zero():
 @pytest.mark.parametrize("options", [{"radius": 0.0}, {"max_distance": -1.0}, {"n_bins": 0}])
 def test_a_probe_without_extent_is_refused(options):
     with pytest.raises(InputError, match="must be positive"):
-        HeadScores(1, 1, **options)
+        (NearScores if "radius" in options else AttentionDistance)(1, 1, **options)
 
 
 def test_distance_correlation_is_pearsons_over_ordered_pairs():
@@ -126,7 +141,10 @@ def touching(systems: int, share: float = 0.1, seed: int = 3) -> torch.Tensor:
 
 def classified(attention, contacts) -> dict[str, np.ndarray]:
     metric = ContactClassifier(attention.shape[0], attention.shape[2])
-    metric.update(attention, contacts)
+    systems, particles = attention.shape[1], attention.shape[-1]
+    metric.update(
+        ProbeSample(attention, torch.zeros(systems, particles, 2), torch.ones(particles, particles), contacts)
+    )
     return {key: value.numpy() for key, value in metric.compute().items()}
 
 

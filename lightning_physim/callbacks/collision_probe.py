@@ -1,27 +1,30 @@
 """Watch collision heads emerge: per-head attention scores during training."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
-from lightning_physim.probes import AblationEffect, ContactClassifier, HeadScores, near_others, reduced_distance
+from lightning_physim.keys import head_name
+from lightning_physim.probes import SCORES, AblationEffect, AttentionDistance, HeadMetric, ProbeSample, near_others
 
 
 class CollisionProbe(Observer):
     """Scores every attention head on a fixed held-out probe set, at log-spaced steps.
 
-    Logs, each with ``/L{l}H{h}``, ``probe/collision_score``, ``probe/partner_score``, ``probe/enrichment`` and
-    ``probe/distance_correlation`` (see :class:`lightning_physim.probes.HeadScores`), ``probe/auroc`` and
-    ``probe/average_precision`` (:class:`lightning_physim.probes.ContactClassifier`), and at every ``ablation_every``-th
-    of these steps ``probe/ablation`` (:class:`lightning_physim.probes.AblationEffect`): the rise of the loss on
-    colliding particles when the head cannot attend to near ones. The best head's enrichment is also
-    ``probe/best_enrichment`` (on the progress bar and in ``trainer.callback_metrics``), and once a decade and at the
-    end the table ``probe/attention_distance`` goes to every logger that has ``log_table``.
+    Logs ``probe/<score>/L{l}H{h}`` for every score of :data:`lightning_physim.probes.SCORES`: those of
+    :class:`lightning_physim.probes.NearScores`, :class:`lightning_physim.probes.DistanceCorrelation` and
+    :class:`lightning_physim.probes.ContactClassifier`. At every ``ablation_every``-th of these steps it adds
+    ``probe/ablation`` (:class:`lightning_physim.probes.AblationEffect`): the rise of the loss on colliding particles
+    when the head cannot attend to near ones. The best head's enrichment is also ``probe/best_enrichment``, on the
+    progress bar and in ``trainer.callback_metrics``. Once a decade and at the end the table
+    ``probe/attention_distance`` goes to every logger that takes tables.
 
     The probe set is dealt over ranks without padding (a rank may get none of it) and the sums are added up, so that
     the scores do not depend on the number of ranks.
@@ -56,16 +59,19 @@ class CollisionProbe(Observer):
         ablation_every: int = 2,
     ) -> None:
         super().__init__(steps_per_decade)
-        for name, value in (("n_states", n_states), ("ablation_every", ablation_every)):
+        for name, value in (("n_states", n_states), ("n_bins", n_bins), ("ablation_every", ablation_every)):
             if value < 1:
                 raise InputError(f"{name} must be at least 1; got {value}")
+        for name, length in (("radius", radius), ("max_distance", max_distance)):
+            if not length > 0:
+                raise InputError(f"{name} must be positive, in contact diameters; got {length}")
         self.radius = radius
         self.n_states = n_states
         self.max_distance = max_distance
         self.n_bins = n_bins
         self.ablation_schedule = LogSchedule(steps_per_decade, ablation_every)
         self.table_schedule = LogSchedule(1)
-        self.metrics: tuple[HeadScores, ContactClassifier, AblationEffect] | None = None
+        self.probes: _Probes | None = None
         self.history: dict[str, tuple[list[int], list[float]]] = {}
         """Every score so far, ``{key: (steps, values)}``; survives a resume."""
 
@@ -96,43 +102,52 @@ class CollisionProbe(Observer):
 
     @torch.no_grad()
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        states, contacts = self.states.to(module.device), self.contacts.to(module.device)
-        contact_distance = self.contact_distance.to(module.device)
+        device = module.device
+        states, contacts = self.states.to(device), self.contacts.to(device)
         # An empty shard still gives patterns of the right shape: [layers, 0, heads, particles, particles].
         attention: Tensor = module.attention(states)  # type: ignore[operator]
-        n_layers, _, n_heads = attention.shape[:3]
-        if self.metrics is None:
-            scores = HeadScores(n_layers, n_heads, self.radius, self.max_distance, self.n_bins)
-            self.metrics = scores, ContactClassifier(n_layers, n_heads), AblationEffect(n_layers, n_heads)
-        for metric in self.metrics:
-            metric.to(module.device)
-            metric.reset()
-        scores, classifier, effect = self.metrics
-        scores.update(attention, states[..., :2], contact_distance)
-        classifier.update(attention, contacts)
+        sample = ProbeSample(attention, states[..., :2], self.contact_distance.to(device), contacts)
+        probes = self._probes(attention)
+        for metric in (*probes.scores, probes.distance):
+            metric.update(sample)
         # Collective, here and below: adds the sums of all ranks.
-        values = scores.compute() | classifier.compute()
-        curves = values.pop("attention_distance").view(n_layers, n_heads, -1)
+        values = {name: value for metric in probes.scores for name, value in metric.compute().items()}
         step = trainer.global_step
         if self.targets is not None and (final or step == 0 or self.ablation_schedule.due(step)):
-            near = near_others(reduced_distance(states[..., :2], contact_distance), self.radius)
-            intact, ablated = module.ablate(states, near)  # type: ignore[operator]
-            effect.update(intact, ablated, self.targets.to(module.device), contacts)
-            values["ablation"] = effect.compute()
-        heads = [(layer, head) for layer in range(n_layers) for head in range(n_heads)]
+            intact, ablated = module.ablate(states, near_others(sample.distance, self.radius))  # type: ignore[operator]
+            probes.ablation.update(intact, ablated, self.targets.to(device), contacts)
+            values[keys.ABLATION.quantity] = probes.ablation.compute()
+        # torchmetrics makes scalars of the values of a single head.
+        by_score = {name: value.view(probes.heads) for name, value in values.items()}
+        names = [(head_name(*place), place) for place in np.ndindex(probes.heads)]
         metrics = {
-            f"probe/{score}/L{layer}H{head}": by_head[layer][head]
-            # torchmetrics makes scalars of the values of a single head.
-            for score, by_head in ((score, value.view(n_layers, n_heads).tolist()) for score, value in values.items())
-            for layer, head in heads
+            keys.PROBE[score].of(head=name): by_head[place].item()
+            for score, by_head in by_score.items()
+            for name, place in names
         }
         self._remember(step, metrics)
-        metrics["probe/best_enrichment"] = values["enrichment"].max().item()
+        metrics[keys.BEST_ENRICHMENT] = by_score[keys.ENRICHMENT.quantity].max().item()
+        curves = probes.distance.compute()  # collective
         if final or self.table_schedule.due(step):
-            self._log_table(trainer, scores.edges.tolist(), curves, heads)
+            self._log_table(trainer, curves.view(*probes.heads, -1))
         if trainer.training and step > 0:
-            module.log("probe/best_enrichment", metrics["probe/best_enrichment"], prog_bar=True, logger=False)
+            module.log(keys.BEST_ENRICHMENT, metrics[keys.BEST_ENRICHMENT], prog_bar=True, logger=False)
         return metrics
+
+    def _probes(self, attention: Tensor) -> "_Probes":
+        """The metrics for such patterns, made at the first measurement; empty, and on their device."""
+        n_layers, _, n_heads = attention.shape[:3]
+        if self.probes is None:
+            self.probes = _Probes(
+                (n_layers, n_heads),
+                [score(n_layers, n_heads, self.radius) for score in SCORES],
+                AttentionDistance(n_layers, n_heads, self.max_distance, self.n_bins),
+                AblationEffect(n_layers, n_heads),
+            )
+        for metric in (*self.probes.scores, self.probes.distance, self.probes.ablation):
+            metric.to(attention.device)
+            metric.reset()
+        return self.probes
 
     def _remember(self, step: int, metrics: dict[str, float]) -> None:
         for key, value in metrics.items():
@@ -150,13 +165,27 @@ class CollisionProbe(Observer):
         super().load_state_dict(state_dict)
         self.history = state_dict["history"]
 
-    def _log_table(self, trainer: pl.Trainer, edges: list[float], curves: Tensor, heads: list[tuple[int, int]]) -> None:
+    def _log_table(self, trainer: pl.Trainer, curves: Tensor) -> None:
+        """The table of attention against distance, of curves ``[layers, heads, bins]``."""
+        n_layers, n_heads, _ = curves.shape
         uniform = 1.0 / max(self.states.shape[1] - 1, 1)
-        columns = ["distance_from", "distance_to", "uniform", *(f"L{layer}H{head}" for layer, head in heads)]
-        rows = [
-            [edges[i], edges[i + 1], uniform, *(curves[layer, head, i].item() for layer, head in heads)]
-            for i in range(self.n_bins)
+        edges = torch.linspace(0.0, self.max_distance, self.n_bins + 1).tolist()
+        columns = [
+            "distance_from",
+            "distance_to",
+            "uniform",
+            *map(lambda p: head_name(*p), np.ndindex(n_layers, n_heads)),
         ]
+        rows = [[edges[i], edges[i + 1], uniform, *curves[..., i].flatten().tolist()] for i in range(self.n_bins)]
         for logger in trainer.loggers:
             if hasattr(logger, "log_table"):
-                logger.log_table("probe/attention_distance", columns=columns, data=rows, step=trainer.global_step)
+                logger.log_table(keys.ATTENTION_DISTANCE, columns=columns, data=rows, step=trainer.global_step)
+
+
+class _Probes(NamedTuple):
+    """The metrics of a run."""
+
+    heads: tuple[int, int]
+    scores: list[HeadMetric]
+    distance: AttentionDistance
+    ablation: AblationEffect

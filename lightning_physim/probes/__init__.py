@@ -14,13 +14,27 @@ from lightning_physim.probes.functional import (
     without_self,
 )
 from lightning_physim.probes.matching import HeadMatch, match_heads
-from lightning_physim.probes.metrics import AblationEffect, ContactClassifier, HeadScores
+from lightning_physim.probes.metrics import (
+    SCORES,
+    AblationEffect,
+    AttentionDistance,
+    ContactClassifier,
+    DistanceCorrelation,
+    HeadMetric,
+    NearScores,
+)
+from lightning_physim.probes.sample import ProbeSample
 
 __all__ = [
     "AblationEffect",
+    "AttentionDistance",
     "ContactClassifier",
+    "DistanceCorrelation",
     "HeadMatch",
-    "HeadScores",
+    "HeadMetric",
+    "NearScores",
+    "ProbeSample",
+    "SCORES",
     "ablation_sums",
     "attention_distance_sums",
     "auroc_and_average_precision",
