@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
-from wandb_server import WandbServer
+
+from tests.helpers.wandb_server import WandbServer
 
 
 def _rank_main(rank: int, world: int, port: int, work: Callable[..., Any], args: tuple, results: Any) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from test_fit import only_run, physim
 
 from lightning_physim.cli.configs import resolve_config
 from lightning_physim.report import head_table
 from lightning_physim.tracking import read_metrics
+from tests.helpers.fits import only_run, physim
 
 pytestmark = pytest.mark.slow
 

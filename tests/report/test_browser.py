@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from test_claims import a_study
 
 from lightning_physim.claims import (
     collision_heads_exist,
@@ -18,6 +17,7 @@ from lightning_physim.claims import (
 )
 from lightning_physim.report import Findings, Peer, write_report, write_reproduction, write_runs
 from lightning_physim.tracking import JsonlLogger, RunDirectory
+from tests.helpers.studies import a_study
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -8,7 +8,7 @@ import pytest
 
 from lightning_physim.physics import ParticleSystem, Trajectory, simulate
 
-FOLDER = Path(__file__).parent / "data" / "lammps"
+FOLDER = Path(__file__).parents[1] / "reference" / "lammps"
 CASES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 

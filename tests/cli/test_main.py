@@ -6,14 +6,7 @@ import yaml
 from lightning_physim.cli import main
 from lightning_physim.cli.configs import resolve_config, shipped_configs
 from lightning_physim.errors import InputError
-
-
-def said(argv: list[str], capsys) -> str:
-    """What a command prints that ends without doing anything."""
-    with pytest.raises(SystemExit) as ended:
-        main(argv)
-    assert not ended.value.code
-    return capsys.readouterr().out
+from tests.helpers.fits import said
 
 
 def test_the_shipped_configurations_are_these():

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_fit import TINY, only_run, physim, rows, values, without
-from wandb_server import Artifact, Faults, Run, WandbServer
 
 from lightning_physim.tracking import PANELS, RunDirectory, checkpoint_step, last_checkpoint
 from lightning_physim.tracking.definitions import DEFINITIONS
 from lightning_physim.tracking.jsonl import read_rows
+from tests.helpers.fits import TINY, only_run, physim, rows, values, without
+from tests.helpers.wandb_server import Artifact, Faults, Run, WandbServer
 
 pytest.importorskip("wandb")
 
@@ -29,7 +29,7 @@ pytest.importorskip("wandb")
 QUICK = without("LearningCoefficient", "Snapshots")
 # An end that a test never waits for, and so few rows that none is written because wandb's 32 KiB are full.
 LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--trainer.enable_progress_bar=False")
-SWEEPS = Path(__file__).parents[1] / "sweeps"
+SWEEPS = Path(__file__).parents[2] / "sweeps"
 # The figures and tables of a TINY fit, with the steps at which they are logged.
 SHOWN = {panel.key: [10, 30] for panel in PANELS if panel.name not in ("calibration", "emergence")}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from scipy import optimize, stats
-from test_growth import CURVES, SHAPES, STEPS, correlated
 
 from lightning_physim.emergence import compare_growth_laws, fit_power_law, forecast, onset_step
 from lightning_physim.emergence.fit import Fitter
 from lightning_physim.emergence.laws import LAWS
+from tests.helpers.growth import CURVES, SHAPES, STEPS, correlated
 
 pytestmark = pytest.mark.slow
 

@@ -3,10 +3,8 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,15 +12,15 @@ import numpy as np
 import pytest
 import scipy.stats
 import yaml
-from test_cli import said
-from test_fit import physim, values, without
 
 from lightning_physim.report import write_comparison
 from lightning_physim.sweeps import LocalSweep, SweepSpec
 from lightning_physim.sweeps import local as trials_module
 from lightning_physim.sweeps.engine import SweepEngine
+from tests.helpers.fits import physim, said, values, without
+from tests.helpers.processes import start, until
 
-SWEEPS = Path(__file__).parents[1] / "sweeps"
+SWEEPS = Path(__file__).parents[2] / "sweeps"
 GRID = {
     "program": "trial.py",
     "command": ["${env}", "${interpreter}", "${program}", "${args}"],
@@ -61,27 +59,6 @@ def draws(tmp_path, given: dict, count: int = 2000) -> list:
 def sweep_rows(folder: Path) -> list[dict]:
     (state,) = folder.glob("runs/*/sweep.jsonl")
     return [json.loads(line) for line in state.read_text().splitlines()]
-
-
-def until(condition, seconds: float = 60.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.02)
-    return found
-
-
-def start(*argv: str, cwd: Path, command: str = "sweep") -> subprocess.Popen:
-    """``physim sweep`` or another command as a process of its own, to be killed."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PL_", "PHYSIM"))}
-    return subprocess.Popen(
-        [sys.executable, "-m", "lightning_physim", command, *argv],
-        cwd=cwd,
-        env=clean | {"HOME": str(cwd), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_a_grid_is_complete_and_in_the_order_of_the_file(tmp_path):

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_growth import STEPS, correlated
 
 from lightning_physim.callbacks import CollisionProbe, EmergenceMonitor, LogSchedule
 from lightning_physim.emergence import compare_growth_laws, emergence_threshold, fit_power_law, forecast, onset_step
 from lightning_physim.errors import InputError
+from tests.helpers.growth import STEPS, correlated
 
 KEY = "probe/partner_score/"
 RISING = 0.1 + 0.8 / (1 + (STEPS / 300) ** -2.0) + correlated(np.random.default_rng(0), 0.3, 0.01)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from test_fit import TINY, physim
-from test_sweep import start, until
 
 from lightning_physim.data import ParticleDataModule, floor_rollouts
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem
 from lightning_physim.sweeps import Reproduction
+from tests.helpers.fits import TINY, physim
+from tests.helpers.processes import start, until
 
 
 def tiny(folder: Path, **trainer) -> Path:

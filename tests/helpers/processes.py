@@ -1,0 +1,32 @@
+"""Processes that a test starts, waits for and kills."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what W&B, Lightning, or a run before this one has put there."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PL_", "PHYSIM", "LOCAL_RANK"))}
+
+
+def until(condition, seconds: float = 60.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)
+    return found
+
+
+def start(*argv: str, cwd: Path, command: str = "sweep") -> subprocess.Popen:
+    """``physim sweep`` or another command as a process of its own, to be killed."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lightning_physim", command, *argv],
+        cwd=cwd,
+        env=clean_environment() | {"HOME": str(cwd), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
