@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
@@ -34,10 +35,9 @@ the draws more than stiff ones need the batch."""
 class LearningCoefficient(Observer):
     """Estimates local learning coefficients while training runs, and leaves no trace in it.
 
-    Logs ``llc/{region}/mean``, ``/mcse``, ``/rhat``, ``/ess``, ``/step_stability``, ``/noise_ratio``, ``/n_dead`` and
-    ``/converged`` with the other attributes of :class:`lightning_physim.llc.RegionResult`, and once a decade and at
-    the end the table ``llc/trace`` for every logger that has ``log_table``. Results of this process are in ``results``,
-    ``{step: {region: RegionResult}}``.
+    Logs ``llc/{region}/<quantity>`` for every quantity of :data:`lightning_physim.keys.LLC`, which are attributes of
+    :class:`lightning_physim.llc.RegionResult`. Once a decade and at the end the table ``llc/trace`` goes to every
+    logger that takes tables. Results of this process are in ``results``, ``{step: {region: RegionResult}}``.
 
     Works with any LightningModule: give ``loss_fn`` and ``data``. A module with ``estimation_loss(batch)`` and a data
     module with ``estimation_set(n)``, such as ours, bring them along. Where several processes train, they share the
@@ -160,7 +160,7 @@ class LearningCoefficient(Observer):
             rank_zero_warn(result.note)
         if final or self.table_schedule.due(trainer.global_step) or self.n_estimates == 1:
             log_traces(trainer.loggers, result, trainer.global_step)
-        return metrics_of(result)
+        return result.metrics()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
@@ -185,31 +185,18 @@ class LearningCoefficient(Observer):
 def default_regions(module: Any) -> dict[str, Any]:
     """The whole model, and the attention heads of a module that has any."""
     try:
-        return {"model": None, **head_regions(module)}
+        return {keys.MODEL: None, **head_regions(module)}
     except InputError:
-        return {"model": None}
-
-
-def metrics_of(result: LLCResult) -> dict[str, float]:
-    """``{"llc/{region}/{quantity}": number}``."""
-    return {
-        f"llc/{name}/{quantity}": float(getattr(region, quantity))
-        for name, region in result.items()
-        for quantity in (
-            "mean", "mcse", "rhat", "ess", "step_stability", "noise_ratio", "n_dead", "converged", "shift",
-            "virial", "localization_share", "acceptance", "below", "grad_norm", "weight_norm", "step_size",
-            "n_beta", "localization",
-        )
-    }  # fmt: skip
+        return {keys.MODEL: None}
 
 
 def log_traces(loggers: Sequence[Any], result: LLCResult, step: int) -> None:
-    """The table ``llc/trace`` to every logger that takes one: a row per draw, a column ``region/chain`` per chain."""
+    """Log the table of draws to every logger that takes one: a row per draw, a column ``region/chain`` per chain."""
     columns = {f"{name}/{chain}": row for name, r in result.items() for chain, row in enumerate(r.trace.tolist())}
     rows = [[draw, *values] for draw, values in enumerate(zip(*columns.values(), strict=True))]
     for logger in loggers:
         if hasattr(logger, "log_table"):
-            logger.log_table("llc/trace", columns=["draw", *columns], data=rows, step=step)
+            logger.log_table(keys.LLC_TRACE, columns=["draw", *columns], data=rows, step=step)
 
 
 def _own_loss(module: Any, batch: Any) -> Tensor:

@@ -10,8 +10,9 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric import Fabric
 
+from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
-from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, metrics_of
+from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
@@ -130,12 +131,12 @@ def _measure(
             grid = calibrate(module, _loss, samples, regions, given.sgld, distributed=True)
             if fabric.is_global_zero:
                 columns, rows = grid.table()
-                logger.log_table("llc/calibration", columns, rows, step=step)
+                logger.log_table(keys.LLC_CALIBRATION, columns, rows, step=step)
                 print(f"step {step}: {_recommendation(grid)}")
             continue
         result = estimate_llc(module, _loss, samples, regions, given.sgld, distributed=True)
         if fabric.is_global_zero:
-            logger.log_metrics(metrics_of(result), step=step)
+            logger.log_metrics(result.metrics(), step=step)
             log_traces([logger], result, step)
             failed = "; ".join(f"{name}: {', '.join(r.failures.values())}" for name, r in result.items() if r.failures)
             print(f"step {step}: {len(result)} regions in {result.seconds:.1f} s{f' ({failed})' if failed else ''}")

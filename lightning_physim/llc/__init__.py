@@ -2,6 +2,7 @@
 
 from lightning_physim.llc.calibration import Calibration, calibrate
 from lightning_physim.llc.config import SGLDConfig
+from lightning_physim.llc.diagnostics import LIMITS, diagnose, is_far_off
 from lightning_physim.llc.estimator import default_n_beta, estimate_llc
 from lightning_physim.llc.regions import HeadRegion, head_regions
 from lightning_physim.llc.result import LLCResult, RegionResult
@@ -9,11 +10,14 @@ from lightning_physim.llc.result import LLCResult, RegionResult
 __all__ = [
     "Calibration",
     "HeadRegion",
+    "LIMITS",
     "LLCResult",
     "RegionResult",
     "SGLDConfig",
     "calibrate",
     "default_n_beta",
+    "diagnose",
     "estimate_llc",
     "head_regions",
+    "is_far_off",
 ]

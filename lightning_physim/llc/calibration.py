@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.estimator import default_n_beta, sample
@@ -46,15 +47,11 @@ class Calibration:
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Columns, and a row for each region and setting."""
-        quantities = (
-            "n_beta", "localization", "step_size", "mean", "mcse", "rhat", "ess", "step_stability", "noise_ratio",
-            "localization_share", "n_dead", "converged",
-        )  # fmt: skip
         rows = [
-            [region, *(getattr(result, quantity) for quantity in quantities), position == self.recommended]
+            [region, *(getattr(result, quantity) for quantity in keys.LLC), position == self.recommended]
             for (region, position), result in self.results.items()
         ]
-        return ["region", *quantities, "recommended"], rows
+        return ["region", *keys.LLC, "recommended"], rows
 
 
 def calibrate(

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-MAX_RHAT = 1.1
-MIN_ESS = 20.0
-MAX_STABILITY = 1.0
-MAX_NOISE_RATIO = 0.1
-MAX_HEAT = 0.25
+from lightning_physim import keys
+from lightning_physim.llc.diagnostics import diagnose
 
 
 @dataclass(frozen=True)
@@ -77,26 +74,8 @@ class RegionResult:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Which diagnostics fail, ``{quantity: in words}``; empty for an estimate to be believed.
-
-        What could not be computed (NaN) has not failed, but for the estimate itself.
-        """
-        found = {}
-        if not math.isfinite(self.mean):
-            found["mean"] = "no chain survived"
-        if self.n_dead:
-            found["n_dead"] = f"{self.n_dead} of {len(self.trace)} chains diverged"
-        if self.step_stability > MAX_STABILITY:
-            found["step_stability"] = f"step size {self.step_stability:.2g} times the limit of stability"
-        if self.rhat > MAX_RHAT:
-            found["rhat"] = f"R-hat {self.rhat:.2f} above {MAX_RHAT:g}"
-        if self.ess < MIN_ESS:
-            found["ess"] = f"effective sample size {self.ess:.0f} below {MIN_ESS:g}"
-        if self.noise_ratio > MAX_NOISE_RATIO:
-            found["noise_ratio"] = f"gradient noise ratio {self.noise_ratio:.2f} above {MAX_NOISE_RATIO:g}"
-        if self.virial > max(3 * self.virial_mcse, MAX_HEAT * abs(self.mean)):
-            found["virial"] = f"chains hotter than what they sample, by {self.virial:.2g}: more localization, less step"
-        return found
+        """Which diagnostics fail, by :func:`diagnose`; empty for an estimate to be believed."""
+        return diagnose(vars(self))
 
     @property
     def converged(self) -> bool:
@@ -116,6 +95,14 @@ class LLCResult(dict[str, RegionResult]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.values()))
+
+    def metrics(self) -> dict[str, float]:
+        """What is logged: :data:`lightning_physim.keys.LLC` of every region, under its key."""
+        return {
+            key.of(region=region): float(getattr(result, quantity))
+            for region, result in self.items()
+            for quantity, key in keys.LLC.items()
+        }
 
 
 def summarize(trace: np.ndarray, shared_noise: bool) -> dict[str, float]:

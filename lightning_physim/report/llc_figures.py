@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_physim.llc.result import MAX_NOISE_RATIO, MAX_RHAT, MAX_STABILITY, MIN_ESS
+from lightning_physim.llc import diagnose, is_far_off
 from lightning_physim.report.curve_figures import (
     FAINT,
     HUES,
@@ -66,7 +66,7 @@ class Estimates:
             mean=mean,
             mcse=np.where(np.isfinite(mcse), mcse, 0.0),
             believed=believed,
-            plausible=believed | np.isfinite(mean) & ~np.array([_far_off(row) for row in numbers], dtype=bool),
+            plausible=believed | np.isfinite(mean) & ~np.array([is_far_off(row) for row in numbers], dtype=bool),
             hover=[_hover(title, row) for title, row in zip(titles, numbers, strict=True)],
         )
 
@@ -147,21 +147,6 @@ def llc_figure(metrics: Metrics) -> "Figure":
             figure.add_vline(max(onset, edge), line=line, opacity=0.7, layer="below")
     explain_hollow(figure, found.values())
     return _one_axis(figure, len(panels))
-
-
-def failures(row: Mapping[str, float]) -> list[str]:
-    """Which diagnostics of an estimate fail by the rules of ``RegionResult.failures``, in few words."""
-    n_dead, stability, rhat, ess, noise = (
-        row.get(key, np.nan) for key in ("n_dead", "step_stability", "rhat", "ess", "noise_ratio")
-    )
-    rules = (
-        (n_dead > 0, f"{n_dead:.0f} chain{'' if n_dead == 1 else 's'} diverged"),
-        (stability > MAX_STABILITY, f"step size {stability:.2g} times the limit of stability"),
-        (rhat > MAX_RHAT, f"R-hat above {MAX_RHAT:g}"),
-        (ess < MIN_ESS, f"effective sample size below {MIN_ESS:g}"),
-        (noise > MAX_NOISE_RATIO, f"gradient noise ratio {noise:.2g}, above {MAX_NOISE_RATIO:g}"),
-    )
-    return [words for failed, words in rules if failed]
 
 
 def axis_limits(lines: Iterable[Estimates], strict: bool = False) -> tuple[float, float]:
@@ -308,16 +293,6 @@ def _estimates(metrics: Metrics, region: str) -> Estimates:
     return Estimates.of(steps, rows, [f"<b>{region}</b>, step {step:,}" for step in steps])
 
 
-def _far_off(row: Mapping[str, float]) -> bool:
-    """Whether diagnostics fail by so much that the estimate can be anything."""
-    return (
-        row.get("n_dead", 0) > 0
-        or row.get("step_stability", 0) > MAX_STABILITY
-        or row.get("noise_ratio", 0) > 5 * MAX_NOISE_RATIO
-        or row.get("rhat", 1) > 2
-    )
-
-
 def _number(value: Any) -> float:
     try:
         return float(value)
@@ -332,5 +307,5 @@ def _hover(title: str, row: Mapping[str, float]) -> str:
     if not np.isfinite(mean):
         lines[1:] = ["no finite value"]
     if row.get("converged") == 0 or not np.isfinite(mean):
-        lines.append("failed: " + ("; ".join(failures(row)) or "no reason logged"))
+        lines.append("failed: " + ("; ".join(diagnose(row).values()) or "the reason was not logged"))
     return "<br>".join(lines)

