@@ -241,7 +241,7 @@ def test_every_chart_of_the_dashboard_finds_its_metrics_and_parameters_in_a_run(
 @pytest.fixture
 def copied(run, tmp_path) -> Path:
     """The finished run, to be written to."""
-    return Path(shutil.copytree(run, tmp_path / "runs" / run.name))
+    return Path(shutil.copytree(run, tmp_path / "runs" / run.name, symlinks=True))
 
 
 def test_llc_estimates_at_checkpoints_of_a_run_with_the_settings_of_its_callback(copied, tmp_path):

@@ -30,6 +30,7 @@ def test_every_configuration_named_is_shipped():
 PYTHON = [
     pytest.param(code, id=f"{page.name}: {code.splitlines()[0][:40]}")
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if page.name != "extending.md"  # its blocks run against changed copies of the package: test_extending.py
     for code in blocks("python", page.read_text())
 ]
 
