@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lightning_physim import keys
 from lightning_physim.callbacks import CollisionProbe, EmergenceMonitor, LogSchedule
 from lightning_physim.emergence import compare_growth_laws, emergence_threshold, fit_power_law, forecast, onset_step
 from lightning_physim.errors import InputError
@@ -47,6 +48,7 @@ def test_numbers_are_those_of_the_analysis_at_the_last_planned_step():
     metrics, table = at(4000, 10_000, {"L0H0": RISING, "L0H1": FLAT})
     now = STEPS <= 4000
     assert metrics["emergence/n_emerging"] == 1
+    assert set(metrics) == {"emergence/n_emerging", *(key.of(head="L0H0") for key in keys.EMERGENCE.values())}
     assert not any("L0H1" in key or "L9H9" in key for key in metrics)
     ahead = forecast(STEPS[now], RISING[now], 10_000, bounds=(0, 1))
     for key, value in (("forecast", ahead.value), ("forecast_lo", ahead.lo), ("forecast_hi", ahead.hi)):
