@@ -1,7 +1,7 @@
 # A CUDA host needs the NVIDIA driver and container toolkit only: torch's wheels carry the CUDA libraries.
 #
 #   docker build -t physim .
-#   docker run --rm --gpus all --ipc=host -v "$PWD:/work" -e WANDB_API_KEY physim fit --config paper
+#   docker run --rm --gpus all --ipc=host -v "$PWD:/work" -e WANDB_API_KEY physim fit --config large
 #
 # --ipc=host gives data-loading workers shared memory. The W&B key is passed at run time and never becomes part of the
 # image; without it runs are logged offline. Runs and data appear under the mounted folder, which must be writable for

@@ -30,7 +30,7 @@ RUNS = {
     "blind-0": ["--config=smoke", "--model.architecture=no_attention", "--trainer.max_steps=100"],
     "pairs-0": ["--config=smoke", "--model.architecture=interaction", "--trainer.max_steps=100"],
 }
-"""Options of ``physim fit``. Two networks have no heads: the first revision has to be told what to leave out."""
+"""Options of ``physim fit``. Two networks have no heads, and revisions before the sections need a list of callbacks."""
 WITHOUT_HEADS = ("blind-0", "pairs-0")
 HEADLESS = {
     "trainer": {
@@ -92,7 +92,9 @@ def run(tree: Path, folder: Path, name: str) -> Path:
     if not (path / "report.html").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         options = list(RUNS[name])
-        if name in WITHOUT_HEADS and not (tree / "lightning_physim" / "keys.py").is_file():
+        if name in WITHOUT_HEADS and (tree / "lightning_physim" / "keys.py").is_file():
+            options.append("--llc=false")
+        elif name in WITHOUT_HEADS:
             headless = folder / "headless.yaml"
             headless.write_text(json.dumps(HEADLESS))
             options.insert(1, f"--config={headless}")

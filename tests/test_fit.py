@@ -103,8 +103,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(run, folder
 
 
 def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
-    observers = ("TrainingClock", "LogSpacedValidation", "CollisionProbe", "EmergenceMonitor", "Snapshots")
-    bare = without(*observers, "LearningCoefficient")
+    bare = without("clock", "validation", "probe", "emergence", "snapshots", "llc")
     (tmp_path / "bare.yaml").write_text(yaml.safe_dump(bare))
     physim(
         "fit", "--config", "bare.yaml", "--data.cache_dir", str(folder / "data"), "--trainer.limit_val_batches=0",
@@ -163,31 +162,26 @@ def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", ["no_attention", "interaction"])
-def test_a_peer_trains_by_a_configuration_that_leaves_the_probes_out(folder, tmp_path, architecture):
-    page = (Path(__file__).parents[1] / "docs" / "emergence.md").read_text()
-    peer = yaml.safe_load(re.search(r"```yaml\n(model: {architecture.*?)```", page, re.S)[1])
-    peer["model"]["architecture"] = architecture
-    peer["trainer"]["callbacks"] += [c for c in TINY["trainer"]["callbacks"] if "LearningC" in c["class_path"]]
-    (tmp_path / "peer.yaml").write_text(yaml.safe_dump(peer))
-    data = ("--data.cache_dir", str(folder / "data"))
+def test_a_peer_trains_without_what_looks_at_heads(folder, tmp_path, architecture, caplog):
+    data = ("--data.cache_dir", str(folder / "data"), "--model.architecture", architecture)
     tiny = str(folder / "tiny.yaml")
-    done = physim("fit", "--config", tiny, "--config", "peer.yaml", *data, cwd=tmp_path)
+    done = physim("fit", "--config", tiny, *data, cwd=tmp_path)
+    assert "probe is left out: it needs a network with attention" in caplog.text
+    assert "emergence is left out: it needs the section probe" in caplog.text
     assert "free flight" in done.stdout
     peers = only_run(tmp_path)
-    keys = {key for row in rows(peers) for key in row}
-    assert {"val/loss_colliding", "rollout/mse@4", "time/train_cpu", "llc/model/mean"} <= keys
-    assert not any(re.search(r"^probe/|/L\d+H\d+", key) for key in keys)
+    logged = {key for row in rows(peers) for key in row}
+    assert {"val/loss_colliding", "rollout/mse@4", "time/train_cpu", "llc/model/mean"} <= logged
+    assert not any(re.search(r"^probe/|/L\d+H\d+", key) for key in logged)
     assert (peers / "report.html").stat().st_size > 1000
     # Its checkpoint brings along what it needs to be a simulator.
     done = physim("validate", "--ckpt_path", "last", cwd=tmp_path)
     assert f"{values(peers)[30, 'val/loss_colliding']:.4f}"[:5] in done.stdout
     physim("report", "last", cwd=tmp_path)
-    # With the probes it is refused before anything is measured.
-    done = physim(
-        "fit", "--config", tiny, "--model.architecture", architecture, *data, "--runs=r", cwd=tmp_path, code=2
-    )
+    # Asked for on the command line they are refused before anything is measured.
+    done = physim("fit", "--config", tiny, *data, "--probe.radius=2", "--runs=r", cwd=tmp_path, code=2)
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("physim: ")]
-    assert "needs a module with attention(states)" in line and "leave the callback out" in line
+    assert line == "physim: probe needs a network with attention; there is none: leave out --probe"
     assert not list(tmp_path.glob("r/*"))
 
 
@@ -230,7 +224,7 @@ def copied(run, tmp_path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "runs" / run.name, symlinks=True))
 
 
-def test_llc_estimates_at_checkpoints_of_a_run_with_the_settings_of_its_callback(copied, tmp_path):
+def test_llc_estimates_at_checkpoints_of_a_run_with_the_settings_that_it_trained_with(copied, tmp_path):
     before = values(copied)
     done = physim("llc", copied.name, "--steps=[3,30]", "--regions=[model,L1H0]", cwd=tmp_path)
     assert "step 3: 2 regions in" in done.stdout and "step 30: 2 regions in" in done.stdout
@@ -277,12 +271,12 @@ def test_evaluation_commands_read_the_run_back(run, folder):
 @pytest.mark.parametrize(
     "argv, line",
     [
-        (["fit", "--config", "nosuch"], "--config takes a file or one of demo, paper, smoke; got nosuch"),
+        (["fit", "--config", "nosuch"], "--config takes a file or one of demo, large, smoke; got nosuch"),
         (["fit", "--ckpt_path", "last"], "checkpoint"),
         (["fly"], "the command must be fit"),
         (["llc"], "begins with a run; got nothing: type physim llc last"),
         (["llc", "nosuch"], "a run is a directory"),
-        (["fit", "--trainer.callbacks.sgld.n_beta=-1"], "n_beta"),
+        (["fit", "--llc.sgld.n_beta=-1"], "n_beta"),
         (["fit", "--data.system.restitution=0.9", "--data.system.damping=1.0"], "restitution"),
         (["fit", "--data.system.restitution=null"], "restitution"),
         (["fit", "--data.system.stiffness=-1"], "stiffness must be positive"),

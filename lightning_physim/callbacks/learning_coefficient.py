@@ -58,7 +58,7 @@ class LearningCoefficient(Observer):
       ``step_stability``, ``n_dead`` and ``virial`` for a smaller step or more localization.
 
     Args:
-        sgld: settings of the sampler; None for :data:`NETWORK_SGLD`.
+        sgld: settings of the sampler.
         n_samples: largest size of the fixed estimation set that a data module is asked for.
         steps_per_decade: estimates per tenfold increase of the step.
         first_step: none before this step.
@@ -77,7 +77,7 @@ class LearningCoefficient(Observer):
 
     def __init__(
         self,
-        sgld: SGLDConfig | None = None,
+        sgld: SGLDConfig = NETWORK_SGLD,
         n_samples: int = 512,
         steps_per_decade: int = 4,
         first_step: int = 18,
@@ -93,7 +93,7 @@ class LearningCoefficient(Observer):
                 raise InputError(f"{name} must be at least 1; got {value}")
         if max_overhead is not None and not 0 < max_overhead < math.inf:
             raise InputError(f"max_overhead must be positive, e.g. 0.1 for a tenth of the time; got {max_overhead}")
-        self.sgld = sgld or NETWORK_SGLD
+        self.sgld = sgld
         self.n_samples = n_samples
         self.first_step = first_step
         self.steps = None if steps is None else frozenset(steps)

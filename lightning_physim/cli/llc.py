@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric import Fabric
 
 from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
 from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces
+from lightning_physim.cli.configs import read_config
+from lightning_physim.cli.measurements import normalised
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
@@ -35,8 +36,8 @@ def llc(argv: list[str]) -> None:
         raise InputError(f"physim llc begins with a run; got {' '.join(argv) or 'nothing'}: type physim llc last")
     try:
         run = find_run(parser.parse_args(argv).runs, argv[0])
-        config = yaml.safe_load(run.config.read_text()) if run.config.is_file() else None
-        if not isinstance(config, dict) or "data" not in config:
+        config = normalised(read_config(run.config), str(run.config)) if run.config.is_file() else {}
+        if "data" not in config:
             raise InputError(f"physim llc needs the run's config.yaml with its data; {run.path} has none")
         parser.set_defaults(_settings_of(config))
         given = parser.instantiate(parser.parse_args(argv))
@@ -61,7 +62,7 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="physim llc",
         description="Estimate local learning coefficients at the checkpoints of a run, and write its report again. "
-        "Settings are those of the run's own callback unless given.",
+        "Settings are those of the run's section llc unless given.",
         exit_on_error=False,
     )
     parser.add_argument("run", type=str, help="Run directory or run id; `last` for the newest.")
@@ -86,14 +87,12 @@ def build_parser() -> ArgumentParser:
 
 
 def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Defaults from the run: its threads, and what its own callback estimated with."""
-    settings: dict[str, Any] = {"threads": config.get("threads")}
-    for callback in (config.get("trainer") or {}).get("callbacks") or []:
-        if callback.get("class_path", "").endswith(".LearningCoefficient"):
-            arguments = callback.get("init_args") or {}
-            settings |= {f"sgld.{name}": value for name, value in (arguments.get("sgld") or {}).items()}
-            settings["n_samples"] = arguments.get("n_samples", 512)
-    return settings
+    """Defaults from the run: its threads, and what it estimated with while it trained."""
+    section = config.get("llc") or {}
+    settings = {f"sgld.{name}": value for name, value in (section.get("sgld") or {}).items()}
+    if "n_samples" in section:
+        settings["n_samples"] = section["n_samples"]
+    return settings | {"threads": config.get("threads")}
 
 
 def _checkpoints(run: RunDirectory, steps: list[int] | None) -> dict[int, Path]:

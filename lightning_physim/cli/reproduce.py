@@ -22,21 +22,16 @@ from lightning_physim.claims import (
     growth_of_loss,
     llc_rises_with_score,
 )
+from lightning_physim.claims.plan import ROLES, SEED
 from lightning_physim.cli.configs import resolve_config
 from lightning_physim.cli.llc import data_module
 from lightning_physim.cli.train import check
 from lightning_physim.data import ParticleDataModule, floor_rollouts
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import Findings, Peer, write_reproduction
-from lightning_physim.sweeps import SEED, LocalSweep, Reproduction
+from lightning_physim.sweeps import LocalSweep, Reproduction
 from lightning_physim.tracking import RunDirectory, last_checkpoint, read_metrics
 
-NAMES = {
-    "sgd": "SGD",
-    "permuted": "permuted outcomes",
-    "no_attention": "no attention",
-    "interaction": "interaction network",
-}
 LOSSES = ("val/loss", "val/loss_colliding", "val/loss_free")
 
 
@@ -108,17 +103,17 @@ def gather(plan: Reproduction, states: dict[str, str]) -> Findings:
     told = []
     for trial in plan.trials():
         role = trial.parameters["role"]
-        name = f"seed {trial.parameters['seed']}" if role == SEED else NAMES[role]
+        name = f"seed {trial.parameters['seed']}" if role == SEED else ROLES[role].label
         run = RunDirectory(Path(plan.runs) / trial.run_id)
         state = states.get(trial.run_id, "not started")
         told.append((name, state, f"../{run.id}/report.html" if run.report.is_file() else ""))
         if state == "finished":
             done[name] = run
             (seeds if role == SEED else others)[name] = read_metrics(run.metrics)
-    study = Study(seeds, *(others.get(NAMES[role]) for role in ("sgd", "permuted", "no_attention")))
+    study = Study(seeds, *(others.get(ROLES[role].label) for role in ("sgd", "permuted", "no_attention")))
     growth = [row for name, metrics in seeds.items() for row in growth_of_heads(name, metrics)]
     losses = [row for name, metrics in seeds.items() for row in growth_of_loss(name, metrics)]
-    sgd = growth_of_heads(NAMES["sgd"], study.sgd) if study.sgd else []
+    sgd = growth_of_heads(ROLES["sgd"].label, study.sgd) if study.sgd else []
     claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, sgd))
     horizon = max(
         (int(key.split("@")[1]) for m in seeds.values() for key in m if key.startswith("rollout/mse@")), default=1
@@ -139,14 +134,13 @@ def _peers(
     seeds: dict[str, Metrics], others: dict[str, Metrics], done: dict[str, RunDirectory], horizon: int
 ) -> list[Peer]:
     rows = []
-    words = NAMES | {role: f"transformer, {NAMES[role]}" for role in ("sgd", "permuted")}
     if seeds:
         each = [_peer(name, metrics, done[name], horizon) for name, metrics in seeds.items()]
         rows.append(_median("transformer", each))
     for role in ("interaction", "no_attention", "sgd", "permuted"):
-        name = NAMES[role]
+        name = ROLES[role].label
         if name in others:
-            rows.append(_peer(words[role], others[name], done[name], horizon))
+            rows.append(_peer(ROLES[role].network, others[name], done[name], horizon))
     if done:
         name, run = next(iter(done.items()))
         metrics = {**seeds, **others}[name]

@@ -1,12 +1,8 @@
 """``physim fit|validate|test|predict``: a LightningCLI that gives every fit a run directory."""
 
-import argparse
-import ast
-import json
 import logging
 import shutil
 import sys
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,9 +10,10 @@ import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
-from lightning_physim.cli.configs import resolve_config
+from lightning_physim.cli.arguments import HELP, Arguments, expand
+from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
@@ -24,8 +21,6 @@ from lightning_physim.report import LiveReport, print_summary
 from lightning_physim.tracking import (
     PhysimWandbLogger,
     RunDirectory,
-    find_run,
-    last_checkpoint,
     new_run,
     provenance,
     run_loggers,
@@ -55,15 +50,15 @@ class PhysimCLI(LightningCLI):
     """Lightning's CLI over :class:`PhysicsSimulator` and :class:`ParticleDataModule`.
 
     Args:
-        resumed: the run that a fit goes on with, in its own directory; None for a new one.
-        name: what a new run is called, beside its date.
+        arguments: the command line.
     """
 
-    def __init__(self, resumed: RunDirectory | None, name: str) -> None:
-        self.resumed = resumed
-        self.name = name
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments = arguments
+        self.resumed = arguments.resumed
         self.run: RunDirectory | None = None
-        quiet = {"exit_on_error": False}
+        # Abbreviations would be taken for whatever they happen to begin.
+        quiet = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             PhysicsSimulator,
             ParticleDataModule,
@@ -90,6 +85,10 @@ class PhysimCLI(LightningCLI):
             help="CPU threads that torch computes with; None: its own choice. Small networks gain nothing from more "
             "than two, and rounding depends on the number.",
         )
+        add_sections(parser)
+        if HELP & set(self.arguments.words):
+            # Help shows the values that will be used. Otherwise they come as a configuration, which can be refused.
+            parser.set_defaults(_flat(self.arguments.config))
 
     def before_instantiate_classes(self) -> None:
         threads = self._get(self.config, "threads")
@@ -99,21 +98,31 @@ class PhysimCLI(LightningCLI):
             torch.set_num_threads(threads)
 
     def instantiate_classes(self) -> None:
+        """What LightningCLI does, with the measurements that are on and that the network supports."""
+        config = self.config.clone()
+        enabled = split_enabled(config[self.subcommand])
         try:
-            super().instantiate_classes()
+            self.config_init = self.parser.instantiate(config)
         except ValueError as error:
             # A callback's refusal arrives inside the parser's long account of every type that it tried.
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__
             raise cause or error from error
+        self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
+        refuse_second(self._get(self.config_init, "trainer").get("callbacks") or [])
+        chosen, left_out = supported(enabled, self.model, self.arguments.asked_for)
+        for line in left_out if self.subcommand == "fit" else ():
+            rank_zero_info(line)
+        self._parser(self.subcommand).callback_keys = chosen
+        self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         logger = self._get(self.config_init, "trainer").get("logger")
         if self.subcommand != "fit":
             # Evaluation prints; only fit leaves a run.
             return super().instantiate_trainer(**kwargs, logger=logger or False)
-        self.run = self.resumed or new_run(self._get(self.config, "runs"), self.name)
+        self.run = self.resumed or new_run(self._get(self.config, "runs"), self.arguments.name)
         self.save_config_callback, self.save_config_kwargs = RunConfig, {"run": self.run}
         if logger in (None, True):
             resume_from = self._get(self.config, "ckpt_path") if self.resumed else None
@@ -180,63 +189,21 @@ def check(argv: list[str]) -> None:
 
 
 def _run(cli: type[PhysimCLI], argv: list[str]) -> None:
-    argv, resumed, name = expand(argv)
-    # LightningCLI reads sys.argv, and so do the processes that a distributed strategy starts: given the expanded
-    # arguments they all open the same files.
-    given, sys.argv = sys.argv, [sys.argv[0], *argv]
+    arguments = expand(argv)
+    # LightningCLI reads sys.argv, and so do the processes that a distributed strategy starts.
+    typed, sys.argv = sys.argv, [sys.argv[0], *arguments.words]
     try:
-        cli(resumed, name)
+        cli(arguments)
     finally:
-        sys.argv = given
+        sys.argv = typed
 
 
-def expand(argv: list[str]) -> tuple[list[str], RunDirectory | None, str]:
-    """Turn names into files: shipped configurations, ``--ckpt_path last`` and ``--ckpt_path runs/ID``.
-
-    Values as W&B's sweep agent spells them, ``None`` and ``1000.0``, become what the parser takes for null and for an
-    integer. Configurations move to the front, so that single options win over them wherever they stand. Without any
-    ``--config`` a run that is gone on with brings its own, and everything else starts from ``demo``.
-
-    Returns:
-        The arguments, the run that a fit goes on with (``--ckpt_path`` names a run, not a file), and the name for a
-        new run.
-    """
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    known.add_argument("-c", "--config", action="append", default=[])
-    known.add_argument("--ckpt_path")
-    known.add_argument("--runs", default="runs")
-    given, rest = known.parse_known_args(argv[1:])
-    if {"-h", "--help"} & set(rest):
-        return argv, None, ""
-    run = None
-    if given.ckpt_path is not None and not Path(given.ckpt_path).is_file():
-        run = find_run(given.runs, given.ckpt_path)
-        given.ckpt_path = str(last_checkpoint(run))
-    configs = [resolve_config(name) for name in given.config]
-    if not configs:
-        configs = [run.config if run is not None else resolve_config("demo")]
-    expanded = [argv[0]]
-    for config in configs:
-        expanded += ["--config", str(config)]
-    expanded += map(_as_yaml, rest)
-    if given.ckpt_path is not None:
-        expanded += ["--ckpt_path", given.ckpt_path]
-    expanded += ["--runs", given.runs]
-    return expanded, run if argv[0] == "fit" else None, configs[-1].stem
-
-
-def _as_yaml(argument: str) -> str:
-    """``--key=value`` with a Python literal that reads otherwise in YAML, translated; anything else as it is."""
-    key, _, text = argument.partition("=")
-    try:
-        value = ast.literal_eval(text) if key.startswith("--") else ""
-    except (ValueError, SyntaxError):
-        return argument
-    return f"{key}={json.dumps(_whole(value))}" if value is None or isinstance(value, float | dict) else argument
-
-
-def _whole(value: Any) -> Any:
-    """Floats that are whole as integers, which every option for a float takes too."""
-    if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration by the parser's own options: ``{"model.lr": ..., "data.system": ...}``."""
+    flat: dict[str, Any] = {}
+    for section, content in config.items():
+        if section in ("model", "data", "trainer", *MEASUREMENTS):
+            flat |= {f"{section}.{key}": value for key, value in content.items()}
+        else:
+            flat[section] = content
+    return flat

@@ -2,7 +2,7 @@
 
 from lightning_physim.sweeps.local import LocalSweep, read_trials
 from lightning_physim.sweeps.online import OnlineSweep
-from lightning_physim.sweeps.reproduction import SEED, Reproduction
+from lightning_physim.sweeps.reproduction import Reproduction
 from lightning_physim.sweeps.spec import SweepSpec, Trial
 
-__all__ = ["SEED", "LocalSweep", "OnlineSweep", "Reproduction", "SweepSpec", "Trial", "read_trials"]
+__all__ = ["LocalSweep", "OnlineSweep", "Reproduction", "SweepSpec", "Trial", "read_trials"]

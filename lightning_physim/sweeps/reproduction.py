@@ -1,4 +1,4 @@
-"""The trainings behind the claims: several seeds, their controls and their peers, as one resumable list of runs."""
+"""The trainings behind the claims as one resumable list of runs."""
 
 import hashlib
 import re
@@ -11,40 +11,10 @@ from typing import Any
 
 import yaml
 
+from lightning_physim import keys
+from lightning_physim.claims.plan import CONSTANT, ROLES, SEED
 from lightning_physim.errors import InputError
 from lightning_physim.sweeps.spec import Trial
-
-SEED = "seed"
-CONSTANT = ("--model.schedule=constant", "--model.lr=2e-3")
-"""A falling rate bends the approach to the plateau. Before the caller's options, which may say otherwise."""
-SGD_STRETCH = 2.5
-"""Steps under SGD over those of the other trainings: it learns that much more slowly."""
-
-
-@dataclass(frozen=True)
-class Role:
-    """A training beside those of the seeds.
-
-    Args:
-        options: after all others.
-        without: callbacks of the configuration that it leaves out.
-        stretch: steps over those of the configuration.
-    """
-
-    options: tuple[str, ...]
-    without: tuple[str, ...]
-    stretch: float = 1.0
-
-
-_LLC = ("LearningCoefficient",)
-_HEADS = ("CollisionProbe", "EmergenceMonitor", "LearningCoefficient")
-ROLES = {
-    # First, as it takes longest. No momentum: gradient flow is what the effective potential is about.
-    "sgd": Role(("--model.optimizer=sgd", "--model.lr=0.2", "--model.momentum=0"), _LLC, SGD_STRETCH),
-    "permuted": Role(("--data.permute_targets=true",), _LLC),
-    "interaction": Role(("--model.architecture=interaction",), _HEADS),
-    "no_attention": Role(("--model.architecture=no_attention",), _HEADS),
-}
 
 
 @dataclass(frozen=True)
@@ -65,7 +35,7 @@ class Reproduction:
     n_seeds: int = 5
     options: tuple[str, ...] = ()
     runs: str = "runs"
-    metric = "val/loss_colliding"
+    metric = str(keys.VAL_LOSS_COLLIDING)
     parameters = ()
     content: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,20 +84,10 @@ class Reproduction:
 
     def command(self, trial: Trial) -> list[str]:
         """The words of a training's command."""
-        role = ROLES.get(trial.parameters["role"], Role((), ()))
-        own = list(role.options)
-        if role.stretch != 1:
-            own.append(f"--trainer.max_steps={round(role.stretch * self.max_steps)}")
-        configs = [self.config] + ([self._callbacks(role.without)] if role.without else [])
-        words = [sys.executable, "-m", "lightning_physim", "fit"]
-        words += [f"--config={config}" for config in configs]
+        own: list[str] = []
+        if role := ROLES.get(trial.parameters["role"]):
+            own += role.options
+            if role.stretch != 1:
+                own.append(f"--trainer.max_steps={round(role.stretch * self.max_steps)}")
+        words = [sys.executable, "-m", "lightning_physim", "fit", f"--config={self.config}"]
         return [*words, *CONSTANT, *self.options, *own, f"--seed_everything={trial.parameters['seed']}"]
-
-    def _callbacks(self, without: tuple[str, ...]) -> Path:
-        """A second configuration, which replaces the list of callbacks by one without some."""
-        every = self.trainer.get("callbacks") or []
-        kept = [callback for callback in every if callback["class_path"].rsplit(".", 1)[-1] not in without]
-        path = self.folder / f"without-{'-'.join(without)}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump({"trainer": {"callbacks": kept}}))
-        return path

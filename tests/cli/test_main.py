@@ -5,12 +5,13 @@ import yaml
 
 from lightning_physim.cli import main
 from lightning_physim.cli.configs import resolve_config, shipped_configs
+from lightning_physim.cli.measurements import MEASUREMENTS
 from lightning_physim.errors import InputError
 from tests.helpers.fits import said
 
 
 def test_the_shipped_configurations_are_these():
-    assert shipped_configs() == ["demo", "paper", "smoke"]
+    assert shipped_configs() == ["demo", "large", "smoke"]
 
 
 @pytest.mark.parametrize("name", shipped_configs())
@@ -20,15 +21,14 @@ def test_every_shipped_configuration_parses_and_options_win_over_it(name, capsys
     assert parsed["model"]["lr"] == 0.125
     assert parsed["model"]["n_layers"] == written["model"]["n_layers"]
     assert parsed["data"]["system"]["radius"] == written["data"]["system"]["radius"]
-    callbacks = [callback["class_path"] for callback in parsed["trainer"]["callbacks"]]
-    assert "lightning_physim.callbacks.CollisionProbe" in callbacks
+    assert all(parsed[section]["enabled"] for section in MEASUREMENTS)
 
 
 def test_a_file_wins_over_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").write_text("model: {}\n")
     assert resolve_config("demo").read_text() == "model: {}\n"
-    with pytest.raises(InputError, match="--config takes a file or one of demo, paper, smoke; got nosuch"):
+    with pytest.raises(InputError, match="--config takes a file or one of demo, large, smoke; got nosuch"):
         resolve_config("nosuch")
 
 

@@ -27,38 +27,26 @@ TINY = {
     "trainer": {
         "accelerator": "cpu", "max_steps": 30, "max_epochs": -1, "check_val_every_n_epoch": None,
         "val_check_interval": 1000, "num_sanity_val_steps": 0, "log_every_n_steps": 5, "enable_model_summary": False,
-        "callbacks": [
-            {"class_path": "lightning_physim.callbacks.TrainingClock"},
-            {"class_path": "lightning_physim.callbacks.LogSpacedValidation", "init_args": {"steps_per_decade": 4}},
-            {
-                "class_path": "lightning_physim.callbacks.CollisionProbe",
-                "init_args": {"n_states": 21, "steps_per_decade": 6},
-            },
-            {"class_path": "lightning_physim.callbacks.EmergenceMonitor", "init_args": {"steps_per_decade": 2}},
-            {"class_path": "lightning_physim.callbacks.Snapshots", "init_args": {"steps_per_decade": 3}},
-            {
-                "class_path": "lightning_physim.callbacks.LearningCoefficient",
-                "init_args": {
-                    "first_step": 5, "steps_per_decade": 2, "n_samples": 64,
-                    "sgld": {
-                        "n_beta": 50.0, "localization": 100.0, "n_chains": 2, "n_draws": 12, "n_burn_in": 8,
-                        "batch_size": 16, "preconditioner": "curvature", "control_variate": True, "about": "centre",
-                    },
-                },
-            },
-            {
-                "class_path": "lightning_physim.callbacks.LogSpacedCheckpoint",
-                "init_args": {"steps_per_decade": 2, "rolling_steps": 7},
-            },
-        ],
     },
+    "validation": {"steps_per_decade": 4},
+    "probe": {"n_states": 21, "steps_per_decade": 6},
+    "emergence": {"steps_per_decade": 2},
+    "snapshots": {"steps_per_decade": 3},
+    "checkpoints": {"steps_per_decade": 2, "rolling_steps": 7},
+    "llc": {
+        "first_step": 5, "steps_per_decade": 2, "n_samples": 64,
+        "sgld": {
+            "n_beta": 50.0, "localization": 100.0, "step_size": "auto", "n_chains": 2, "n_draws": 12, "n_burn_in": 8,
+            "batch_size": 16, "integrator": "euler",
+        },
+    },
+    "progress": False,
 }  # fmt: skip
 
 
-def without(*callbacks: str) -> dict[str, Any]:
-    """TINY less the callbacks of these names."""
-    kept = [c for c in TINY["trainer"]["callbacks"] if c["class_path"].rsplit(".", 1)[1] not in callbacks]
-    return TINY | {"trainer": TINY["trainer"] | {"callbacks": kept}}
+def without(*sections: str) -> dict[str, Any]:
+    """TINY less the measurements of these sections."""
+    return TINY | dict.fromkeys(sections, False)
 
 
 class Done(NamedTuple):

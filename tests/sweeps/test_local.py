@@ -158,26 +158,13 @@ def test_shipped_sweeps_pass_their_check_and_leave_nothing(path, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_calibration_sweep_fixes_what_the_callback_would_have_estimated_with():
-    from dataclasses import asdict
-
-    from lightning_physim.callbacks import NETWORK_SGLD
-
-    given = yaml.safe_load((SWEEPS / "llc_calibration.yaml").read_text())["parameters"]
-    names = {name.rsplit(".", 1)[1]: choice for name, choice in given.items()}
-    for name, value in asdict(NETWORK_SGLD).items():
-        choice = names.get(name, {"value": value})
-        assert value in choice.get("values", [choice.get("value")]), name
-    assert set(names) >= {n for n, v in asdict(NETWORK_SGLD).items() if v != type(NETWORK_SGLD).__dict__[n]}
-
-
 @pytest.mark.parametrize(
     "parameters, words",
     [
         ({"model.n_headz": {"value": 2}}, "trial 0: ", ),
         ({"model.n_heads": {"values": [4, 5]}}, "trial 1: n_heads must divide d_model=32; got n_heads=5"),
         ({"trainer.max_steps": {"value": 10.5}}, "trainer.max_steps"),
-        ({"trainer.callbacks.sgld.n_beta": {"value": -1.0}}, "n_beta must be positive"),
+        ({"llc.sgld.n_beta": {"value": -1.0}}, "n_beta must be positive"),
     ],
 )  # fmt: skip
 def test_check_finds_a_wrong_option_or_value(tmp_path, parameters, words):
@@ -407,7 +394,7 @@ def test_signals_reach_the_trials_and_end_the_sweep(tmp_path, number):
 
 @pytest.mark.slow
 def test_a_sweep_of_trainings_that_is_killed_goes_on_where_it_was(tmp_path):
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(without("LearningCoefficient")))  # the slow part
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(without("llc")))  # the slow part
     steps = 200
     write(
         tmp_path,
