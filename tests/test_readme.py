@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_physim.cli.configs import shipped_configs
+from lightning_physim.cli.shipped import shipped_configs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning_physim.cli.configs import BASE, DEFAULT, SHIPPED, merged, read_config, resolve_config
+from lightning_physim.cli.configs import merged, read_config, resolve_config
 from lightning_physim.cli.measurements import MEASUREMENTS, normalised
+from lightning_physim.cli.shipped import BASE, DEFAULT, SHIPPED
 from lightning_physim.errors import InputError
 from lightning_physim.tracking import RunDirectory, find_run, last_checkpoint
 

@@ -1,25 +1,14 @@
 """Configurations: shipped ones by name, files by path, all of them on top of what the shipped ones share."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import yaml
 
+from lightning_physim.cli.shipped import SHIPPED, shipped_configs
 from lightning_physim.errors import InputError
-
-SHIPPED = Path(str(files("lightning_physim") / "configs"))
-BASE = "base"
-"""Name of the file that every configuration starts from; no name for ``--config``."""
-DEFAULT = "demo"
-"""What is trained where nothing is named."""
-
-
-def shipped_configs() -> list[str]:
-    """Names that ``--config`` takes beside a path."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml") if path.stem != BASE)
 
 
 def resolve_config(name: str) -> Path:

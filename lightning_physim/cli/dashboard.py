@@ -18,7 +18,10 @@ def dashboard(argv: list[str]) -> None:
     parser.add_argument("--entity", type=str, default="", help="W&B user or team; has to be given.")
     parser.add_argument("--project", type=str, default="lightning_physim", help="Project that the runs are in.")
     parser.add_argument(
-        "--dry-run", action="store_true", help="Print as JSON what would be sent; needs neither key nor network."
+        "--dry-run",
+        "--dry_run",
+        action="store_true",
+        help="Print what would be sent; needs no key.",
     )
     given = parser.parse_args(argv)
     made = Dashboard(given.entity, given.project)

@@ -1,6 +1,5 @@
 """``physim llc RUN``: learning coefficients of a run's checkpoints, or of the settings that they depend on."""
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,15 +33,12 @@ def llc(argv: list[str]) -> None:
             parser.print_help()
             return
         raise InputError(f"physim llc begins with a run; got {' '.join(argv) or 'nothing'}: type physim llc last")
-    try:
-        run = find_run(parser.parse_args(argv).runs, argv[0])
-        config = normalised(read_config(run.config), str(run.config)) if run.config.is_file() else {}
-        if "data" not in config:
-            raise InputError(f"physim llc needs the run's config.yaml with its data; {run.path} has none")
-        parser.set_defaults(_settings_of(config))
-        given = parser.instantiate(parser.parse_args(argv))
-    except argparse.ArgumentError as error:
-        raise InputError(" ".join(f"{error}".split())) from error
+    run = find_run(parser.parse_args(argv).runs, argv[0])
+    config = normalised(read_config(run.config), str(run.config)) if run.config.is_file() else {}
+    if "data" not in config:
+        raise InputError(f"physim llc needs the run's config.yaml with its data; {run.path} has none")
+    parser.set_defaults(_settings_of(config))
+    given = parser.instantiate(parser.parse_args(argv))
     checkpoints = _checkpoints(run, given.steps)
     if given.calibrate:
         checkpoints = dict([max(checkpoints.items())])

@@ -3,23 +3,53 @@
 import argparse
 import errno
 import sys
+from importlib import import_module
+from typing import NamedTuple
 
 from lightning_physim.errors import InputError
 
-HELP = """usage: physim COMMAND [options]
 
-  physim fit [--config NAME_OR_PATH] [--ckpt_path last|RUN]   train, measure the heads, leave runs/<run id>/
-  physim validate|test|predict --ckpt_path RUN                evaluate a trained network
-  physim simulate [--config NAME_OR_PATH] [--animate FILE]    make, describe and animate a data set
-  physim llc RUN [--calibrate]                                learning coefficients at the checkpoints of a run
-  physim sweep FILE [--count N] [--jobs J] [--check]          many trainings, as a file in W&B's sweep format asks for
-  physim sweep FILE --online [--count N]                      the same with W&B's server and agent
-  physim reproduce [--config NAME_OR_PATH] [--seeds 5]        train seeds and controls, judge the paper's three claims
-  physim report RUN...                                        write the report of a run again, or compare several
-  physim dashboard push --entity E [--project P] [--dry-run]  the same panels as a W&B workspace and report
+class Command(NamedTuple):
+    """One command.
 
-Shipped configurations: {configs}. `physim COMMAND --help` tells every option of a command.
-"""
+    Args:
+        module: of ``lightning_physim.cli``; imported when the command is called, as torch alone takes seconds.
+        function: takes the words after the command and returns the exit code, or None for 0.
+        usage: its most used arguments.
+        summary: what it does, in a line.
+    """
+
+    module: str
+    function: str
+    usage: str
+    summary: str
+
+
+COMMANDS = {
+    "fit": Command(
+        "train", "fit", "[--config NAME_OR_PATH] [--ckpt_path last|RUN]",
+        "train, measure the heads, leave runs/<run id>/",
+    ),
+    "validate": Command("train", "validate", "--ckpt_path last|RUN", "judge a trained network on the validation split"),
+    "test": Command("train", "test", "--ckpt_path last|RUN", "the same on the test and out-of-distribution splits"),
+    "predict": Command("train", "predict", "--ckpt_path last|RUN", "predict the test split"),
+    "simulate": Command(
+        "simulate", "simulate", "[--config NAME_OR_PATH] [--animate FILE]", "make, describe and animate a data set"
+    ),
+    "llc": Command("llc", "llc", "RUN [--calibrate]", "learning coefficients at the checkpoints of a run"),
+    "sweep": Command(
+        "sweep", "sweep", "FILE [--count N] [--jobs J] [--online]",
+        "many trainings, as a file in W&B's sweep format asks for",
+    ),
+    "reproduce": Command(
+        "reproduce", "reproduce", "[--config NAME_OR_PATH] [--seeds 5]",
+        "train seeds and controls, judge the paper's three claims",
+    ),
+    "report": Command("report", "report", "RUN...", "write the report of a run again, or compare several"),
+    "dashboard": Command(
+        "dashboard", "dashboard", "push --entity E [--dry-run]", "the same panels as a W&B workspace and report"
+    ),
+}  # fmt: skip
 
 # What a full, read-only or forbidden disk says; any other OSError is a defect and keeps its traceback.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -30,10 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         return run(argv)
-    except InputError as error:
+    except (InputError, argparse.ArgumentError) as error:
         return refuse(str(error))
-    except argparse.ArgumentError as error:
-        return refuse(error.message)
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -49,43 +77,32 @@ def refuse(message: str) -> int:
 
 
 def run(argv: list[str]) -> int:
-    # Commands are imported when called for: torch alone takes seconds, and --help should not.
-    command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
-    if command in ("-h", "--help"):
-        from lightning_physim.cli.configs import shipped_configs
+    """Call the command that the first word names."""
+    name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if name in ("-h", "--help"):
+        print(overview(), end="")
+        return 0
+    if name not in COMMANDS:
+        *most, last = COMMANDS
+        raise InputError(f"the command must be {', '.join(most)} or {last}; got {name}")
+    command = COMMANDS[name]
+    return getattr(import_module(f"lightning_physim.cli.{command.module}"), command.function)(rest) or 0
 
-        print(HELP.format(configs=", ".join(shipped_configs())), end="")
-    elif command in ("fit", "validate", "test", "predict"):
-        from lightning_physim.cli.train import train
 
-        train(argv)
-    elif command == "simulate":
-        from lightning_physim.cli.simulate import main as simulate
+def overview() -> str:
+    """What ``physim --help`` prints."""
+    from lightning_physim.cli.shipped import shipped_configs
 
-        simulate(rest)
-    elif command == "llc":
-        from lightning_physim.cli.llc import llc
-
-        llc(rest)
-    elif command == "sweep":
-        from lightning_physim.cli.sweep import sweep
-
-        return sweep(rest)
-    elif command == "reproduce":
-        from lightning_physim.cli.reproduce import reproduce
-
-        return reproduce(rest)
-    elif command == "report":
-        from lightning_physim.cli.report import report
-
-        report(rest)
-    elif command == "dashboard":
-        from lightning_physim.cli.dashboard import dashboard
-
-        dashboard(rest)
-    else:
-        raise InputError(
-            "the command must be fit, validate, test, predict, simulate, llc, sweep, reproduce, report or dashboard; "
-            f"got {command}"
+    calls = {f"physim {name} {command.usage}": command.summary for name, command in COMMANDS.items()}
+    width = max(map(len, calls))
+    return "\n".join(
+        (
+            "usage: physim COMMAND [options]",
+            "",
+            *(f"  {call:<{width}}  {summary}" for call, summary in calls.items()),
+            "",
+            f"Shipped configurations: {', '.join(shipped_configs())}.",
+            "`physim COMMAND --help` lists the options of a command.",
+            "",
         )
-    return 0
+    )

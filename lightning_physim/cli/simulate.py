@@ -5,26 +5,23 @@ import json
 from typing import Any
 
 import numpy as np
-import yaml
 from jsonargparse import ArgumentParser
 
-from lightning_physim.cli.configs import resolve_config
+from lightning_physim.cli.configs import read_config, resolve_config
+from lightning_physim.cli.shipped import DEFAULT
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.report.animation import write_animation
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command with the arguments after ``physim simulate``; gives the exit code.
+def simulate(argv: list[str]) -> None:
+    """Run the command with the words after ``physim simulate``.
 
     Raises:
         InputError: a wrong value, or a folder or file that cannot be written.
     """
     parser = build_parser()
-    try:
-        options = parser.parse_args(_inline_config(argv))
-    except argparse.ArgumentError as error:
-        raise InputError(" ".join(f"{error}".split())) from error
+    options = parser.parse_args(_inline_config(argv))
     data: ParticleDataModule = parser.instantiate(options).data
     if options.animate and options.split not in data.specs:
         raise InputError(f"--split is one of {', '.join(data.specs)}; got {options.split}")
@@ -34,7 +31,6 @@ def main(argv: list[str]) -> int:
     if options.animate:
         _animate(data, options.split, options.system_index, options.animate)
         print(f"\nanimation: {options.animate}")
-    return 0
 
 
 def build_parser() -> ArgumentParser:
@@ -63,17 +59,13 @@ def _inline_config(argv: list[str]) -> list[str]:
     given, rest = known.parse_known_args(argv)
     if {"-h", "--help"} & set(rest):
         return rest
-    sections = [_data_section(config) for config in given.config or ["demo"]]
+    sections = [_data_section(config) for config in given.config or [DEFAULT]]
     return [*(part for section in sections for part in ("--data", json.dumps(section))), *rest]
 
 
 def _data_section(config: str) -> dict[str, Any]:
     path = resolve_config(config)
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"--config must be a YAML file; got {path}: {' '.join(str(error).split())}") from error
-    section = content.get("data") if isinstance(content, dict) else None
+    section = read_config(path).get("data")
     if not isinstance(section, dict):
         raise InputError(f"--config must be a YAML file with a data section; got {path} without one")
     return section

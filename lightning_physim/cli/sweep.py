@@ -21,10 +21,7 @@ def sweep(argv: list[str]) -> int:
     Raises:
         InputError: a sweep, or with ``--check`` a trial's option, that cannot be.
     """
-    try:
-        given = build_parser().parse_args(argv)
-    except argparse.ArgumentError as error:
-        raise InputError(" ".join(f"{error}".split())) from error
+    given = build_parser().parse_args(argv)
     if given.online:
         return sweep_online(given)
     spec = SweepSpec.read(given.file)

@@ -26,7 +26,7 @@ from lightning_physim.tracking import (
     run_loggers,
 )
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
+SUBCOMMANDS = tuple(LightningCLI.subcommands())
 
 
 class RunConfig(SaveConfigCallback):
@@ -170,16 +170,31 @@ class DryCLI(PhysimCLI):
     after_fit = validate = test = predict = fit
 
 
-def train(argv: list[str]) -> None:
-    """Run ``physim fit|validate|test|predict`` with the arguments that follow ``physim``."""
-    _run(PhysimCLI, argv)
+def fit(argv: list[str]) -> None:
+    """``physim fit`` with the words that follow it."""
+    _run(PhysimCLI, ["fit", *argv])
+
+
+def validate(argv: list[str]) -> None:
+    """``physim validate`` with the words that follow it."""
+    _run(PhysimCLI, ["validate", *argv])
+
+
+def test(argv: list[str]) -> None:
+    """``physim test`` with the words that follow it."""
+    _run(PhysimCLI, ["test", *argv])
+
+
+def predict(argv: list[str]) -> None:
+    """``physim predict`` with the words that follow it."""
+    _run(PhysimCLI, ["predict", *argv])
 
 
 def check(argv: list[str]) -> None:
-    """Check the arguments that :func:`train` would run with; leaves nothing on disk.
+    """Check the arguments of a training or evaluation, its command first; leaves nothing on disk.
 
     Raises:
-        InputError, argparse.ArgumentError: as :func:`train`, as far as options alone can tell.
+        InputError, argparse.ArgumentError: what the command would refuse, as far as options alone can tell.
     """
     logging.disable(logging.INFO)  # what Lightning tells of seeds and devices
     try:

@@ -1,11 +1,17 @@
 """Configurations and help of the command, as they ship."""
 
+import subprocess
+import sys
+from importlib import import_module
+
 import pytest
 import yaml
 
 from lightning_physim.cli import main
-from lightning_physim.cli.configs import resolve_config, shipped_configs
+from lightning_physim.cli.configs import resolve_config
+from lightning_physim.cli.main import COMMANDS
 from lightning_physim.cli.measurements import MEASUREMENTS
+from lightning_physim.cli.shipped import shipped_configs
 from lightning_physim.errors import InputError
 from tests.helpers.fits import said
 
@@ -40,10 +46,8 @@ def test_without_a_configuration_fit_is_the_demo(capsys):
 def test_help_tells_commands_options_units_and_defaults(capsys):
     assert main(["--help"]) == 0
     overview = capsys.readouterr().out
-    assert (
-        all(f"physim {command}" in overview for command in ("fit", "simulate", "sweep", "report"))
-        and "demo" in overview
-    )
+    assert all(f"  physim {name} {command.usage}" in overview for name, command in COMMANDS.items())
+    assert "demo, large, smoke" in overview
     text = " ".join(said(["fit", "--help"], capsys).split())
     for option in ("--model.n_heads", "--data.system.stiffness", "--data.velocity_std", "--runs", "--threads"):
         assert option in text, option
@@ -59,3 +63,31 @@ def test_a_refusal_is_one_line_and_exit_code_2(argv, rule, capsys, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert main(argv) == 2
     assert rule in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_every_command_is_there_and_named_where_one_is_mistyped(capsys):
+    for name, command in COMMANDS.items():
+        module = import_module(f"lightning_physim.cli.{command.module}")
+        assert callable(getattr(module, command.function)), name
+    assert main(["dance"]) == 2
+    line = capsys.readouterr().err
+    assert all(name in line for name in COMMANDS) and "got dance" in line
+
+
+@pytest.mark.parametrize(
+    "code", ["import lightning_physim.physics", "from lightning_physim.cli import main; main(['-h'])"]
+)
+def test_the_simulator_and_the_help_load_no_torch(code):
+    heavy = ("torch", "pytorch_lightning", "wandb", "plotly", "pandas")
+    script = f"{code}\nimport sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_package_lists_its_api():
+    import lightning_physim
+
+    for name in lightning_physim.__all__:
+        assert getattr(lightning_physim, name).__name__ == name and name in dir(lightning_physim)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lightning_physim.nothing

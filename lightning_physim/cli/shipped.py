@@ -1,0 +1,15 @@
+"""Shipped configurations, by name."""
+
+from importlib.resources import files
+from pathlib import Path
+
+SHIPPED = Path(str(files("lightning_physim") / "configs"))
+BASE = "base"
+"""Name of the file that every configuration starts from; no name for ``--config``."""
+DEFAULT = "demo"
+"""What is trained where nothing is named."""
+
+
+def shipped_configs() -> list[str]:
+    """Names that ``--config`` takes beside a path."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml") if path.stem != BASE)
