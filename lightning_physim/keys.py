@@ -363,6 +363,11 @@ def of_split(split: str, quantity: str) -> str:
     return f"{split}/{quantity}"
 
 
+def rollout_of(split: str, error: str) -> str:
+    """The key of an error of :class:`lightning_physim.metrics.RolloutError` on an evaluation split."""
+    return f"rollout/{error}" if split == "val" else f"{split}/rollout_{error}"
+
+
 def find(key: str) -> Key | None:
     """The row that a logged key belongs to; None for one that is no row here."""
     return next((row for row in KEYS if row.match(key) is not None), None)

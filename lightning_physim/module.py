@@ -11,12 +11,20 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.metrics import OneStepError, RolloutError
-from lightning_physim.model import InteractionNetwork, ParticlewiseNetwork, PhysicsTransformer, rollout
+from lightning_physim.model import make_network, rollout
 
 if TYPE_CHECKING:
     from lightning_physim.data import Batch
+
+OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], tuple[str, ...]]] = {
+    "adam": (Adam, ()),
+    "adamw": (AdamW, ("weight_decay",)),
+    "sgd": (SGD, ("momentum", "weight_decay")),
+}
+"""Optimizers by name, with the options that they take beside ``lr``."""
 
 
 class PhysicsSimulator(pl.LightningModule):
@@ -27,9 +35,9 @@ class PhysicsSimulator(pl.LightningModule):
     apart, beside the ballistic and no-pair floors on the same data, and the errors of rollouts.
 
     Args:
-        architecture: ``"transformer"`` (:class:`PhysicsTransformer`), ``"no_attention"`` (its blocks without attention,
-            :class:`ParticlewiseNetwork`) or ``"interaction"`` (:class:`InteractionNetwork`, which is given the pairs
-            that are near). Only the first has heads to probe.
+        architecture: a name in :data:`lightning_physim.model.NETWORKS`: ``"transformer"``
+            (:class:`PhysicsTransformer`), ``"no_attention"`` (its blocks without attention) or ``"interaction"``
+            (messages between pairs that are near). Only the first has heads to probe.
         n_layers: attention blocks of the network; rounds of messages of the interaction network.
         n_heads: attention heads in a block; must divide ``d_model``. Of the transformer alone.
         d_model: width of the residual stream.
@@ -48,13 +56,21 @@ class PhysicsSimulator(pl.LightningModule):
         rollout_horizons: intervals after which rollouts are judged; must not exceed the length of a validation
             trajectory.
 
+    Attributes:
+        attention: ``attention(state)``, patterns ``[layers, systems, heads, query, key]`` for
+            ``[systems, particles, 4]``; there where the network has attention.
+        ablate: ``ablate(state, hidden)``, see :class:`PhysicsTransformer`; likewise.
+
     Raises:
         InputError: a value out of its range.
     """
 
+    attention: Callable[[Tensor], Tensor]
+    ablate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
     def __init__(
         self,
-        architecture: Literal["transformer", "no_attention", "interaction"] = "transformer",
+        architecture: str = "transformer",
         n_layers: int = 2,
         n_heads: int = 4,
         d_model: int = 32,
@@ -81,16 +97,10 @@ class PhysicsSimulator(pl.LightningModule):
         if not rollout_horizons or min(rollout_horizons) < 1:
             raise InputError(f"rollout_horizons must be one or more positive integers; got {rollout_horizons}")
         self.save_hyperparameters()
-        common: Any = {"d_mlp": d_mlp, "embedding": embedding, "d_embedding": d_embedding, "norm": norm}
-        self.network: PhysicsTransformer | ParticlewiseNetwork | InteractionNetwork
-        if architecture == "transformer":
-            self.network = PhysicsTransformer(n_layers, n_heads, d_model, attend_self=attend_self, **common)
-        elif architecture == "no_attention":
-            self.network = ParticlewiseNetwork(n_layers, d_model, **common)
-        elif architecture == "interaction":
-            self.network = InteractionNetwork(n_layers, d_model, cutoff=cutoff, **common)
-        else:
-            raise InputError(f"architecture must be transformer, no_attention or interaction; got {architecture!r}")
+        self.network = make_network(architecture, self.hparams)
+        for name in ("attention", "ablate"):  # a module offers what its network does, and lacks what its network lacks
+            if hasattr(self.network, name):
+                setattr(self, name, getattr(self.network, name))
         self.rollout_horizons = tuple(rollout_horizons)
         # One pair of metrics for each evaluation split, made when the loop over it starts.
         self.errors = torch.nn.ModuleDict()
@@ -98,26 +108,11 @@ class PhysicsSimulator(pl.LightningModule):
     def setup(self, stage: str) -> None:
         # Only fit takes the statistics of its data: a trained network is evaluated with those it was trained with.
         if stage == "fit":
-            self.network.target.load_state_dict(self._datamodule().target.state_dict())
-            if isinstance(self.network, InteractionNetwork):
-                self.network.contact_distance.copy_(self._datamodule().contact_distance.max())
+            self.network.take_statistics(self._datamodule())
 
     def forward(self, state: Tensor) -> Tensor:
         """The state one interval later, ``[systems, particles, 4]``."""
         return self.network.step(state)
-
-    # Properties, so that a module whose network has no attention does not have them either.
-    @property
-    def attention(self) -> Callable[[Tensor], Tensor]:
-        """``attention(state)``: patterns ``[layers, systems, heads, query, key]`` for ``[systems, particles, 4]``."""
-        network: Any = self.network
-        return network.attention
-
-    @property
-    def ablate(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """``ablate(state, hidden)``: predictions with each head blind to some keys; see :class:`PhysicsTransformer`."""
-        network: Any = self.network
-        return network.ablate
 
     def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
         loss = self.loss(batch)
@@ -127,9 +122,9 @@ class PhysicsSimulator(pl.LightningModule):
             mean = self.trainer.strategy.reduce(
                 loss.detach(), reduce_op="mean"
             )  # collective: all ranks log at this step
-            self.log("train/loss", mean, prog_bar=True, logger=False)
+            self.log(keys.TRAIN_LOSS, mean, prog_bar=True, logger=False)
             for logger in self.trainer.loggers:
-                logger.log_metrics({"train/loss": float(mean)}, step=step)
+                logger.log_metrics({keys.TRAIN_LOSS: float(mean)}, step=step)
         return loss
 
     def loss(self, batch: "Batch") -> Tensor:
@@ -162,7 +157,7 @@ class PhysicsSimulator(pl.LightningModule):
         self._evaluate("val", batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_evaluation("val", rollout_prefix="rollout/")
+        self._log_evaluation("val")
 
     def on_test_epoch_start(self) -> None:
         self._start_evaluation(self._datamodule().test_splits)
@@ -172,7 +167,7 @@ class PhysicsSimulator(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         for split in self._datamodule().test_splits:
-            self._log_evaluation(split, rollout_prefix=f"{split}/rollout_")
+            self._log_evaluation(split)
 
     def predict_step(self, batch: "Batch", batch_idx: int) -> Tensor:
         """Rollouts ``[systems, intervals + 1, particles, 4]`` from the first state of each window."""
@@ -180,13 +175,8 @@ class PhysicsSimulator(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         hp = self.hparams
-        optimizer: Optimizer
-        if hp["optimizer"] == "sgd":
-            optimizer = SGD(self.parameters(), hp["lr"], momentum=hp["momentum"], weight_decay=hp["weight_decay"])
-        elif hp["optimizer"] == "adamw":
-            optimizer = AdamW(self.parameters(), hp["lr"], weight_decay=hp["weight_decay"])
-        else:
-            optimizer = Adam(self.parameters(), hp["lr"])
+        make, options = OPTIMIZERS[hp["optimizer"]]
+        optimizer = make(self.parameters(), lr=hp["lr"], **{name: hp[name] for name in options})
         max_steps = self.trainer.max_steps
         if hp["schedule"] == "cosine" and max_steps <= hp["warmup_steps"]:
             raise InputError(
@@ -231,11 +221,11 @@ class PhysicsSimulator(pl.LightningModule):
         path = rollout(self.network, batch.states[:, 0], max(self.rollout_horizons), batch.gravity)
         errors["rollout"].update(path, batch.states, batch.masses, batch.gravity)
 
-    def _log_evaluation(self, split: str, rollout_prefix: str) -> None:
+    def _log_evaluation(self, split: str) -> None:
         # Metric.compute is the collective: every rank gets the same values.
         errors: Any = self.errors[split]
-        values = {f"{split}/{key}": value for key, value in errors["step"].compute().items()}
-        values |= {f"{rollout_prefix}{key}": value for key, value in errors["rollout"].compute().items()}
+        values = {keys.of_split(split, key): value for key, value in errors["step"].compute().items()}
+        values |= {keys.rollout_of(split, key): value for key, value in errors["rollout"].compute().items()}
         if self.trainer.state.fn == "fit":
             values["step"] = torch.tensor(float(self.global_step))
         self.log_dict(values)

@@ -13,6 +13,7 @@ from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
 from lightning_physim.keys import head_name
 from lightning_physim.probes import SCORES, AblationEffect, AttentionDistance, HeadMetric, ProbeSample, near_others
+from lightning_physim.protocols import HasAblation, HasAttention, ProbeStates, ProbeTargets, offers, require
 
 
 class CollisionProbe(Observer):
@@ -79,20 +80,15 @@ class CollisionProbe(Observer):
         if stage != "fit":
             return
         datamodule: Any = getattr(trainer, "datamodule", None)
-        if not hasattr(datamodule, "probe_states") or not hasattr(datamodule, "contact_distance"):
-            raise InputError(
-                "CollisionProbe needs a data module with probe_states(n) and contact_distance; "
-                f"got {type(datamodule).__name__}"
-            )
-        if not hasattr(pl_module, "attention"):
-            raise InputError(
-                f"CollisionProbe needs a module with attention(states); got {type(pl_module).__name__} without it: "
-                "leave the callback out, or choose a network that has attention"
-            )
+        require(datamodule, ProbeStates, "CollisionProbe", "data module", "pass one to fit, or leave the callback out")
+        require(
+            pl_module, HasAttention, "CollisionProbe", "module",
+            "leave the callback out, or choose a network that has attention",
+        )  # fmt: skip
         mine = slice(trainer.global_rank, None, trainer.world_size)
         self.states: Tensor
         self.targets: Tensor | None = None
-        if hasattr(datamodule, "probe_set") and hasattr(pl_module, "ablate"):
+        if offers(datamodule, ProbeTargets) and offers(pl_module, HasAblation):
             states, targets, contacts = datamodule.probe_set(self.n_states)
             self.targets = targets[mine]
         else:

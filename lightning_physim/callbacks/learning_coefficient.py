@@ -14,6 +14,7 @@ from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
 from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc, head_regions
+from lightning_physim.protocols import EstimationData, HasEstimationLoss, require
 
 NETWORK_SGLD = SGLDConfig(
     n_beta=1000.0,
@@ -110,19 +111,14 @@ class LearningCoefficient(Observer):
         if stage != "fit":
             return
         if self.loss_fn is None:
-            if not hasattr(pl_module, "estimation_loss"):
-                raise InputError(
-                    f"LearningCoefficient needs a loss; {type(pl_module).__name__} has no estimation_loss(batch): "
-                    "give loss_fn=lambda module, batch: ..."
-                )
+            require(
+                pl_module, HasEstimationLoss, "LearningCoefficient", "module",
+                "give loss_fn=lambda module, batch: ...",
+            )  # fmt: skip
             self.loss_fn = _own_loss
         if self.data is None:
             datamodule: Any = getattr(trainer, "datamodule", None)
-            if not hasattr(datamodule, "estimation_set"):
-                raise InputError(
-                    "LearningCoefficient needs an estimation set; the data module has no estimation_set(n): "
-                    "give data=(inputs, targets)"
-                )
+            require(datamodule, EstimationData, "LearningCoefficient", "data module", "give data=(inputs, targets)")
             self.data = datamodule.estimation_set(self.n_samples)
         if self.regions is None:
             self.regions = default_regions(pl_module)

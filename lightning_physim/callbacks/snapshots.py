@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.errors import InputError
+from lightning_physim.protocols import HasAttention, SnapshotData, offers, require
 
 
 class Snapshots(Observer):
@@ -46,11 +47,7 @@ class Snapshots(Observer):
         if stage != "fit":
             return
         datamodule: Any = getattr(trainer, "datamodule", None)
-        if not all(hasattr(datamodule, name) for name in ("probe_states", "contact_distance", "system", "split")):
-            raise InputError(
-                "Snapshots needs a data module with probe_states(n), contact_distance, system and split(name); "
-                f"got {type(datamodule).__name__}"
-            )
+        require(datamodule, SnapshotData, "Snapshots", "data module", "pass one to fit, or leave the callback out")
         val, system, distance = datamodule.split("val"), datamodule.system, datamodule.contact_distance
         n_held_out = val.n_trajectories * val.n_intervals
         states, contacts = datamodule.probe_states(min(256, n_held_out))
@@ -88,7 +85,7 @@ class Snapshots(Observer):
             ``near``, the radius in contact diameters.
         """
         arrays: dict[str, Any] = dict(self.scene)
-        if self.n_states and hasattr(module, "attention"):
+        if self.n_states and offers(module, HasAttention):
             attention: Tensor = module.attention(self.states.to(module.device))  # type: ignore[operator]
             arrays["attention"] = (attention.float() * 255).round().to(torch.uint8).cpu().numpy()
         if self.n_rollouts:

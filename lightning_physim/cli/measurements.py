@@ -18,6 +18,7 @@ from lightning_physim.callbacks import (
     TrainingClock,
 )
 from lightning_physim.errors import InputError
+from lightning_physim.protocols import HasAttention, offers
 
 
 class Measurement(NamedTuple):
@@ -89,7 +90,7 @@ def supported(enabled: set[str], model: pl.LightningModule, asked_for: Iterable[
     for name, measurement in MEASUREMENTS.items():
         if name not in enabled:
             continue
-        has = {"": True, "attention": hasattr(model, "attention"), "probe": "probe" in chosen}
+        has = {"": True, "attention": offers(model, HasAttention), "probe": "probe" in chosen}
         if has[measurement.needs]:
             chosen.append(name)
         elif name in asked_for:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_physim.errors import InputError
+from lightning_physim.protocols import AttentionLayer, offers
 
 RegionSpec = Mapping[str, Any] | None
 """None for all parameters, or ``{parameter name: boolean mask, or what else indexes the tensor, or None for all}``."""
@@ -34,7 +35,7 @@ def head_regions(module: nn.Module) -> dict[str, HeadRegion]:
     Raises:
         InputError: no such submodule.
     """
-    layers = [(name, m) for name, m in module.named_modules() if hasattr(m, "n_heads") and hasattr(m, "head_masks")]
+    layers = [(name, m) for name, m in module.named_modules() if offers(m, AttentionLayer)]
     if not layers:
         raise InputError(
             f"head_regions needs submodules with n_heads and head_masks(head); got {type(module).__name__} without: "

@@ -1,6 +1,7 @@
 """What the networks have in common: their target, the embedding of a particle, and the step of a simulator."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -16,34 +17,65 @@ Norm = Literal["layer", "rms", "none"]
 class ParticleNetwork(nn.Module):
     """A map from the state ``[systems, particles, 4]`` to the standardised residual of free flight, of the same shape.
 
-    A subclass gives ``forward``. Its maps are permutation-equivariant and take any number of particles.
-    """
+    A subclass makes its own layers between ``super().__init__`` and :meth:`add_readout`, and gives ``forward``. Its map
+    is permutation-equivariant and takes any number of particles.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.target = ResidualTarget()
+    Args:
+        d_model: width of a particle's latent vector.
+        d_mlp: hidden width of an MLP between layers.
+        embedding: ``"mlp"`` (one hidden layer) or ``"linear"``, from the standardised state to ``d_model``.
+        d_embedding: hidden width of the MLP embedding.
+        norm: ``"layer"``, ``"rms"`` or ``"none"``.
 
-    def step(self, state: Tensor, gravity: Tensor | None = None) -> Tensor:
-        """The state one interval later, ``[systems, particles, 4]``; ``gravity`` defaults to the training data's."""
-        return self.target.advance(state, self(state), gravity)
-
-
-def embed(d_model: int, d_mlp: int, embedding: Embedding, d_embedding: int, norm: Norm) -> nn.Module:
-    """The map from a particle's standardised state to its latent vector, of ``d_model``.
+    Attributes:
+        label: what a network of this class is called where networks are compared.
+        target: the standardised residual of free flight, with the statistics of the training data.
 
     Raises:
         InputError: a width below 1, or an embedding or norm that does not exist.
     """
-    for name, value in (("d_model", d_model), ("d_mlp", d_mlp), ("d_embedding", d_embedding)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1; got {value}")
-    if embedding not in ("mlp", "linear"):
-        raise InputError(f'embedding must be "mlp" or "linear"; got {embedding!r}')
-    if norm not in NORMS:
-        raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
-    # Drawn in either case: the weights of what comes next depend on it, and seeds are to keep the runs they had.
-    linear = nn.Linear(N_FEATURES, d_model)
-    return linear if embedding == "linear" else mlp(N_FEATURES, d_embedding, d_model)
+
+    label: ClassVar[str]
+
+    def __init__(self, d_model: int, d_mlp: int, embedding: Embedding, d_embedding: int, norm: Norm) -> None:
+        super().__init__()
+        for name, value in (("d_model", d_model), ("d_mlp", d_mlp), ("d_embedding", d_embedding)):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1; got {value}")
+        if embedding not in ("mlp", "linear"):
+            raise InputError(f'embedding must be "mlp" or "linear"; got {embedding!r}')
+        if norm not in NORMS:
+            raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
+        self.target = ResidualTarget()
+        # Drawn in either case: the weights of what comes next depend on it, and seeds are to keep the runs they had.
+        linear = nn.Linear(N_FEATURES, d_model)
+        self.embedding = linear if embedding == "linear" else mlp(N_FEATURES, d_embedding, d_model)
+
+    def add_readout(self, d_model: int, norm: Norm) -> None:
+        """The last layers, from the latent vector to the residual."""
+        self.norm = NORMS[norm](d_model)
+        self.readout = nn.Linear(d_model, N_FEATURES)
+
+    def embed(self, state: Tensor) -> Tensor:
+        """Latent vectors ``[systems, particles, d_model]`` of ``state`` ``[systems, particles, 4]``."""
+        return self.embedding(self.target.standardize(state))
+
+    def read(self, x: Tensor) -> Tensor:
+        """Standardised residuals ``[..., 4]`` of latent vectors ``[..., d_model]``."""
+        return self.readout(self.norm(x))
+
+    def take_statistics(self, data: Any) -> None:
+        """Take what belongs to the training data from a set-up :class:`lightning_physim.data.ParticleDataModule`."""
+        self.target.load_state_dict(data.target.state_dict())
+
+    @classmethod
+    def describe(cls, hparams: Mapping[str, Any]) -> str:
+        """A network with these hyperparameters in a few words."""
+        return cls.label
+
+    def step(self, state: Tensor, gravity: Tensor | None = None) -> Tensor:
+        """The state one interval later, ``[systems, particles, 4]``; ``gravity`` defaults to the training data's."""
+        return self.target.advance(state, self(state), gravity)
 
 
 def mlp(d_in: int, d_hidden: int, d_out: int) -> nn.Sequential:

@@ -1,10 +1,12 @@
 """Networks to compare with: in one particles cannot see each other, another is given the pairs to look at."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from lightning_physim.errors import InputError
-from lightning_physim.model.network import N_FEATURES, NORMS, Embedding, Norm, ParticleNetwork, embed, mlp
+from lightning_physim.model.network import NORMS, Embedding, Norm, ParticleNetwork, mlp
 
 N_PAIR_FEATURES = 5  # relative position, relative velocity, distance
 
@@ -23,6 +25,8 @@ class ParticlewiseNetwork(ParticleNetwork):
         InputError: a width or count out of its range.
     """
 
+    label = "no attention"
+
     def __init__(
         self,
         n_layers: int = 2,
@@ -32,22 +36,20 @@ class ParticlewiseNetwork(ParticleNetwork):
         d_embedding: int = 64,
         norm: Norm = "layer",
     ) -> None:
-        super().__init__()
+        super().__init__(d_model, d_mlp, embedding, d_embedding, norm)
         if n_layers < 0:
             raise InputError(f"n_layers must not be negative; got {n_layers}")
-        self.embedding = embed(d_model, d_mlp, embedding, d_embedding, norm)
         self.blocks = nn.ModuleList(
             nn.Sequential(NORMS[norm](d_model), mlp(d_model, d_mlp + 2 * d_model, d_model)) for _ in range(n_layers)
         )
-        self.norm = NORMS[norm](d_model)
-        self.readout = nn.Linear(d_model, N_FEATURES)
+        self.add_readout(d_model, norm)
 
     def forward(self, state: Tensor) -> Tensor:
         """Standardised residual ``[systems, particles, 4]`` predicted for ``state`` ``[systems, particles, 4]``."""
-        x = self.embedding(self.target.standardize(state))
+        x = self.embed(state)
         for block in self.blocks:
             x = x + block(x)
-        return self.readout(self.norm(x))
+        return self.read(x)
 
 
 class InteractionNetwork(ParticleNetwork):
@@ -74,6 +76,7 @@ class InteractionNetwork(ParticleNetwork):
         InputError: a width, count or cutoff out of its range.
     """
 
+    label = "interaction network"
     contact_distance: Tensor
 
     def __init__(
@@ -86,25 +89,27 @@ class InteractionNetwork(ParticleNetwork):
         norm: Norm = "layer",
         cutoff: float = 2.5,
     ) -> None:
-        super().__init__()
+        super().__init__(d_model, d_mlp, embedding, d_embedding, norm)
         if n_layers < 1:
             raise InputError(f"n_layers of the interaction network, its rounds, must be at least 1; got {n_layers}")
         if not cutoff > 0:
             raise InputError(f"cutoff must be positive, in contact diameters; got {cutoff}")
         self.cutoff = cutoff
         self.register_buffer("contact_distance", torch.tensor(1.0))
-        self.embedding = embed(d_model, d_mlp, embedding, d_embedding, norm)
         self.rounds = nn.ModuleList(Round(d_model, d_mlp, norm) for _ in range(n_layers))
-        self.norm = NORMS[norm](d_model)
-        self.readout = nn.Linear(d_model, N_FEATURES)
+        self.add_readout(d_model, norm)
 
     def forward(self, state: Tensor) -> Tensor:
         """Standardised residual ``[systems, particles, 4]`` predicted for ``state`` ``[systems, particles, 4]``."""
-        x = self.embedding(self.target.standardize(state)).flatten(0, 1)
+        x = self.embed(state).flatten(0, 1)
         receiver, sender, features = self.pairs(state)
         for layer in self.rounds:
             x = layer(x, receiver, sender, features)
-        return self.readout(self.norm(x)).view_as(state)
+        return self.read(x).view_as(state)
+
+    def take_statistics(self, data: Any) -> None:
+        super().take_statistics(data)
+        self.contact_distance.copy_(data.contact_distance.max())
 
     def pairs(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Ordered pairs of different particles of one system within the cutoff.

@@ -1,13 +1,14 @@
 """The attention-based physics network: particles are tokens, attention is the only path between them."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_physim.errors import InputError
-from lightning_physim.model.network import N_FEATURES, NORMS, ParticleNetwork, embed
+from lightning_physim.model.network import NORMS, Embedding, Norm, ParticleNetwork, mlp
 
 
 class PhysicsTransformer(ParticleNetwork):
@@ -33,35 +34,42 @@ class PhysicsTransformer(ParticleNetwork):
         InputError: a width or count that is not positive, or ``n_heads`` that does not divide ``d_model``.
     """
 
+    label = "transformer"
+
     def __init__(
         self,
         n_layers: int = 2,
         n_heads: int = 4,
         d_model: int = 32,
         d_mlp: int = 64,
-        embedding: Literal["mlp", "linear"] = "mlp",
+        embedding: Embedding = "mlp",
         d_embedding: int = 64,
-        norm: Literal["layer", "rms", "none"] = "layer",
+        norm: Norm = "layer",
         attend_self: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(d_model, d_mlp, embedding, d_embedding, norm)
         if n_heads < 1:
             raise InputError(f"n_heads must be at least 1; got {n_heads}")
         if n_layers < 0:
             raise InputError(f"n_layers must not be negative; got {n_layers}")
-        self.embedding = embed(d_model, d_mlp, embedding, d_embedding, norm)
         if d_model % n_heads:
             raise InputError(f"n_heads must divide d_model={d_model}; got n_heads={n_heads}")
         self.blocks = nn.ModuleList(Block(d_model, n_heads, d_mlp, norm, attend_self) for _ in range(n_layers))
-        self.norm = NORMS[norm](d_model)
-        self.readout = nn.Linear(d_model, N_FEATURES)
+        self.add_readout(d_model, norm)
+
+    @classmethod
+    def describe(cls, hparams: Mapping[str, Any]) -> str:
+        if not {"n_layers", "n_heads", "d_model"} <= hparams.keys():
+            return cls.label
+        layers = "layer" if hparams["n_layers"] == 1 else "layers"
+        return f"{hparams['n_layers']} {layers} of {hparams['n_heads']} heads, width {hparams['d_model']}"
 
     def forward(self, state: Tensor) -> Tensor:
         """Standardised residual ``[systems, particles, 4]`` predicted for ``state`` ``[systems, particles, 4]``."""
-        x = self.embedding(self.target.standardize(state))
+        x = self.embed(state)
         for block in self.blocks:
             x = block(x)
-        return self.readout(self.norm(x))
+        return self.read(x)
 
     def attention(self, state: Tensor) -> Tensor:
         """Attention patterns ``[layers, systems, heads, query, key]``; rows sum to 1.
@@ -69,7 +77,7 @@ class PhysicsTransformer(ParticleNetwork):
         Computed only when asked for: training stays on PyTorch's fused attention, which never forms the patterns.
         """
         self._require_attention()
-        x = self.embedding(self.target.standardize(state))
+        x = self.embed(state)
         patterns = []
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -93,14 +101,14 @@ class PhysicsTransformer(ParticleNetwork):
         """
         self._require_attention()
         # Variants of the residual stream, [variants, systems, particles, d_model]: the intact one, then every head's.
-        x = self.embedding(self.target.standardize(state)).unsqueeze(0)
+        x = self.embed(state).unsqueeze(0)
         for block in self.blocks:
             assert isinstance(block, Block)
             blinded = x[0] + block.attention.blinded(block.attention_norm(x[0]), hidden)
             through = x + block.attention(block.attention_norm(x).flatten(0, 1)).view_as(x)
             x = torch.cat((through, blinded))
             x = x + block.mlp(block.mlp_norm(x))
-        residuals = self.readout(self.norm(x))
+        residuals = self.read(x)
         return residuals[0], residuals[1:].unflatten(0, (len(self.blocks), -1))
 
     def _require_attention(self) -> None:
@@ -111,12 +119,12 @@ class PhysicsTransformer(ParticleNetwork):
 class Block(nn.Module):
     """Pre-norm attention and MLP, each added to the residual stream ``[systems, particles, d_model]``."""
 
-    def __init__(self, d_model: int, n_heads: int, d_mlp: int, norm: str, attend_self: bool) -> None:
+    def __init__(self, d_model: int, n_heads: int, d_mlp: int, norm: Norm, attend_self: bool) -> None:
         super().__init__()
         self.attention_norm = NORMS[norm](d_model)
         self.attention = Attention(d_model, n_heads, attend_self)
         self.mlp_norm = NORMS[norm](d_model)
-        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.GELU(), nn.Linear(d_mlp, d_model))
+        self.mlp = mlp(d_model, d_mlp, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.attention_norm(x))

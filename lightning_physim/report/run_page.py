@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lightning_physim.claims import COLLISION_HEAD, ONSET
+from lightning_physim.model import describe_network
 from lightning_physim.report.curve_figures import (
     Metrics,
     attention_distance_figure,
@@ -164,12 +165,8 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     model, data, trainer = (config.get(name) or {} for name in ("model", "data", "trainer"))
     if "seed_everything" in config:
         yield f"seed {config['seed_everything']}"
-    architecture = model.get("architecture", "transformer")
-    if architecture != "transformer":
-        yield {"no_attention": "no attention", "interaction": "interaction network"}[architecture]
-    elif {"n_layers", "n_heads", "d_model"} <= model.keys():
-        layers = "layer" if model["n_layers"] == 1 else "layers"
-        yield f"{model['n_layers']} {layers} of {model['n_heads']} heads, width {model['d_model']}"
+    if model:
+        yield describe_network(model.get("architecture", "transformer"), model)
     if data.get("permute_targets"):
         yield "permuted targets"
     particles = (data.get("system") or {}).get("n_particles")

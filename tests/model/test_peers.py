@@ -77,7 +77,10 @@ def test_pairs_are_relative_and_told_in_contact_diameters():
         (lambda: InteractionNetwork(n_layers=0), "its rounds, must be at least 1"),
         (lambda: ParticlewiseNetwork(n_layers=-1), "n_layers must not be negative"),
         (lambda: ParticlewiseNetwork(d_mlp=0), "d_mlp must be at least 1"),
-        (lambda: PhysicsSimulator(architecture="rnn"), "architecture must be transformer, no_attention or interaction"),
+        (
+            lambda: PhysicsSimulator(architecture="rnn"),
+            "one of transformer, no_attention, interaction",
+        ),
     ],
 )
 def test_bad_options_are_refused_with_the_rule(make, rule):
