@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +136,10 @@ def no_pair_oracle(
     Gravity and walls are simulated exactly as in the data; only the neighbours are missing.
     """
     after = np.empty_like(states)
-    # A restitution means another damping for another mass: the walls keep the one they have in the whole system.
-    stiffness, damping = system.wall_contact
-    walls: dict[str, Any] = {"damping": damping, "wall_stiffness": stiffness, "wall_damping": damping}
     masses, radii = system.masses, system.radii
     for mass, radius in sorted(set(zip(masses.tolist(), radii.tolist(), strict=True))):
         alike = (masses == mass) & (radii == radius)
-        alone = replace(system, n_particles=1, mass=mass, radius=radius, restitution=None, **walls)
+        alone = system.alone(mass, radius)
         start = states[..., alike, :].reshape(-1, 1, 4)
         run = simulate(alone, start[..., :2], start[..., 2:], 1, integrator=integrator, dt=dt, check_overlap=False)
         end = np.concatenate((run.positions[:, 1], run.velocities[:, 1]), axis=-1)

@@ -7,14 +7,50 @@ same to the last bit whatever the batch, the number of threads, the skin of the 
 Coordinates are kept flat, ``(x_0, y_0, x_1, y_1, ...)``: the kick and the drift are then one vectorised loop.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from lightning_physim.physics.compiled import compiled
+from lightning_physim.physics.contact import ContactLaw, repulsion, touch
 
 Array = np.ndarray
 
 CELL_LIST_FROM = 64  # particles from which binning beats testing all pairs
 LONGEST_TRUST = 10  # steps for which a list is used without another look at the displacements
+
+
+class Constants(NamedTuple):
+    """What does not change while a system moves.
+
+    Args:
+        radius, mass: of each particle, float64 ``[particles]``.
+        box: width and height, float64 ``[2]``.
+        law: of all contacts.
+        pair_stiffness, wall_stiffness: spring constants (force/length).
+        pair_damping, wall_damping: damping (1/time).
+        gravity: acceleration along ``-y``.
+        walls: whether there are any.
+        averaged: average the contact force over a step.
+        n_substeps: steps of an interval.
+        dt: the step (time).
+        skin: of the pair list, at first (length).
+    """
+
+    radius: Array
+    mass: Array
+    box: Array
+    law: ContactLaw
+    pair_stiffness: float
+    pair_damping: float
+    wall_stiffness: float
+    wall_damping: float
+    gravity: float
+    walls: bool
+    averaged: bool
+    n_substeps: int
+    dt: float
+    skin: float
 
 
 @compiled(fastmath={"nnan", "ninf", "nsz", "reassoc"})
@@ -134,14 +170,19 @@ def _list_walls(
 
 
 @compiled()
-def simulate_one(constants: tuple, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array) -> bool:
+def simulate_one(
+    constants: Constants, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array
+) -> bool:
     """Fill one system's trajectory from its frame 0; whether it stayed physical.
 
-    Args: ``constants`` as unpacked below; ``positions``, ``velocities`` ``[n_intervals + 1, 2 n_particles]``;
+    Args: ``constants`` of the system; ``positions``, ``velocities`` ``[n_intervals + 1, 2 n_particles]``;
     ``contacts`` ``[n_intervals, n, n]`` and ``wall_contacts`` ``[n_intervals, n]``, both False.
     """
-    radius, mass, box, pair_stiffness, pair_damping, wall_stiffness, wall_damping, gravity = constants[:8]
-    walls, clip, averaged, n_substeps, dt, skin = constants[8:]
+    radius, mass, box, law = constants.radius, constants.mass, constants.box, constants.law
+    pair_stiffness, pair_damping = constants.pair_stiffness, constants.pair_damping
+    wall_stiffness, wall_damping = constants.wall_stiffness, constants.wall_damping
+    gravity, walls, averaged = constants.gravity, constants.walls, constants.averaged
+    n_substeps, dt, skin = constants.n_substeps, constants.dt, constants.skin
     n, n_intervals = radius.size, contacts.shape[0]
     position, velocity = positions[0].copy(), velocities[0].copy()
     weight, acceleration = np.zeros(2 * n), np.zeros(2 * n)
@@ -216,22 +257,15 @@ def simulate_one(constants: tuple, positions: Array, velocities: Array, contacts
                 overlap = r - sign[q] * (position[k] - wall[q])
                 if overlap > -margin:
                     approach = -sign[q] * seen[k]
-                    depth, share = overlap, 1.0
-                    if averaged:
-                        path = abs(approach) * dt
-                        if overlap < 0.5 * path:
-                            entered = overlap + 0.5 * path
-                            if entered <= 0:
-                                continue
-                            depth, share = 0.5 * entered * entered / path, entered / path
-                    if depth <= 0:
+                    depth, fraction = touch(overlap, approach, dt, averaged)
+                    if fraction == 0:
                         continue
                     if depth > r:
                         return False
-                    pull_back = wall_stiffness / mass[k >> 1] * depth + wall_damping * share * approach
-                    if clip and pull_back < 0:
-                        pull_back = 0.0
-                    acceleration[k] += sign[q] * pull_back
+                    m = mass[k >> 1]
+                    acceleration[k] += sign[q] * repulsion(
+                        law, wall_stiffness / m, wall_damping, depth, fraction, approach
+                    )
                     wall_touched[k >> 1] = True
 
             n_hits = 0
@@ -249,23 +283,14 @@ def simulate_one(constants: tuple, positions: Array, velocities: Array, contacts
                 dx, dy = dx / distance, dy / distance
                 overlap = reach[p] - distance
                 approach = -(dx * (seen[i] - seen[j]) + dy * (seen[i + 1] - seen[j + 1]))
-                depth, share = overlap, 1.0
-                if averaged:
-                    path = abs(approach) * dt
-                    if overlap < 0.5 * path:
-                        entered = overlap + 0.5 * path
-                        if entered <= 0:
-                            continue
-                        depth, share = 0.5 * entered * entered / path, entered / path
-                    elif overlap <= 0:
-                        continue
+                depth, fraction = touch(overlap, approach, dt, averaged)
+                if fraction == 0:
+                    continue
                 a, b = i >> 1, j >> 1
                 if depth > min(radius[a], radius[b]):
                     return False
                 m_eff = mass[a] * mass[b] / (mass[a] + mass[b])
-                force = pair_stiffness * depth + m_eff * pair_damping * share * approach
-                if clip and force < 0:
-                    force = 0.0
+                force = repulsion(law, pair_stiffness, m_eff * pair_damping, depth, fraction, approach)
                 f_a, f_b = force / mass[a], force / mass[b]
                 acceleration[i] += f_a * dx
                 acceleration[i + 1] += f_a * dy
@@ -291,7 +316,7 @@ def simulate_one(constants: tuple, positions: Array, velocities: Array, contacts
 
 @compiled(nogil=True)
 def simulate_all(
-    constants: tuple, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array, sound: Array
+    constants: Constants, positions: Array, velocities: Array, contacts: Array, wall_contacts: Array, sound: Array
 ) -> None:
     """Every system in turn; ``sound[s]`` tells whether it stayed physical."""
     for s in range(positions.shape[0]):

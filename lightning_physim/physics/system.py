@@ -1,55 +1,16 @@
 """The particle system: what collides, how hard, where, and how often the network looks.
 
-Contacts are linear spring-dashpots in the convention of LAMMPS's ``gran/hooke``: two discs that overlap by ``delta``
-and approach each other at speed ``u`` along the line of centres repel each other with
-
-    F = k delta + m_eff gamma u,        m_eff = m_i m_j / (m_i + m_j),
-
-and a wall acts in the same way with ``m_eff = m_i``. With ``omega_0^2 = k / m_eff``, ``beta = gamma / 2`` and
-``omega^2 = omega_0^2 - beta^2`` a contact lasts ``t_c`` and returns the fraction ``e = exp(-beta t_c)`` of the speed:
-
-- the attractive end of the contact kept (LAMMPS's default): ``t_c = pi / omega``;
-- the force clipped at zero (``limit_damping``): ``t_c = 2 atan2(omega, beta) / omega``.
-
-Sources: LAMMPS documentation of ``pair_style gran/hooke`` and ``fix wall/gran``; Silbert et al., Phys. Rev. E 64,
-051302 (2001); Schwager and Poeschel, Granular Matter 9, 465 (2007) for the clipped contact.
+What happens while two of them touch is in :mod:`lightning_physim.physics.contact`.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lightning_physim.errors import InputError
-
-
-def contact_duration(stiffness: float, damping: float, effective_mass: float, attractive_tail: bool) -> float:
-    """Duration ``t_c`` of a binary contact; infinite if it never ends (overdamped, with its attractive end kept)."""
-    square = stiffness / effective_mass - (damping / 2) ** 2
-    beta, omega = damping / 2, math.sqrt(abs(square))
-    if attractive_tail:
-        return math.pi / omega if square > 0 else math.inf
-    if omega < 1e-6 * beta:  # critical damping: the limit of both branches below
-        return 2 / beta
-    return 2 * (math.atan2(omega, beta) if square > 0 else math.atanh(omega / beta)) / omega
-
-
-def damping_for_restitution(
-    restitution: float, stiffness: float, effective_mass: float, attractive_tail: bool
-) -> float:
-    """Damping ``gamma`` (1/time) with which a binary contact returns ``restitution`` of the approach speed."""
-    omega_0, loss = math.sqrt(stiffness / effective_mass), -math.log(restitution)
-    if attractive_tail or loss == 0:
-        return 2 * omega_0 * loss / math.hypot(math.pi, loss)
-    # The loss beta t_c grows with beta without bound, like 2 ln(2 beta / omega_0), so a bracket always exists.
-    low, high = 0.0, omega_0 * math.exp(loss / 2 + 1)
-    while (middle := (low + high) / 2) not in (low, high):
-        if middle * contact_duration(stiffness, 2 * middle, effective_mass, False) < loss:
-            low = middle
-        else:
-            high = middle
-    return 2 * middle
+from lightning_physim.physics.contact import ContactLaw, contact_duration, damping_for_restitution
 
 
 @dataclass(frozen=True)
@@ -191,6 +152,20 @@ class ParticleSystem:
             stiffness if self.wall_stiffness is None else self.wall_stiffness,
             damping if self.wall_damping is None else self.wall_damping,
         )
+
+    @property
+    def contact_law(self) -> ContactLaw:
+        """What all contacts have in common, for the compiled loop."""
+        return ContactLaw(clip=not self.attractive_tail)
+
+    def alone(self, mass: float, radius: float) -> "ParticleSystem":
+        """The same box with a single particle, which meets the walls as it does among the others."""
+        # A restitution means another damping for another mass: the walls keep the one they have in the whole system.
+        stiffness, damping = self.wall_contact
+        return replace(
+            self, n_particles=1, mass=mass, radius=radius, restitution=None, damping=damping,
+            wall_stiffness=stiffness, wall_damping=damping,
+        )  # fmt: skip
 
     @property
     def _lightest_pair_mass(self) -> float:

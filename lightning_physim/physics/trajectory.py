@@ -10,16 +10,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lightning_physim.errors import InputError
-from lightning_physim.physics.engine import list_pairs, room_for_pairs, simulate_all
+from lightning_physim.physics.contact import COARSE, STEPS_PER_CONTACT, TOO_COARSE
+from lightning_physim.physics.engine import Constants, list_pairs, room_for_pairs, simulate_all
 from lightning_physim.physics.system import ParticleSystem
 
 ENGINE_VERSION = 1
 """Raise whenever the same input gives other numbers: it is part of the name of every cached data set."""
 
 Integrator = Literal["averaged", "verlet"]
-
-STEPS_PER_CONTACT = {"averaged": 20.0, "verlet": 50.0}
-COARSE, TOO_COARSE = 20.0, 10.0  # steps per contact
 
 
 class Trajectory(NamedTuple):
@@ -94,19 +92,23 @@ def simulate(
     contacts = np.zeros((n_systems, n_intervals, n, n), dtype=np.bool_)
     wall_contacts = np.zeros((n_systems, n_intervals, n), dtype=np.bool_)
     sound = np.empty(n_systems, dtype=np.bool_)
-    constants = (
-        system.radii,
-        system.masses,
-        np.array(system.box),
-        *system.pair_contact,
-        *system.wall_contact,
-        system.gravity,
-        system.walls,
-        not system.attractive_tail,
-        integrator == "averaged",
-        n_substeps,
-        system.interval / n_substeps,
-        float(system.radii.min()),  # skin of the pair list: measured optimum, flat, for 20 and 2000 particles
+    pair_stiffness, pair_damping = system.pair_contact
+    wall_stiffness, wall_damping = system.wall_contact
+    constants = Constants(
+        radius=system.radii,
+        mass=system.masses,
+        box=np.array(system.box),
+        law=system.contact_law,
+        pair_stiffness=pair_stiffness,
+        pair_damping=pair_damping,
+        wall_stiffness=wall_stiffness,
+        wall_damping=wall_damping,
+        gravity=system.gravity,
+        walls=system.walls,
+        averaged=integrator == "averaged",
+        n_substeps=n_substeps,
+        dt=system.interval / n_substeps,
+        skin=float(system.radii.min()),  # measured optimum, flat, for 20 and 2000 particles
     )
     _run(constants, (positions, velocities, contacts, wall_contacts, sound), threads or os.cpu_count() or 1)
     if not sound.all():
@@ -120,7 +122,7 @@ def simulate(
     return Trajectory(positions.reshape(shape), velocities.reshape(shape), contacts, wall_contacts, times)
 
 
-def _run(constants: tuple, arrays: tuple[np.ndarray, ...], threads: int) -> None:
+def _run(constants: Constants, arrays: tuple[np.ndarray, ...], threads: int) -> None:
     n_systems = len(arrays[0])
     if min(threads, n_systems) == 1:
         simulate_all(constants, *arrays)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightning_physim.physics import ParticleSystem
-from lightning_physim.physics.engine import simulate_all
+from lightning_physim.physics.engine import Constants, simulate_all
 from lightning_physim.physics.trajectory import stable_step
 
 
@@ -17,10 +17,13 @@ def swing_at_rest(system: ParticleSystem, integrator: str, dt: float) -> float:
     positions, velocities = np.empty((1, 41, 2)), np.zeros((1, 41, 2))
     positions[0, 0] = 5.0, system.radius - sunk * (1 + 1e-6)
     contacts, wall_contacts = np.zeros((1, 40, 1, 1), np.bool_), np.zeros((1, 40, 1), np.bool_)
-    constants = (
-        *(system.radii, system.masses, np.array(system.box), *system.pair_contact, *system.wall_contact),
-        *(system.gravity, True, False, integrator == "averaged", 100, dt, system.radius),
-    )
+    (pair_stiffness, pair_damping), (wall_stiffness, wall_damping) = system.pair_contact, system.wall_contact
+    constants = Constants(
+        radius=system.radii, mass=system.masses, box=np.array(system.box), law=system.contact_law,
+        pair_stiffness=pair_stiffness, pair_damping=pair_damping, wall_stiffness=wall_stiffness,
+        wall_damping=wall_damping, gravity=system.gravity, walls=True, averaged=integrator == "averaged",
+        n_substeps=100, dt=dt, skin=system.radius,
+    )  # fmt: skip
     simulate_all(constants, positions, velocities, contacts, wall_contacts, np.empty(1, np.bool_))
     return float(np.abs(positions[0, -1, 1] - (system.radius - sunk)) / (sunk * 1e-6))
 

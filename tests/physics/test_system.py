@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem
 from lightning_physim.physics.compiled import compiled
-from lightning_physim.physics.system import contact_duration, damping_for_restitution
+from lightning_physim.physics.contact import contact_duration, damping_for_restitution
 
 
 def restitution_by_quadrature(stiffness, damping, effective_mass, attractive_tail):

@@ -1,0 +1,34 @@
+"""Machine code that is kept on disk is that of the sources as they stand."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "lightning_physim"
+HEAD_ON = """
+import numpy as np
+from lightning_physim.physics import ParticleSystem, simulate
+system = ParticleSystem(n_particles=1, restitution=0.5, gravity=0.0)
+run = simulate(system, np.array([[[5.0, 0.6]]]), np.array([[[0.0, -1.0]]]), 5)
+print(run.velocities[0, -1, 0, 1])
+"""
+
+
+def speed_after(folder: Path) -> float:
+    # The working folder comes before PYTHONPATH.
+    done = subprocess.run([sys.executable, "-c", HEAD_ON], cwd=folder, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def test_a_change_of_the_law_reaches_the_loop_that_calls_it(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "lightning_physim")
+    before = speed_after(tmp_path)
+    assert 0 < before < 1
+    law = tmp_path / "lightning_physim" / "physics" / "contact.py"
+    text = law.read_text()
+    assert text.count("+ damping * fraction * approach\n    if") == 1
+    law.write_text(
+        text.replace("+ damping * fraction * approach\n    if", "+ 0 * damping * fraction * approach\n    if")
+    )
+    assert abs(speed_after(tmp_path) - 1) < 1e-3
