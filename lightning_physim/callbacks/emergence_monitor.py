@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.emergence import (
+    LAWS,
+    MIN_FORECAST,
+    UNDECIDED,
     approach,
     best_fit,
     compare_fits,
@@ -22,14 +26,15 @@ from lightning_physim.emergence import (
 )
 from lightning_physim.errors import InputError
 
-MIN_POINTS = 12
-"""After a tenth of the rise, before anything is fitted."""
-COLUMNS = [
-    "head", "verdict", "reason", "power_law", "exponential", "stretched_exponential", "logistic", "broken_power_law",
-    "exponent", "exponent_lo", "exponent_hi", "onset_step", "onset_lo", "onset_hi",
-    "forecast_step", "forecast", "forecast_lo", "forecast_hi",
-]  # fmt: skip
-"""Of the table; the five laws stand for their AICc weights."""
+PARTNER_SCORES = keys.PARTNER_SCORE.removesuffix("{head}")
+
+
+def columns() -> list[str]:
+    """Of the table; the laws stand for their AICc weights."""
+    return [
+        "head", "verdict", "reason", *LAWS, "exponent", "exponent_lo", "exponent_hi", "onset_step", "onset_lo",
+        "onset_hi", "forecast_step", "forecast", "forecast_lo", "forecast_hi",
+    ]  # fmt: skip
 
 
 class EmergenceMonitor(Observer):
@@ -68,7 +73,7 @@ class EmergenceMonitor(Observer):
 
     name = "emergence"
 
-    def __init__(self, score: str = "probe/partner_score/", ceiling: float = 1.0, steps_per_decade: int = 4) -> None:
+    def __init__(self, score: str = PARTNER_SCORES, ceiling: float = 1.0, steps_per_decade: int = 4) -> None:
         super().__init__(steps_per_decade)
         if ceiling <= 0:
             raise InputError(f"ceiling must be positive, the highest possible score; got {ceiling}")
@@ -92,20 +97,19 @@ class EmergenceMonitor(Observer):
         rows = []
         n_emerging = 0
         for head, steps, values in self._curves(trainer):
-            row: dict[str, Any] = dict.fromkeys(COLUMNS, float("nan")) | {"head": head, "verdict": "undecided"}
+            row: dict[str, Any] = dict.fromkeys(columns(), float("nan")) | {"head": head, "verdict": UNDECIDED}
             if emerging(values, self.ceiling):
                 n_emerging += 1
                 row |= self._emergence(steps, values, at)
             else:
                 row["reason"] = "its score has not left its baseline for good"
             rows.append(row)
-        data = [[row[column] for column in COLUMNS] for row in rows]
+        data = [[row[column] for column in columns()] for row in rows]
         for logger in trainer.loggers if final or self.table_schedule.due(trainer.global_step) else ():
             if rows and hasattr(logger, "log_table"):
-                logger.log_table("emergence/heads", columns=COLUMNS, data=data, step=trainer.global_step)
-        keys = ("exponent", "exponent_lo", "exponent_hi", "onset_step", "forecast", "forecast_lo", "forecast_hi")
-        numbers = {f"emergence/{row['head']}/{key}": row[key] for row in rows for key in keys}
-        return {"emergence/n_emerging": n_emerging} | {k: v for k, v in numbers.items() if not math.isnan(v)}
+                logger.log_table(keys.GROWTH_TABLE, columns=columns(), data=data, step=trainer.global_step)
+        numbers = {key.of(head=row["head"]): row[name] for row in rows for name, key in keys.EMERGENCE.items()}
+        return {keys.N_EMERGING: n_emerging} | {k: v for k, v in numbers.items() if not math.isnan(v)}
 
     def _curves(self, trainer: pl.Trainer) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """Each head with its steps and finite scores so far."""
@@ -119,8 +123,8 @@ class EmergenceMonitor(Observer):
     def _emergence(self, steps: np.ndarray, values: np.ndarray, at: float) -> dict[str, Any]:
         """The columns of the table for a head that emerges, as far as the points allow."""
         risen = approach(steps, values, 0.1)
-        if len(risen[0]) < MIN_POINTS:
-            return {"reason": f"it takes {MIN_POINTS} points after a tenth of the rise; there are {len(risen[0])}"}
+        if len(risen[0]) < MIN_FORECAST:
+            return {"reason": f"it takes {MIN_FORECAST} points after a tenth of the rise; there are {len(risen[0])}"}
         fits = fit_laws(*risen)
         comparison = compare_fits(fits)
         threshold = emergence_threshold(values, self.ceiling)

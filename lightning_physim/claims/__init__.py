@@ -1,24 +1,26 @@
-"""The paper's three claims, each with a rule that can say no."""
+"""The paper's three claims: what is trained, what is measured, how it is judged, how it is told."""
 
-from lightning_physim.claims.evidence import COLLISION_HEAD, ONSET, Head, Metrics, final, heads_of
+from lightning_physim.claims.evidence import Head, heads_of
+from lightning_physim.claims.findings import Findings, Peer, Training, gather
 from lightning_physim.claims.geometry import llc_rises_with_score
-from lightning_physim.claims.growth import POWER_LAWS, Growth, growth_is_power_law, growth_of_heads, growth_of_loss
-from lightning_physim.claims.heads import Claim, Study, collision_heads_exist
+from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
+from lightning_physim.claims.heads import collision_heads_exist
+from lightning_physim.claims.plan import ROLES, SEED
+from lightning_physim.claims.verdict import Claim, Study
 
 __all__ = [
-    "COLLISION_HEAD",
     "Claim",
-    "Growth",
+    "Findings",
     "Head",
-    "Metrics",
-    "ONSET",
-    "POWER_LAWS",
+    "Peer",
+    "ROLES",
+    "SEED",
     "Study",
+    "Training",
     "collision_heads_exist",
-    "final",
+    "gather",
     "growth_is_power_law",
-    "growth_of_heads",
-    "growth_of_loss",
+    "growth_of_used_heads",
     "heads_of",
     "llc_rises_with_score",
 ]

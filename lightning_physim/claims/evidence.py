@@ -1,23 +1,24 @@
 """What a run logged about its heads, gathered for the claims."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-COLLISION_HEAD = 5.0
-"""Enrichment from which a head counts as one that detects collisions."""
-ONSET = 3.0
-"""Enrichment whose first crossing dates the emergence of a head."""
-MIN_EFFECT = 0.05
-"""Ablation effect from which a head is used, in units of the loss on colliding particles."""
+from lightning_physim import keys
+from lightning_physim.curves import (
+    NOTHING,
+    Curve,
+    Metrics,
+    ablation_effect,
+    crossing_step,
+    head_curves,
+    is_collision_head,
+    is_used,
+    rise,
+)
 
-Curve = tuple[np.ndarray, np.ndarray]
-Metrics = Mapping[str, Curve]
-"""``{key: (steps, values)}``, as :func:`lightning_physim.tracking.read_metrics` gives them."""
-
-NOTHING: Curve = (np.zeros(0), np.zeros(0))
+CONTROLS = {"weight_norm": keys.LLC_WEIGHT_NORM, "grad_norm": keys.LLC_GRAD_NORM}
+"""Simpler quantities of a head's weights, that an LLC has to tell more than."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Head:
         name: ``"L{l}H{h}"``.
         score: partner score.
         enrichment: partner score over that of uniform attention.
-        effect: final ablation effect over the final loss on colliding particles; NaN where not logged.
+        effect: of :func:`lightning_physim.curves.ablation_effect`.
         llc: learning coefficients that passed their diagnostics.
         n_estimates: of the learning coefficient, failed ones included.
         controls: ``weight_norm`` and ``grad_norm`` of the head's weights.
@@ -44,59 +45,40 @@ class Head:
 
     @property
     def is_collision_head(self) -> bool:
-        """Attends to near particles, and is used (where that was measured)."""
-        return final(self.enrichment) >= COLLISION_HEAD and not self.effect < MIN_EFFECT
+        """By :func:`lightning_physim.curves.is_collision_head`."""
+        return is_collision_head(self.enrichment)
+
+    @property
+    def is_used_collision_head(self) -> bool:
+        """A collision head that the network uses: what the claims are about."""
+        return self.is_collision_head and is_used(self.effect)
 
 
 def heads_of(metrics: Metrics) -> list[Head]:
     """The heads of a run whose scores were logged, in the order of layers and heads."""
-    names = [match[1] for key in metrics if (match := re.fullmatch(r"probe/enrichment/(L\d+H\d+)", key))]
-    return [_head(metrics, name) for name in sorted(names, key=_place)]
-
-
-def final(curve: Curve, n: int = 3) -> float:
-    """Mean of the last ``n`` values; NaN where there is none."""
-    values = curve[1][-n:]
-    return float(np.mean(values)) if len(values) else float("nan")
-
-
-def rise(curve: Curve, n: int) -> float:
-    """:func:`final` less the first value; NaN with fewer than two."""
-    return final(curve, n) - float(curve[1][0]) if len(curve[1]) > 1 else float("nan")
+    return [_head(metrics, name) for name in sorted(head_curves(metrics, keys.ENRICHMENT), key=keys.head_place)]
 
 
 def half_rise_step(curve: Curve, n: int) -> float:
-    """The step at which a curve passes half of its :func:`rise` for good, interpolated in the logarithm of the step.
+    """The step at which a curve passes half of its :func:`rise` for good; NaN where it does not rise.
 
-    NaN where it does not rise, or has risen that far at its first point.
+    See :func:`lightning_physim.curves.crossing_step`.
     """
-    steps, values = curve
     if not rise(curve, n) > 0:
         return float("nan")
-    middle = float(values[0]) + rise(curve, n) / 2
-    below = np.flatnonzero(values < middle)
-    last = int(below[-1]) if len(below) else -1
-    if last < 0 or last + 1 == len(values) or steps[last] <= 0:
-        return float("nan")
-    share = (middle - values[last]) / (values[last + 1] - values[last])
-    return float(steps[last] * (steps[last + 1] / steps[last]) ** share)
+    return crossing_step(curve, float(curve[1][0]) + rise(curve, n) / 2)
 
 
 def _head(metrics: Metrics, name: str) -> Head:
-    mean_steps, mean = metrics.get(f"llc/{name}/mean", NOTHING)
-    flags = dict(zip(*metrics.get(f"llc/{name}/converged", NOTHING), strict=True))
+    mean_steps, mean = metrics.get(keys.LLC_MEAN.of(region=name), NOTHING)
+    flags = dict(zip(*metrics.get(keys.LLC_CONVERGED.of(region=name), NOTHING), strict=True))
     passed = np.array([bool(flags.get(step, 1.0)) for step in mean_steps], dtype=bool) & np.isfinite(mean)
     return Head(
         name=name,
-        score=metrics.get(f"probe/partner_score/{name}", NOTHING),
-        enrichment=metrics[f"probe/enrichment/{name}"],
-        effect=final(metrics.get(f"probe/ablation/{name}", NOTHING))
-        / final(metrics.get("val/loss_colliding", NOTHING)),
+        score=metrics.get(keys.PARTNER_SCORE.of(head=name), NOTHING),
+        enrichment=metrics[keys.ENRICHMENT.of(head=name)],
+        effect=ablation_effect(metrics, name),
         llc=(mean_steps[passed], mean[passed]),
         n_estimates=len(mean),
-        controls={key: metrics.get(f"llc/{name}/{key}", NOTHING) for key in ("weight_norm", "grad_norm")},
+        controls={control: metrics.get(key.of(region=name), NOTHING) for control, key in CONTROLS.items()},
     )
-
-
-def _place(name: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", name)))

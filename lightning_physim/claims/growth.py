@@ -1,129 +1,153 @@
 """Claim (c): heads emerge by a power law, as gradient flow in a degenerate effective potential does."""
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_physim.claims.evidence import NOTHING, Curve, Metrics, heads_of
-from lightning_physim.claims.heads import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, UNDECIDED, Claim, Numbers
-from lightning_physim.claims.statistics import bootstrap_clusters, interval
-from lightning_physim.emergence.forecast import Extrapolation, extrapolate
-from lightning_physim.emergence.growth import GrowthComparison, PowerLawFit, compare_growth_laws, fit_power_law
-from lightning_physim.errors import InputError
+from lightning_physim.claims.evidence import heads_of
+from lightning_physim.claims.statistics import Interval, bootstrap_clusters, interval
+from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim
+from lightning_physim.curves import Metrics
+from lightning_physim.emergence import UNDECIDED, Growth, growth_of_head, is_power_law, label
 
+STATEMENT = "The score of a collision head grows by a power law"
 MIN_DECIDED = 0.5
-POWER_LAWS = ("power_law", "broken_power_law")
-"""The broken one's approach to the plateau is a power law too."""
+"""Fraction of the heads that must have a clear law."""
+MAJORITY = 0.5
+POWER_LAW = "power_law"
 
 
 @dataclass(frozen=True)
-class Growth:
-    """The growth of one curve of one run.
+class Numbers:
+    """What the rule looks at.
 
     Args:
-        name: of the run.
-        head: ``"L{l}H{h}"``, or ``"loss"`` for the loss on colliding particles.
-        comparison: of the laws on all of it.
-        extrapolation: from its first third.
-        fit: of a power law to its approach; None where that is too short.
+        heads: collision heads that are used, of every seed.
+        decided: of them, those with a clear law.
+        seeds: with a decided head.
+        fraction, fraction_interval: of power laws among the decided, with its 95 % interval.
+        verdicts: heads by verdict.
+        wins: held-out extrapolations by the law that wins them, power laws of any form counted as one.
+        losses, losses_power_law: losses on colliding particles, the control.
+        sgd, sgd_decided, sgd_power_law: collision heads under plain SGD.
     """
 
-    name: str
-    head: str
-    comparison: GrowthComparison
-    extrapolation: Extrapolation
-    fit: PowerLawFit | None
+    heads: int
+    decided: int
+    seeds: int
+    fraction: float
+    fraction_interval: Interval
+    verdicts: Counter[str]
+    wins: Counter[str]
+    losses: int
+    losses_power_law: int
+    sgd: int
+    sgd_decided: int
+    sgd_power_law: int
 
     @property
-    def is_power_law(self) -> bool:
-        return self.comparison.verdict in POWER_LAWS
+    def rival(self) -> int:
+        """Extrapolations that the best other law wins."""
+        return max((count for law, count in self.wins.items() if law != POWER_LAW), default=0)
 
-    @property
-    def is_decided(self) -> bool:
-        return self.comparison.verdict != UNDECIDED
+    def table(self) -> dict[str, float]:
+        """By name, for the page."""
+        return {
+            "collision heads": float(self.heads),
+            **{f"called {label(law)}": float(count) for law, count in self.verdicts.items()},
+            "share of power laws among the decided": self.fraction,
+            "share, low": self.fraction_interval[0],
+            "share, high": self.fraction_interval[1],
+            **{f"extrapolations won by {label(law)}": float(count) for law, count in self.wins.items()},
+            "losses called power law": float(self.losses_power_law),
+            "losses": float(self.losses),
+            "collision heads under SGD": float(self.sgd),
+            "of them decided": float(self.sgd_decided),
+            "of these called power law": float(self.sgd_power_law),
+        }
 
 
-def growth_of_heads(name: str, metrics: Metrics) -> list[Growth]:
-    """Of the partner score of each collision head."""
-    return [_growth(name, head.name, head.score) for head in heads_of(metrics) if head.is_collision_head]
+def growth_of_used_heads(run: str, metrics: Metrics) -> list[Growth]:
+    """Of the partner score of each collision head that is used."""
+    return [growth_of_head(metrics, head.name, run) for head in heads_of(metrics) if head.is_used_collision_head]
 
 
-def growth_of_loss(name: str, metrics: Metrics) -> list[Growth]:
-    """Of the loss on colliding particles, turned about so that it rises; none where it was not logged."""
-    steps, values = metrics.get("val/loss_colliding", NOTHING)
-    return [_growth(name, "loss", (steps, -values))] if len(steps) else []
+def measure(heads: Sequence[Growth], losses: Sequence[Growth], sgd: Sequence[Growth]) -> Numbers:
+    """Numbers of heads, losses and heads under SGD."""
+    decided = [growth for growth in heads if growth.is_decided]
+    runs = dict.fromkeys(growth.run for growth in decided)
+    groups = [np.array([growth.is_power_law for growth in decided if growth.run == run]) for run in runs]
+    return Numbers(
+        heads=len(heads),
+        decided=len(decided),
+        seeds=len(groups),
+        fraction=float(np.mean([growth.is_power_law for growth in decided])) if decided else math.nan,
+        fraction_interval=(
+            interval(bootstrap_clusters(lambda sample: float(sample.mean()), groups))
+            if len(groups) >= MIN_SEEDS
+            else (math.nan, math.nan)
+        ),
+        verdicts=Counter(growth.verdict for growth in heads),
+        wins=Counter(_kind(winner) for growth in heads if (winner := growth.extrapolation.winner)),
+        losses=len(losses),
+        losses_power_law=sum(growth.is_power_law for growth in losses),
+        sgd=len(sgd),
+        sgd_decided=sum(growth.is_decided for growth in sgd),
+        sgd_power_law=sum(growth.is_power_law for growth in sgd),
+    )
 
 
-def growth_is_power_law(heads: list[Growth], losses: list[Growth], sgd: list[Growth]) -> Claim:
-    """Claim (c): the score of collision heads grows by a power law.
+def judge(n: Numbers) -> tuple[str, list[str]]:
+    """The verdict, and what decided."""
+    low, high = n.fraction_interval
+    if n.seeds < MIN_SEEDS or n.decided < MIN_DECIDED * n.heads:
+        return UNDECIDED, ["too few are decided"]
+    if high < MAJORITY:
+        return NOT_SUPPORTED, []
+    against = {
+        "interval": not low > MAJORITY,
+        "extrapolation": n.wins[POWER_LAW] <= n.rival,
+        "loss": n.losses_power_law >= 0.5 * max(n.losses, 1),
+        "SGD": n.sgd_power_law < max(0.5 * n.sgd_decided, 1),
+    }
+    return (UNDECIDED, [name for name, holds in against.items() if holds]) if any(against.values()) else (SUPPORTED, [])
+
+
+def tell(n: Numbers, verdict: str, decided_by: list[str]) -> str:
+    """What decided, in a sentence."""
+    low, high = n.fraction_interval
+    if "too few are decided" in decided_by:
+        few = f"of {n.heads} collision heads {n.decided} have a clear law, on {n.seeds} seeds"
+        return f"{few}; it takes half of them, and {MIN_SEEDS} seeds"
+    seen = f"of {n.heads} collision heads {n.decided} have a clear law, {100 * n.fraction:.0f} % of them a power law"
+    seen += f" ({100 * low:.0f} to {100 * high:.0f})"
+    won = f"win {n.wins[POWER_LAW]} of {n.wins.total()} held-out extrapolations"
+    sgd = f"{n.sgd_decided} of {n.sgd} collision heads have a clear law"
+    against = {
+        "interval": "the interval reaches below one half",
+        "extrapolation": f"power laws {won}, another law {n.rival}",
+        "loss": "the loss on colliding particles is a power law too, and scores may inherit its form",
+        "SGD": f"under SGD {sgd}, where it takes one, and half of them power laws",
+    }
+    closing = [f"they {won}"] if verdict == SUPPORTED else [against[name] for name in decided_by]
+    return "; ".join([seen, *closing])
+
+
+def growth_is_power_law(heads: Sequence[Growth], losses: Sequence[Growth], sgd: Sequence[Growth]) -> Claim:
+    """Claim (c), judged.
 
     Args:
         heads: of every seed.
         losses: of every seed, the control.
         sgd: collision heads under plain SGD.
     """
-    decided = [growth for growth in heads if growth.is_decided]
-    by_seed = {growth.name: np.array([g.is_power_law for g in decided if g.name == growth.name]) for growth in decided}
-    groups = list(by_seed.values())
-    share = float(np.mean([growth.is_power_law for growth in decided])) if decided else float("nan")
-    low, high = (
-        interval(bootstrap_clusters(lambda sample: float(sample.mean()), groups))
-        if len(groups) >= MIN_SEEDS
-        else (float("nan"),) * 2
-    )
-    verdicts = Counter(growth.comparison.verdict for growth in heads)
-    wins = Counter(_family(growth.extrapolation.winner) for growth in heads if growth.extrapolation.winner)
-    rival = max((count for law, count in wins.items() if law != "power_law"), default=0)
-    decided_sgd = [growth for growth in sgd if growth.is_decided]
-    numbers: Numbers = {
-        "collision heads": float(len(heads)),
-        **{f"called {law.replace('_', ' ')}": float(count) for law, count in verdicts.items()},
-        "share of power laws among the decided": share,
-        "share, low": low,
-        "share, high": high,
-        **{f"extrapolations won by {law.replace('_', ' ')}": float(count) for law, count in wins.items()},
-        "losses called power law": float(sum(growth.is_power_law for growth in losses)),
-        "losses": float(len(losses)),
-        "collision heads under SGD": float(len(sgd)),
-        "of them decided": float(len(decided_sgd)),
-        "of these called power law": float(sum(growth.is_power_law for growth in decided_sgd)),
-    }
-
-    def claim(verdict: str, *reasons: str) -> Claim:
-        return Claim("The score of a collision head grows by a power law", verdict, "; ".join(reasons), numbers)
-
-    seen = f"of {len(heads)} collision heads {len(decided)} have a clear law, {100 * share:.0f} % of them a power law"
-    if len(groups) < MIN_SEEDS or len(decided) < MIN_DECIDED * len(heads):
-        few = f"of {len(heads)} collision heads {len(decided)} have a clear law, on {len(groups)} seeds"
-        return claim(UNDECIDED, f"{few}; it takes half of them, and {MIN_SEEDS} seeds")
-    seen += f" ({100 * low:.0f} to {100 * high:.0f})"
-    if high < 0.5:
-        return claim(NOT_SUPPORTED, seen)
-    against = []
-    if not low > 0.5:
-        against.append("the interval reaches below one half")
-    if wins["power_law"] <= rival:
-        against.append(
-            f"power laws win {wins['power_law']} of {wins.total()} held-out extrapolations, another law {rival}"
-        )
-    if sum(growth.is_power_law for growth in losses) >= 0.5 * max(len(losses), 1):
-        against.append("the loss on colliding particles is a power law too, and scores may inherit its form")
-    if sum(growth.is_power_law for growth in decided_sgd) < max(0.5 * len(decided_sgd), 1):
-        called = f"{len(decided_sgd)} of {len(sgd)} collision heads have a clear law"
-        against.append(f"under SGD {called}, where it takes one, and half of them power laws")
-    if against:
-        return claim(UNDECIDED, seen, *against)
-    return claim(SUPPORTED, seen, f"they win {wins['power_law']} of {wins.total()} held-out extrapolations")
+    numbers = measure(heads, losses, sgd)
+    verdict, decided_by = judge(numbers)
+    return Claim(STATEMENT, verdict, tell(numbers, verdict, decided_by), numbers.table())
 
 
-def _growth(name: str, head: str, curve: Curve) -> Growth:
-    try:
-        fit = fit_power_law(*curve)
-    except InputError:
-        fit = None
-    return Growth(name, head, compare_growth_laws(*curve), extrapolate(*curve), fit)
-
-
-def _family(law: str) -> str:
-    return "power_law" if law in POWER_LAWS else law
+def _kind(law: str) -> str:
+    return POWER_LAW if is_power_law(law) else law

@@ -1,108 +1,107 @@
-"""The three claims of Hitchcock et al. 2025 (arXiv 2504.11830), each with a rule that can say no: the first of them.
+"""Claim (a): attention heads emerge that detect collisions."""
 
-The rules are written down in ``docs/claims.md``; the constants here and in ``claim_geometry`` and ``claim_growth`` are
-their numbers.
-"""
-
-from collections.abc import Iterable, Mapping
+import math
 from dataclasses import dataclass
 
-import numpy as np
+from lightning_physim import keys
+from lightning_physim.claims.evidence import heads_of
+from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim, Study, highest
+from lightning_physim.curves import NOTHING, ONSET, final
+from lightning_physim.emergence import UNDECIDED
 
-from lightning_physim.claims.evidence import NOTHING, ONSET, Head, Metrics, final, heads_of
-
-SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
-MIN_SEEDS = 3
+STATEMENT = "Attention heads emerge that detect collisions"
 MOST, FEW = 0.8, 0.2
-"""Shares of the seeds."""
-MAX_LOSS_SHARE = 0.5
-"""Of a network's loss on colliding particles, relative to one without attention."""
-
-Numbers = dict[str, float]
+"""Fractions of the seeds from which, and up to which, a claim about seeds holds or fails."""
+MAX_LOSS = 0.5
+"""Loss on colliding particles below which a network must use its neighbours, over that of one without attention."""
 
 
 @dataclass(frozen=True)
-class Study:
-    """The runs that the claims are judged by; None for one that was not made.
+class Numbers:
+    """What the rule looks at.
 
     Args:
-        seeds: metrics of the runs that differ in their seed alone, by name.
-        sgd: under plain SGD.
-        permuted: with permuted outcomes.
-        no_attention: of the network without attention.
+        seeds: how many there are.
+        with_head: seeds with a collision head that is used.
+        collision_heads, used, heads: of all seeds together.
+        untrained, permuted: highest enrichment of an untrained head, and of one trained on permuted outcomes.
+        loss: of the worst seed on colliding particles, over that of the network without attention.
     """
 
-    seeds: Mapping[str, Metrics]
-    sgd: Metrics | None = None
-    permuted: Metrics | None = None
-    no_attention: Metrics | None = None
+    seeds: int
+    with_head: int
+    collision_heads: int
+    used: int
+    heads: int
+    untrained: float
+    permuted: float
+    loss: float
 
-    def heads(self) -> dict[str, list[Head]]:
-        """The heads of every seed."""
-        return {name: heads_of(metrics) for name, metrics in self.seeds.items()}
+    def table(self) -> dict[str, float]:
+        """By name, for the page."""
+        return {
+            "seeds": float(self.seeds),
+            "seeds with a collision head that is used": float(self.with_head),
+            "collision heads": float(self.collision_heads),
+            "collision heads that are used": float(self.used),
+            "heads": float(self.heads),
+            "highest enrichment, untrained": self.untrained,
+            "highest enrichment, permuted outcomes": self.permuted,
+            "colliding loss of the worst seed, over no attention’s": self.loss,
+        }
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim with its verdict.
+def measure(study: Study) -> Numbers:
+    """Numbers of the heads of every seed and of the controls."""
+    heads = study.heads()
+    every = [head for row in heads.values() for head in row]
+    blind = final((study.no_attention or {}).get(keys.VAL_LOSS_COLLIDING, NOTHING))
+    return Numbers(
+        seeds=len(heads),
+        with_head=sum(any(head.is_used_collision_head for head in row) for row in heads.values()),
+        collision_heads=sum(head.is_collision_head for head in every),
+        used=sum(head.is_used_collision_head for head in every),
+        heads=len(every),
+        untrained=highest(float(head.enrichment[1][0]) for head in every),
+        permuted=highest(final(head.enrichment) for head in heads_of(study.permuted or {})),
+        loss=highest(final(m.get(keys.VAL_LOSS_COLLIDING, NOTHING)) / blind for m in study.seeds.values()),
+    )
 
-    Args:
-        statement: of the claim.
-        verdict: ``"supported"``, ``"not supported"`` or ``"undecided"``.
-        reason: what decided, in a sentence.
-        numbers: everything that the rule looked at, by name; NaN for what was not measured.
-    """
 
-    statement: str
-    verdict: str
-    reason: str
-    numbers: Numbers
+def judge(n: Numbers) -> tuple[str, str]:
+    """The verdict, and what decided."""
+    if n.seeds < MIN_SEEDS:
+        return UNDECIDED, "too few seeds"
+    if n.with_head <= FEW * n.seeds:
+        return NOT_SUPPORTED, "heads are missing"
+    if not all(map(math.isfinite, (n.untrained, n.permuted, n.loss))):
+        return UNDECIDED, "a control is missing"
+    if not (n.untrained < ONSET and n.permuted < ONSET and n.loss < MAX_LOSS):
+        return UNDECIDED, "a control fails"
+    if n.with_head < MOST * n.seeds:
+        return UNDECIDED, "too few seeds have a head"
+    return SUPPORTED, "heads and controls"
+
+
+def tell(n: Numbers, decided_by: str) -> str:
+    """What decided, in a sentence."""
+    untrained = f"untrained heads reach {n.untrained:.1f} times uniform attention"
+    permuted = f"heads trained on permuted outcomes reach {n.permuted:.1f} times uniform"
+    loss = f"a loss on colliding particles is {100 * n.loss:.0f} % of that without attention"
+    failed = [(n.untrained < ONSET, untrained), (n.permuted < ONSET, permuted), (n.loss < MAX_LOSS, loss)]
+    reasons = {
+        "too few seeds": [f"it takes {MIN_SEEDS} seeds"],
+        "heads are missing": [],
+        "a control is missing": ["a control was not measured: untrained, permuted outcomes, or no attention"],
+        "a control fails": [words for passed, words in failed if not passed],
+        "too few seeds have a head": [f"it takes {100 * MOST:.0f} % of the seeds"],
+        "heads and controls": [untrained, permuted, loss],
+    }
+    return "; ".join([f"{n.with_head} of {n.seeds} seeds have a collision head that is used", *reasons[decided_by]])
 
 
 def collision_heads_exist(study: Study) -> Claim:
-    """Claim (a): attention heads emerge that detect collisions."""
-    heads = study.heads()
-    found = [sum(head.is_collision_head for head in row) for row in heads.values()]
-    n, with_head = len(found), sum(count > 0 for count in found)
-    untrained = _highest(float(head.enrichment[1][0]) for row in heads.values() for head in row)
-    permuted = _highest(final(head.enrichment) for head in heads_of(study.permuted or {}))
-    blind = final((study.no_attention or {}).get("val/loss_colliding", NOTHING))
-    share = _highest(final(m.get("val/loss_colliding", NOTHING)) / blind for m in study.seeds.values())
-    numbers = {
-        "seeds": float(n),
-        "seeds with a collision head": float(with_head),
-        "collision heads": float(sum(found)),
-        "heads": float(sum(map(len, heads.values()))),
-        "highest enrichment, untrained": untrained,
-        "highest enrichment, permuted outcomes": permuted,
-        "colliding loss of the worst seed, share of no attention’s": share,
-    }
-    controls = (
-        (untrained < ONSET, untrained, f"untrained heads reach {untrained:.1f} times uniform attention"),
-        (permuted < ONSET, permuted, f"heads trained on permuted outcomes reach {permuted:.1f} times uniform"),
-        (
-            share < MAX_LOSS_SHARE,
-            share,
-            f"a loss on colliding particles is {100 * share:.0f} % of that without attention",
-        ),
-    )
-
-    def claim(verdict: str, *reasons: str) -> Claim:
-        seen = f"{with_head} of {n} seeds have a collision head"
-        return Claim("Attention heads emerge that detect collisions", verdict, "; ".join((seen, *reasons)), numbers)
-
-    if n < MIN_SEEDS:
-        return claim(UNDECIDED, f"it takes {MIN_SEEDS} seeds")
-    if with_head <= FEW * n:
-        return claim(NOT_SUPPORTED)
-    if not all(np.isfinite(value) for _, value, _ in controls):
-        return claim(UNDECIDED, "a control was not measured: untrained, permuted outcomes, or no attention")
-    if failed := [words for passed, _, words in controls if not passed]:
-        return claim(UNDECIDED, *failed)
-    if with_head < MOST * n:
-        return claim(UNDECIDED, f"it takes {100 * MOST:.0f} % of the seeds")
-    return claim(SUPPORTED, *(words for _, _, words in controls))
-
-
-def _highest(values: Iterable[float]) -> float:
-    return max(values, default=float("nan"))
+    """Claim (a), judged."""
+    numbers = measure(study)
+    verdict, decided_by = judge(numbers)
+    return Claim(STATEMENT, verdict, tell(numbers, decided_by), numbers.table())

@@ -60,7 +60,11 @@ def bootstrap_clusters(
     return np.array([statistic(drawn) for drawn in draws])
 
 
-def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+Interval = tuple[float, float]
+"""Ends of an interval; NaN where there is none."""
+
+
+def interval(samples: np.ndarray, level: float = 0.95) -> Interval:
     """Percentile interval; NaN where the statistic was not defined in more than a tenth of the resamples."""
     finite = samples[np.isfinite(samples)]
     if len(finite) < 0.9 * len(samples):

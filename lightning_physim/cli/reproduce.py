@@ -8,31 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
-from lightning_physim.claims import (
-    Claim,
-    Metrics,
-    Study,
-    collision_heads_exist,
-    final,
-    growth_is_power_law,
-    growth_of_heads,
-    growth_of_loss,
-    llc_rises_with_score,
-)
-from lightning_physim.claims.plan import ROLES, SEED
-from lightning_physim.cli.configs import resolve_config
+from lightning_physim.claims import Claim, Training, gather
+from lightning_physim.cli.configs import read_config, resolve_config
 from lightning_physim.cli.llc import data_module
 from lightning_physim.cli.train import check
-from lightning_physim.data import ParticleDataModule, floor_rollouts
+from lightning_physim.data import floor_rollouts
 from lightning_physim.module import PhysicsSimulator
-from lightning_physim.report import Findings, Peer, write_reproduction
+from lightning_physim.report import write_reproduction
 from lightning_physim.sweeps import LocalSweep, Reproduction
-from lightning_physim.tracking import RunDirectory, last_checkpoint, read_metrics
-
-LOSSES = ("val/loss", "val/loss_colliding", "val/loss_free")
+from lightning_physim.tracking import RunDirectory, read_metrics
 
 
 def reproduce(argv: list[str]) -> int:
@@ -54,7 +38,10 @@ def reproduce(argv: list[str]) -> int:
             check(command[3:])
         return 0
     signal = sweep.run(given.jobs)
-    findings = gather(plan, {row["run_id"]: row["state"] for row in sweep.results()})
+    done = trainings(plan, {row["run_id"]: row["state"] for row in sweep.results()})
+    configs = [RunDirectory(Path(plan.runs) / trial.run_id).config for trial in plan.trials()]
+    finished = [config for config, training in zip(configs, done, strict=True) if training.metrics is not None]
+    findings = gather(done, lambda horizon: rollouts_of_floors(finished[0], horizon))
     page = write_reproduction(
         sweep.folder / "claims.html",
         title=plan.id(),
@@ -90,35 +77,29 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def gather(plan: Reproduction, states: dict[str, str]) -> Findings:
-    """Judge the claims by the trainings that have finished.
+def trainings(plan: Reproduction, states: dict[str, str]) -> list[Training]:
+    """What has become of every training.
 
     Args:
         plan: what was to be trained.
         states: of the trainings, by run id.
     """
-    seeds: dict[str, Metrics] = {}
-    others: dict[str, Metrics] = {}
-    done: dict[str, RunDirectory] = {}
-    told = []
+    rows = []
     for trial in plan.trials():
-        role = trial.parameters["role"]
-        name = f"seed {trial.parameters['seed']}" if role == SEED else ROLES[role].label
         run = RunDirectory(Path(plan.runs) / trial.run_id)
         state = states.get(trial.run_id, "not started")
-        told.append((name, state, f"../{run.id}/report.html" if run.report.is_file() else ""))
-        if state == "finished":
-            done[name] = run
-            (seeds if role == SEED else others)[name] = read_metrics(run.metrics)
-    study = Study(seeds, *(others.get(ROLES[role].label) for role in ("sgd", "permuted", "no_attention")))
-    growth = [row for name, metrics in seeds.items() for row in growth_of_heads(name, metrics)]
-    losses = [row for name, metrics in seeds.items() for row in growth_of_loss(name, metrics)]
-    sgd = growth_of_heads(ROLES["sgd"].label, study.sgd) if study.sgd else []
-    claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, sgd))
-    horizon = max(
-        (int(key.split("@")[1]) for m in seeds.values() for key in m if key.startswith("rollout/mse@")), default=1
-    )
-    return Findings(seeds, others, claims, growth, losses, sgd, _peers(seeds, others, done, horizon), horizon, told)
+        finished = state == "finished"
+        rows.append(
+            Training(
+                role=trial.parameters["role"],
+                seed=trial.parameters["seed"],
+                state=state,
+                report=f"../{run.id}/report.html" if run.report.is_file() else "",
+                metrics=read_metrics(run.metrics) if finished else None,
+                n_parameters=n_parameters(run) if finished else math.nan,
+            )
+        )
+    return rows
 
 
 def write_claims(path: Path, claims: Sequence[Claim]) -> None:
@@ -130,62 +111,15 @@ def write_claims(path: Path, claims: Sequence[Claim]) -> None:
     path.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n")
 
 
-def _peers(
-    seeds: dict[str, Metrics], others: dict[str, Metrics], done: dict[str, RunDirectory], horizon: int
-) -> list[Peer]:
-    rows = []
-    if seeds:
-        each = [_peer(name, metrics, done[name], horizon) for name, metrics in seeds.items()]
-        rows.append(_median("transformer", each))
-    for role in ("interaction", "no_attention", "sgd", "permuted"):
-        name = ROLES[role].label
-        if name in others:
-            rows.append(_peer(ROLES[role].network, others[name], done[name], horizon))
-    if done:
-        name, run = next(iter(done.items()))
-        metrics = {**seeds, **others}[name]
-        rollouts = floor_rollouts(_data_of(run), horizon)
-        for floor, called in (("no_pair", "no-pair oracle"), ("ballistic", "free flight")):
-            losses = [_value(metrics, f"val/floor_{floor}{group}") for group in ("", "_colliding", "_free")]
-            rows.append(Peer(called, losses, rollouts[floor]))
-    return rows
-
-
-def _peer(name: str, metrics: Metrics, run: RunDirectory, horizon: int) -> Peer:
-    return Peer(
-        name,
-        [_value(metrics, key) for key in LOSSES],
-        [_value(metrics, f"rollout/{error}@{horizon}") for error in ("mse", "energy_error")],
-        _n_parameters(run),
-        _value(metrics, "time/train_cpu", n=1),
-    )
-
-
-def _value(metrics: Metrics, key: str, n: int = 3) -> float:
-    return final(metrics[key], n) if key in metrics else math.nan
-
-
-def _median(name: str, peers: list[Peer]) -> Peer:
-    def middle(field: str) -> Any:
-        return np.median([getattr(peer, field) for peer in peers], axis=0)
-
-    return Peer(
-        name,
-        tuple(middle("losses")),
-        tuple(middle("rollout")),
-        middle("n_parameters"),
-        middle("cpu_seconds"),
-        len(peers),
-    )
-
-
-def _n_parameters(run: RunDirectory) -> int:
-    module = PhysicsSimulator.load_from_checkpoint(last_checkpoint(run), map_location="cpu", weights_only=True)
+def n_parameters(run: RunDirectory) -> int:
+    """Of the network that a run's configuration makes."""
+    module = PhysicsSimulator(**read_config(run.config)["model"])
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _data_of(run: RunDirectory) -> ParticleDataModule:
-    data = data_module(yaml.safe_load(run.config.read_text())["data"])
+def rollouts_of_floors(config: Path, horizon: int) -> dict[str, Any]:
+    """Errors of the floors as simulators, on the data of a configuration."""
+    data = data_module(read_config(config)["data"])
     data.prepare_data()
     data.setup("fit")
-    return data
+    return floor_rollouts(data, horizon)

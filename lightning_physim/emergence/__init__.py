@@ -1,8 +1,16 @@
 """How heads emerge: growth laws of their scores, with intervals, and when not to believe them."""
 
 from lightning_physim.emergence.curve import approach
-from lightning_physim.emergence.forecast import Extrapolation, Forecast, extrapolate, forecast, forecast_of
+from lightning_physim.emergence.forecast import (
+    MIN_FORECAST,
+    Extrapolation,
+    Forecast,
+    extrapolate,
+    forecast,
+    forecast_of,
+)
 from lightning_physim.emergence.growth import (
+    UNDECIDED,
     GrowthComparison,
     PowerLawFit,
     best_fit,
@@ -11,14 +19,22 @@ from lightning_physim.emergence.growth import (
     fit_laws,
     fit_power_law,
 )
+from lightning_physim.emergence.heads import Growth, growth_of_collision_heads, growth_of_head, growth_of_loss
+from lightning_physim.emergence.laws import LAWS, Law, Shape, is_power_law, label
 from lightning_physim.emergence.onset import Onset, emergence_threshold, emerging, onset_step
 
 __all__ = [
     "Extrapolation",
     "Forecast",
+    "Growth",
     "GrowthComparison",
+    "LAWS",
+    "MIN_FORECAST",
+    "UNDECIDED",
+    "Law",
     "Onset",
     "PowerLawFit",
+    "Shape",
     "approach",
     "best_fit",
     "compare_fits",
@@ -30,5 +46,10 @@ __all__ = [
     "fit_power_law",
     "forecast",
     "forecast_of",
+    "growth_of_collision_heads",
+    "growth_of_head",
+    "growth_of_loss",
+    "is_power_law",
+    "label",
     "onset_step",
 ]

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lightning_physim.emergence.laws import LAWS, Law
+from lightning_physim.emergence.laws import LAWS, SHIFT, LawOnSteps
 from lightning_physim.emergence.noise import CORRELATION, Projection, deviance
 from lightning_physim.emergence.posterior import Draws, Interval, sample
 
@@ -15,8 +15,6 @@ CORRELATIONS = np.array([-0.3, 0.0, 0.2, 0.4, 0.6, 0.75, 0.9])
 FINER = (0.2, 0.05, 0.012)
 """Half-widths of the searches around the best guess so far."""
 LM_STEPS = 40
-SHIFT = 1e-4
-"""Of a shape's logarithm, for derivatives by difference."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class LawFit:
         at_edge: shape parameters that ended at the edge of their range, where the law turns into another one.
     """
 
-    fitter: "Fitter"
+    fitter: LawOnSteps
     values: np.ndarray
     plateau: float
     amplitude: float
@@ -74,7 +72,7 @@ class LawFit:
         return self.draws.interval(self.draws[name], level)
 
 
-class Fitter:
+class Fitter(LawOnSteps):
     """Fits one law to curves over the same steps.
 
     Plateau and amplitude follow from the shapes by least squares (variable projection, Golub and Pereyra 1973), so that
@@ -87,17 +85,11 @@ class Fitter:
     """
 
     def __init__(self, name: str, steps: np.ndarray) -> None:
-        self.name = name
-        self.law: Law = LAWS[name]
-        self.steps = steps
-        self.first_step = float(steps[0])
-        self.t = steps - steps[0]
-        span = float(self.t[-1])
-        shapes = self.law.shapes.values()
-        self.lo, self.hi = (
-            np.log([getattr(shape, end) * (span if shape.time else 1.0) for shape in shapes]) for end in ("lo", "hi")
-        )
-        axes = [np.linspace(lo, hi, s.n) for lo, hi, s in zip(self.lo, self.hi, shapes, strict=True)]
+        super().__init__(name, steps)
+        axes = [
+            np.linspace(lo, hi, shape.n)
+            for lo, hi, shape in zip(self.lo, self.hi, self.law.shapes.values(), strict=True)
+        ]
         self.grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)
 
     def fit(self, values: np.ndarray) -> LawFit:
@@ -111,15 +103,6 @@ class Fitter:
             x = self._descend(np.repeat(x[best : best + 1], 5, axis=0), correlations, values)
         best = int(np.argmin(deviance(self.left(x), values, correlations)))
         return self._result(x[best], float(correlations[best]), values)
-
-    def left(self, x: np.ndarray) -> np.ndarray:
-        """What is left at the steps, ``[rows, points]``, for logarithms of shapes ``[rows, shapes]``."""
-        return self.law.left(self.t, *(np.exp(x[:, i, None]) for i in range(x.shape[1])))
-
-    def slopes(self, x: np.ndarray) -> np.ndarray:
-        """Derivatives of :meth:`left` by the logarithms of the shapes, ``[shapes, rows, points]``."""
-        shifts = SHIFT * np.eye(x.shape[1])
-        return np.stack([(self.left(x + shift) - self.left(x - shift)) / (2 * SHIFT) for shift in shifts])
 
     def _descend(self, x: np.ndarray, correlations: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Logarithms of shapes ``[rows, shapes]`` that fit best, from ``x`` on, each row with its own correlation."""

@@ -10,8 +10,8 @@ from lightning_physim.emergence.growth import aicc_weights, fit_laws, no_growth
 from lightning_physim.emergence.posterior import quantiles
 from lightning_physim.errors import InputError
 
-MIN_POINTS = 12
-"""A prediction makes no claim about the law, so that it may do with less than a comparison."""
+MIN_FORECAST = 12
+"""Points from which a forecast is made. It makes no claim about the law, so that it needs less than a comparison."""
 MIN_HELD_OUT = 5
 TEMPERING = 0.5
 """Power to which AICc weights are raised before laws have their say in a forecast. The weights judge by the points that
@@ -140,4 +140,4 @@ def forecast_of(fits: dict[str, LawFit], at: np.ndarray, level: float, bounds: t
 
 
 def _too_few(steps: np.ndarray) -> str:
-    return f"it takes {MIN_POINTS} points after the rise; there are {len(steps)}" if len(steps) < MIN_POINTS else ""
+    return f"it takes {MIN_FORECAST} points after the rise; there are {len(steps)}" if len(steps) < MIN_FORECAST else ""

@@ -6,18 +6,19 @@ import numpy as np
 
 from lightning_physim.emergence.curve import approach
 from lightning_physim.emergence.fit import Fitter, LawFit, constant_aicc
-from lightning_physim.emergence.laws import LAWS, SPECIAL_CASE
+from lightning_physim.emergence.laws import LAWS, family, label
 from lightning_physim.errors import InputError
 
-MIN_POINTS = 15
+MIN_COMPARED = 15
+"""Points from which laws are compared."""
 MIN_SPAN = 10.0
-"""A decade: the last step over the first step of the fit."""
+"""Last step over first step from which laws are compared: a decade."""
 MIN_WEIGHT = 0.95
 """AICc weight from which one law is called the best, its special case or generalisation counted with it."""
 MAX_LOSS = 2.0
-"""By how much a law's AICc may lie above that of its generalisation where the simpler one is called."""
+"""The simpler law is called where its AICc lies at most this much above that of its generalisation."""
 MIN_GAIN = 10.0
-"""By how much a law's AICc must lie below that of a constant before anything is said to grow."""
+"""Something is said to grow where the best law's AICc lies at least this much below that of a constant."""
 UNDECIDED = "undecided"
 
 
@@ -105,22 +106,22 @@ def best_fit(fits: dict[str, LawFit]) -> LawFit:
 
 def _verdict(fits: dict[str, LawFit], weights: dict[str, float]) -> tuple[str, str]:
     best = max(weights, key=weights.__getitem__)
-    simple = SPECIAL_CASE.get(best, best)
-    family = [name for name in weights if SPECIAL_CASE.get(name, name) == simple]
-    weight = sum(weights[name] for name in family)
+    simple = family(best)
+    relatives = [name for name in weights if family(name) == simple]
+    weight = sum(weights[name] for name in relatives)
     if weight < MIN_WEIGHT:
-        rival = max(set(weights) - set(family), key=weights.__getitem__)
-        return UNDECIDED, f"{_words(best)} (weight {weight:.2f}) is not clearly ahead of {_words(rival)}"
+        rival = max(set(weights) - set(relatives), key=weights.__getitem__)
+        return UNDECIDED, f"{label(best)} (weight {weight:.2f}) is not clearly ahead of {label(rival)}"
     if best != simple:
         lead = fits[simple].aicc - fits[best].aicc
         if lead <= MAX_LOSS:
             best = simple
         elif weights[best] < MIN_WEIGHT * weight:
-            return UNDECIDED, f"{_words(best)} is ahead of {_words(simple)} by {lead:.1f} in AICc only"
-    if set(fits[best].at_edge) - {"before"}:  # it may well start at the first point, or long before
-        return UNDECIDED, f"the {_words(best)} fits best at the edge of its range of {', '.join(fits[best].at_edge)}"
-    together = ", with the law it belongs to" if len(family) > 1 else ""
-    return best, f"the {_words(best)} has AICc weight {weight:.3f}{together}"
+            return UNDECIDED, f"{label(best)} is ahead of {label(simple)} by {lead:.1f} in AICc only"
+    if set(fits[best].at_edge) - LAWS[best].free_edges:
+        return UNDECIDED, f"the {label(best)} fits best at the edge of its range of {', '.join(fits[best].at_edge)}"
+    together = ", with the law it belongs to" if len(relatives) > 1 else ""
+    return best, f"the {label(best)} has AICc weight {weight:.3f}{together}"
 
 
 @dataclass(frozen=True)
@@ -203,12 +204,8 @@ def fit_power_law(steps: np.ndarray, values: np.ndarray, rise: float = 0.5) -> P
 
 
 def _too_little(steps: np.ndarray) -> str:
-    if len(steps) < MIN_POINTS:
-        return f"it takes {MIN_POINTS} points after the rise; there are {len(steps)}"
+    if len(steps) < MIN_COMPARED:
+        return f"it takes {MIN_COMPARED} points after the rise; there are {len(steps)}"
     if steps[-1] < MIN_SPAN * steps[0]:
         return f"it takes a decade of steps after the rise; got {steps[0]:g} to {steps[-1]:g}"
     return ""
-
-
-def _words(law: str) -> str:
-    return law.replace("_", " ")

@@ -11,6 +11,8 @@ import numpy as np
 from scipy.special import expit
 
 Left = Callable[..., np.ndarray]
+SHIFT = 1e-4
+"""Shift of the logarithm of a shape, for derivatives by difference."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,20 @@ class Law:
     """One form of growth.
 
     Args:
+        label: what it is called in a sentence.
         left: of the steps since the first point and the shape parameters, broadcast.
         shapes: the parameters by name; plateau and amplitude come on top.
+        special_case: the law that it contains: it fits that law's curves as well, whatever there is of them.
+        free_edges: shapes that may end at the edge of their range without the law becoming another one.
+        power_law: whether its approach to the plateau is a power law.
     """
 
+    label: str
     left: Left
     shapes: dict[str, Shape]
+    special_case: str = ""
+    free_edges: frozenset[str] = frozenset()
+    power_law: bool = False
 
 
 def power(t: np.ndarray, time: np.ndarray, exponent: np.ndarray) -> np.ndarray:
@@ -69,27 +79,79 @@ def broken_power(t: np.ndarray, time: np.ndarray, exponent: np.ndarray, early: n
 
 _TIME = Shape(1e-4, 10.0, time=True)
 LAWS = {
-    "power_law": Law(power, {"time": _TIME, "exponent": Shape(0.05, 10.0, n=30)}),
-    "exponential": Law(exponential, {"time": Shape(1e-4, 10.0, time=True, n=200)}),
+    "power_law": Law("power law", power, {"time": _TIME, "exponent": Shape(0.05, 10.0, n=30)}, power_law=True),
+    "exponential": Law("exponential", exponential, {"time": Shape(1e-4, 10.0, time=True, n=200)}),
     "stretched_exponential": Law(
+        "stretched exponential",
         stretched,
         {
             "time": Shape(1e-4, 10.0, time=True, n=16),
             "exponent": Shape(0.2, 4.0, n=16),
             "before": Shape(1e-4, 1.0, time=True, n=8),
         },
+        special_case="exponential",
+        free_edges=frozenset({"before"}),  # it may well start at the first point, or long before
     ),
-    "logistic": Law(logistic, {"time": _TIME, "ratio": Shape(1e-4, 5.0)}),
+    "logistic": Law("logistic", logistic, {"time": _TIME, "ratio": Shape(1e-4, 5.0)}),
     "broken_power_law": Law(
+        "broken power law",
         broken_power,
         {
             "time": Shape(1e-4, 10.0, time=True, n=16),
             "exponent": Shape(0.05, 10.0, n=16),
             "early": Shape(0.2, 8.0, n=8),
         },
+        special_case="power_law",
+        power_law=True,
     ),
 }
 """The laws that are compared, by the name of their verdict."""
 
-SPECIAL_CASE = {"stretched_exponential": "exponential", "broken_power_law": "power_law"}
-"""Laws that contain another one: they fit its curves as well, whatever there is of them."""
+
+def family(name: str) -> str:
+    """The simplest law that a law contains; itself where it contains none."""
+    return LAWS[name].special_case or name
+
+
+def is_power_law(verdict: str) -> bool:
+    """Whether a verdict is a law whose approach to the plateau is a power law."""
+    return verdict in LAWS and LAWS[verdict].power_law
+
+
+def label(verdict: str) -> str:
+    """A verdict in words."""
+    return LAWS[verdict].label if verdict in LAWS else verdict
+
+
+class LawOnSteps:
+    """A law on given steps, by the logarithms of its shapes.
+
+    Args:
+        name: of the law.
+        steps: ``[points]``, ascending.
+
+    Attributes:
+        first_step: from which the law counts time.
+        lo, hi: range of the logarithms of the shapes, ``[shapes]``.
+    """
+
+    def __init__(self, name: str, steps: np.ndarray) -> None:
+        self.name = name
+        self.law = LAWS[name]
+        self.steps = steps
+        self.first_step = float(steps[0])
+        self.t = steps - steps[0]
+        span = float(self.t[-1])
+        self.lo, self.hi = (
+            np.log([getattr(shape, end) * (span if shape.time else 1.0) for shape in self.law.shapes.values()])
+            for end in ("lo", "hi")
+        )
+
+    def left(self, x: np.ndarray) -> np.ndarray:
+        """What is left at the steps, ``[rows, points]``, for logarithms of shapes ``[rows, shapes]``."""
+        return self.law.left(self.t, *(np.exp(x[:, i, None]) for i in range(x.shape[1])))
+
+    def slopes(self, x: np.ndarray) -> np.ndarray:
+        """Derivatives of :meth:`left` by the logarithms of the shapes, ``[shapes, rows, points]``."""
+        shifts = SHIFT * np.eye(x.shape[1])
+        return np.stack([(self.left(x + shift) - self.left(x - shift)) / (2 * SHIFT) for shift in shifts])

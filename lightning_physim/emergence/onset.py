@@ -9,7 +9,7 @@ from lightning_physim.emergence.curve import approach, checked
 from lightning_physim.emergence.growth import best_fit, fit_laws
 from lightning_physim.errors import InputError
 
-MIN_POINTS = 15
+MIN_ONSET = 15
 MIN_RISEN = 12
 N_BASELINE = 3
 SHARE = 0.1
@@ -79,8 +79,8 @@ def onset_step(
         InputError: fewer than 15 points, or fewer than 12 after the rise to take the noise from, and as there.
     """
     steps, values = checked(steps, values)
-    if len(steps) < MIN_POINTS:
-        raise InputError(f"an onset takes {MIN_POINTS} points; got {len(steps)}")
+    if len(steps) < MIN_ONSET:
+        raise InputError(f"an onset takes {MIN_ONSET} points; got {len(steps)}")
     if threshold is None:
         start = baseline(values)
         threshold = start + SHARE * (float(np.median(values[-N_BASELINE:])) - start)

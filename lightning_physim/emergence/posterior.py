@@ -16,15 +16,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from lightning_physim.emergence.laws import LawOnSteps
 from lightning_physim.emergence.noise import CORRELATION, Projection, whiten
-
-if TYPE_CHECKING:
-    from lightning_physim.emergence.fit import Fitter
 
 Interval = tuple[float, float]
 
@@ -54,7 +51,7 @@ class Draws:
 
     values: dict[str, np.ndarray]
     weights: np.ndarray
-    fitter: Fitter
+    fitter: LawOnSteps
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.values[name]
@@ -83,7 +80,7 @@ def quantiles(values: np.ndarray, weights: np.ndarray, shares: np.ndarray) -> np
     return np.interp(shares * weights.sum(), reached, values[order])
 
 
-def sample(fitter: Fitter, x: np.ndarray, correlation: float, values: np.ndarray) -> Draws:
+def sample(fitter: LawOnSteps, x: np.ndarray, correlation: float, values: np.ndarray) -> Draws:
     """Draws of the law around the fit with logarithms of shapes ``x`` and the given correlation of the noise."""
     lo, hi = np.append(fitter.lo, np.arctanh(CORRELATION[0])), np.append(fitter.hi, np.arctanh(CORRELATION[1]))
     normal, gauss, chi2, even = _random(len(lo), len(values))
@@ -117,7 +114,7 @@ def sample(fitter: Fitter, x: np.ndarray, correlation: float, values: np.ndarray
 
 
 def _log_target(
-    fitter: Fitter, points: np.ndarray, values: np.ndarray, correlation: float,
+    fitter: LawOnSteps, points: np.ndarray, values: np.ndarray, correlation: float,
     gauss: np.ndarray, chi2: np.ndarray, lo: np.ndarray, hi: np.ndarray,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # fmt: skip
     """Log density ``[draws]`` at shapes and correlation, and all quantities with plateau, amplitude and noise drawn.
@@ -162,7 +159,7 @@ def _orthogonal(rows: np.ndarray, found: Projection) -> np.ndarray:
 
 
 def _first_spread(
-    fitter: Fitter, x: np.ndarray, correlation: float, values: np.ndarray, width: np.ndarray
+    fitter: LawOnSteps, x: np.ndarray, correlation: float, values: np.ndarray, width: np.ndarray
 ) -> np.ndarray:
     """Covariance of shapes and correlation by the curvature of the likelihood, none beyond the range of a shape."""
     rho = np.full(1, correlation)

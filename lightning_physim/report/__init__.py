@@ -1,6 +1,6 @@
 """Figures and the HTML report of a run, of several, and of the trials of a sweep."""
 
-from lightning_physim.report.claims_page import Findings, Peer, write_reproduction
+from lightning_physim.report.claims_page import write_reproduction
 from lightning_physim.report.comparison_page import runs_headline, write_comparison, write_runs
 from lightning_physim.report.curve_figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
 from lightning_physim.report.live import LiveReport
@@ -13,8 +13,6 @@ from lightning_physim.report.summary import head_table, headline, print_summary
 from lightning_physim.report.viewer import viewer_html
 
 __all__ = [
-    "Findings",
-    "Peer",
     "LiveReport",
     "RunContent",
     "attention_distance_figure",

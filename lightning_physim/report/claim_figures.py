@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.claims import COLLISION_HEAD, Growth, Metrics, final, heads_of
-from lightning_physim.claims.evidence import Curve, rise
-from lightning_physim.claims.geometry import GRADIENT, LLC, N_LLC, N_SCORE, SCORE, WEIGHT, rises
-from lightning_physim.emergence.laws import LAWS
+from lightning_physim.claims import heads_of
+from lightning_physim.claims.geometry import N_LLC, N_SCORE, Rises
+from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, final, rise
+from lightning_physim.emergence import LAWS, Growth, label
 from lightning_physim.report.curve_figures import FAINT, HUES, INK, NOTE, _add_line, _figure
 from lightning_physim.report.sampler_figures import _cell, _grid
 
@@ -35,10 +35,12 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) ->
     _points(figure, "untrained", untrained, [False] * len(untrained), FAINT)
     for name, metrics in others.items():
         heads = heads_of(metrics)
-        _points(figure, name, [final(head.enrichment) for head in heads], [h.is_collision_head for h in heads], INK)
+        _points(
+            figure, name, [final(head.enrichment) for head in heads], [h.is_used_collision_head for h in heads], INK
+        )
     for i, (name, metrics) in enumerate(seeds.items()):
         heads = heads_of(metrics)
-        values, found = [final(head.enrichment) for head in heads], [head.is_collision_head for head in heads]
+        values, found = [final(head.enrichment) for head in heads], [head.is_used_collision_head for head in heads]
         _points(figure, name, values, found, seed_color(i))
     for value, words in ((COLLISION_HEAD, "collision head"), (1.0, "uniform attention")):
         figure.add_hline(value, line={"color": INK, "width": 1.2, "dash": "dot"})
@@ -59,18 +61,18 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) ->
 
 def geometry_figure(seeds: Mapping[str, Metrics]) -> "Figure":
     """Rise of the score against the rise of LLC, weight norm and gradient norm, a point per head."""
-    columns = {"learning coefficient": LLC, "weight norm": WEIGHT, "gradient norm": GRADIENT}
+    columns = {"learning coefficient": "llc", "weight norm": "weight_norm", "gradient norm": "grad_norm"}
     figure = _grid(list(columns), 240, "rise from the first estimate to the last")
     for i, (name, metrics) in enumerate(seeds.items()):
         heads = heads_of(metrics)
-        table = np.array([rises(head) for head in heads]).reshape(-1, 5)
+        rises = [Rises.of(head) for head in heads]
         for panel, column in enumerate(columns.values()):
             row, col = _cell(panel)
             figure.add_scatter(
-                x=table[:, column],
-                y=table[:, SCORE],
+                x=[getattr(row, column) for row in rises],
+                y=[row.score for row in rises],
                 mode="markers",
-                marker=_marker([head.is_collision_head for head in heads], seed_color(i)),
+                marker=_marker([head.is_used_collision_head for head in heads], seed_color(i)),
                 name=name,
                 legendgroup=name,
                 showlegend=panel == 0,
@@ -86,7 +88,7 @@ def geometry_figure(seeds: Mapping[str, Metrics]) -> "Figure":
 def timing_figure(seeds: Mapping[str, Metrics]) -> "Figure":
     """Share of their rise that score and LLC of every collision head have made, against the step; medians thick."""
     figure = _figure("training step", "share of the rise")
-    heads = [head for metrics in seeds.values() for head in heads_of(metrics) if head.is_collision_head]
+    heads = [head for metrics in seeds.values() for head in heads_of(metrics) if head.is_used_collision_head]
     kinds = (
         ("score", HUES[0], "solid", [_share(head.score, N_SCORE) for head in heads]),
         ("learning coefficient", HUES[1], "dash", [_share(head.llc, N_LLC) for head in heads]),
@@ -117,8 +119,8 @@ def laws_figure(rows: Sequence[Growth]) -> "Figure":
     figure.add_trace(
         Heatmap(
             z=[[growth.comparison.weights[law] for law in laws] for growth in shown],
-            x=[law.replace("_", "<br>") for law in laws],
-            y=[f"{growth.name} {growth.head}" for growth in shown],
+            x=[label(law).replace(" ", "<br>") for law in laws],
+            y=[f"{growth.run} {growth.name}" for growth in shown],
             zmin=0,
             zmax=1,
             colorscale=[[0, PAPER], [1, HUES[0]]],
@@ -129,7 +131,7 @@ def laws_figure(rows: Sequence[Growth]) -> "Figure":
         )
     )
     for i, growth in enumerate(shown):
-        words = growth.comparison.verdict.replace("_", " ")
+        words = label(growth.verdict)
         figure.add_annotation(
             x=len(laws) - 0.45, y=i, text=words, xanchor="left", showarrow=False, font={"size": 12, "color": INK}
         )
@@ -143,13 +145,13 @@ def exponents_figure(rows: Sequence[Growth]) -> "Figure":
     """Power-law exponents of the approach with 95 % intervals, filled where a power law is the verdict."""
     shown = [growth for growth in rows if growth.fit is not None][::-1]
     figure = _figure("exponent of the approach to the plateau", "")
-    names = list(dict.fromkeys(growth.name for growth in rows))
+    names = list(dict.fromkeys(growth.run for growth in rows))
     for growth in shown:
         assert growth.fit is not None
-        color = seed_color(names.index(growth.name))
+        color = seed_color(names.index(growth.run))
         figure.add_scatter(
             x=[growth.fit.exponent],
-            y=[f"{growth.name} {growth.head}"],
+            y=[f"{growth.run} {growth.name}"],
             error_x={
                 "type": "data",
                 "symmetric": False,

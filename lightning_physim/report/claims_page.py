@@ -1,8 +1,7 @@
 """The page of ``physim reproduce``: each claim with its verdict, what it was judged by, and the table of peers."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.claims import COLLISION_HEAD, Claim, Growth, Metrics, final, heads_of
+from lightning_physim.claims import Claim, Findings, heads_of
+from lightning_physim.curves import COLLISION_HEAD, Metrics, final
+from lightning_physim.emergence import Growth, label
 from lightning_physim.report.claim_figures import (
     exponents_figure,
     geometry_figure,
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 TONES = {"supported": "#00694c", "not supported": "#a33b00", "undecided": "#5d626b"}
 CAPTIONS = {
     "heads": """Final enrichment of every head, a mean of the last three measurements: attention to near particles over
-        that of a head that attends to all alike. <b>Filled</b> are collision heads: at least $threshold, and used, by
-        the ablation. Untrained networks, and the one that was trained on outcomes exchanged among particles, are the
-        controls. <i>Do not believe</i> a head because of its score alone: attention is not yet use.""",
+        that of a head that attends to all alike. <b>Filled</b> are collision heads, of at least $threshold,
+        that the network uses, by the ablation. Untrained networks, and the one that was trained on outcomes exchanged
+        among particles, are the controls. <i>Do not believe</i> a head because of its score alone: attention is not
+        yet use.""",
     "geometry": """A point per head of every seed: its rise of score against that of its learning coefficient, and of
         the controls. Collision heads are filled. The rule looks at ranks within one network, so that differences
         between colours play no part. <i>Do not believe</i> a cloud by itself: what matters is whether the first panel
@@ -43,53 +45,6 @@ CAPTIONS = {
     "exponents": """Exponent of a power law fitted to the approach of each head, with its 95 % interval; filled where a
         power law is the verdict. <i>Do not believe</i> a hollow one: whatever saturates can be given an exponent.""",
 }
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A row of the table of peers.
-
-    Args:
-        name: of the network or oracle.
-        losses: final loss over all, colliding and free particles; NaN where not measured.
-        rollout: errors of position and energy after ``horizon`` intervals.
-        n_parameters, cpu_seconds: of the network and its training; NaN for an oracle.
-        n: runs that these are medians of.
-    """
-
-    name: str
-    losses: Sequence[float]
-    rollout: Sequence[float]
-    n_parameters: float = math.nan
-    cpu_seconds: float = math.nan
-    n: int = 1
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Everything on the page.
-
-    Args:
-        seeds: metrics of the seeds, by name.
-        others: metrics of the other trainings, by name.
-        claims: (a), (b) and (c).
-        growth: of the collision heads of every seed.
-        losses: of the losses on colliding particles of every seed.
-        sgd: of the collision heads under SGD.
-        peers: rows of the table.
-        horizon: intervals after which rollouts are compared.
-        runs: ``(name, state, report)`` of every training; the report as an address relative to the page.
-    """
-
-    seeds: Mapping[str, Metrics]
-    others: Mapping[str, Metrics]
-    claims: Sequence[Claim]
-    growth: Sequence[Growth]
-    losses: Sequence[Growth]
-    sgd: Sequence[Growth]
-    peers: Sequence[Peer]
-    horizon: int
-    runs: Sequence[tuple[str, str, str]]
 
 
 def write_reproduction(path: Path, title: str, facts: Sequence[str], findings: Findings, config: str) -> Path:
@@ -115,11 +70,11 @@ def growth_row(growth: Growth, metrics: Metrics | None) -> list[str]:
     fit = growth.fit
     llc = math.nan
     if metrics is not None:
-        llc = next((final(head.llc, 2) for head in heads_of(metrics) if head.name == growth.head), math.nan)
+        llc = next((final(head.llc, 2) for head in heads_of(metrics) if head.name == growth.name), math.nan)
     return [
-        f"{growth.name} {growth.head}",
-        growth.comparison.verdict.replace("_", " "),
-        (growth.extrapolation.winner or "–").replace("_", " "),
+        f"{growth.run} {growth.name}",
+        label(growth.verdict),
+        label(growth.extrapolation.winner or "–"),
         "–" if fit is None else f"{fit.exponent:.2f} ({fit.exponent_lo:.2f} to {fit.exponent_hi:.2f})",
         "–" if fit is None else f"{fit.order:.2f}",
         "–" if fit is None else f"{fit.order_llc:.2f}",
@@ -138,7 +93,7 @@ def _sections(findings: Findings) -> Iterator[str]:
     if findings.growth:
         rows = [*findings.growth, *findings.losses]
         header = ["curve", "law", "best extrapolation", "exponent α", "p = 2 + 1/α", "1/p", "LLC"]
-        body = [growth_row(growth, findings.seeds.get(growth.name)) for growth in [*rows, *findings.sgd]]
+        body = [growth_row(growth, findings.seeds.get(growth.run)) for growth in [*rows, *findings.sgd]]
         plots = _plot("laws", laws_figure(rows))
         if any(growth.fit for growth in findings.growth):
             plots += _plot("exponents", exponents_figure(findings.growth))
@@ -185,11 +140,11 @@ def _runs(findings: Findings) -> str:
     colors = {name: seed_color(i) for i, name in enumerate(findings.seeds)}
     rows = [
         [
-            f'<span style="color: {colors.get(name, "inherit")}">●</span> {escape(name)}',
-            escape(state),
-            f'<a href="{escape(report)}">report</a>' if report else "–",
+            f'<span style="color: {colors.get(training.name, "inherit")}">●</span> {escape(training.name)}',
+            escape(training.state),
+            f'<a href="{escape(training.report)}">report</a>' if training.report else "–",
         ]
-        for name, state, report in findings.runs
+        for training in findings.trainings
     ]
     return _table(["training", "state", ""], rows, escaped=False)
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_physim.curves import Metrics
 from lightning_physim.report.curve_figures import (
     DASHES,
     HUES,
     INK,
-    Metrics,
     _add_line,
     _blend,
     _figure,

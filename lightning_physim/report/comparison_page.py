@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from lightning_physim import keys
+from lightning_physim.curves import COLLISION_HEAD, ONSET, Metrics, collision_heads, first_step, head_curves, last
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
-from lightning_physim.report.curve_figures import Metrics, head_curves
 from lightning_physim.report.page import plot_html, section, write_page
-from lightning_physim.report.summary import COLLISION_HEAD, ONSET, first_step, head_table, last
 from lightning_physim.report.viewer import key_svg
 from lightning_physim.tracking import RunDirectory, read_metrics
 from lightning_physim.tracking.wandb_logger import _dotted
@@ -28,12 +28,12 @@ OUTCOME = "val/loss_colliding"
 
 
 def _found(metrics: Metrics) -> str:
-    heads = head_table(metrics)
-    return f"{sum(row['enrichment'] >= COLLISION_HEAD for row in heads)} of {len(heads)}" if heads else "–"
+    n_heads = len(head_curves(metrics, keys.ENRICHMENT))
+    return f"{len(collision_heads(metrics))} of {n_heads}" if n_heads else "–"
 
 
 def _onset(metrics: Metrics) -> str:
-    steps = [first_step(*curve, ONSET) for curve in head_curves(metrics, "probe/enrichment").values()]
+    steps = [first_step(curve, ONSET) for curve in head_curves(metrics, keys.ENRICHMENT).values()]
     return f"{min(step for step in steps if step is not None):,}" if any(step is not None for step in steps) else "–"
 
 

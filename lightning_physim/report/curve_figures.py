@@ -5,16 +5,17 @@ what a run has not logged, and return a ``plotly.graph_objects.Figure``. Step 0,
 a logarithmic axis: it stands at the left edge, under a tick of its own.
 """
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_physim import keys
+from lightning_physim.curves import Metrics, head_curves
+from lightning_physim.keys import Key, head_place, is_head
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-Metrics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 INK, FAINT, GRID = "#24262b", "#8a8f98", "#e8e6e1"
 FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
@@ -23,33 +24,28 @@ NOTE = {"size": 12, "color": INK}
 # which is too light on paper, and Tol's indigo and wine).
 HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288", "#882255")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-LOSSES = (("val/loss_colliding", "colliding", HUES[1]), ("val/loss", "all", INK), ("val/loss_free", "free", HUES[2]))
+LOSSES = (
+    (keys.VAL_LOSS_COLLIDING, "colliding", HUES[1]),
+    (keys.VAL_LOSS, "all", INK),
+    (keys.VAL_LOSS_FREE, "free", HUES[2]),
+)
 FLOORS = (
-    ("val/floor_ballistic_colliding", "free flight, colliding", HUES[1]),
-    ("val/floor_no_pair_colliding", "no-pair oracle, colliding", HUES[1]),
-    ("val/floor_ballistic", "free flight", INK),
-    ("val/floor_no_pair", "no-pair oracle", INK),
+    (keys.FLOOR_BALLISTIC_COLLIDING, "free flight, colliding", HUES[1]),
+    (keys.FLOOR_NO_PAIR_COLLIDING, "no-pair oracle, colliding", HUES[1]),
+    (keys.FLOOR_BALLISTIC, "free flight", INK),
+    (keys.FLOOR_NO_PAIR, "no-pair oracle", INK),
 )
 ROLLOUT_ERRORS = (
     ("mse", "position, squared units of length"),
     ("energy_error", "energy, relative"),
     ("momentum_error", "momentum, relative"),
 )
-UNIFORM = {"probe/enrichment": 1.0, "probe/auroc": 0.5}
-"""What a head that attends to every particle equally scores, where that is known."""
 
 
 def head_style(head: str) -> tuple[str, str]:
     """Colour and dash of a head ``"L{l}H{h}"``: always the same, unique for up to three layers of sixteen heads."""
-    layer, index = map(int, re.fullmatch(r"L(\d+)H(\d+)", head).groups())  # type: ignore[union-attr]
+    layer, index = head_place(head)
     return HUES[index % 8], DASHES[(layer + 3 * (index // 8)) % 6]
-
-
-def head_curves(metrics: Metrics, key: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """``{"L0H1": (steps, values), ...}`` of a per-head key such as ``"probe/enrichment"``, highest last value first."""
-    pattern = re.compile(re.escape(key) + r"/(L\d+H\d+)")
-    curves = {match[1]: curve for name, curve in metrics.items() if (match := pattern.fullmatch(name))}
-    return dict(sorted(curves.items(), key=lambda item: np.nan_to_num(item[1][1][-1], nan=-np.inf), reverse=True))
 
 
 def loss_figure(metrics: Metrics) -> "Figure":
@@ -57,8 +53,8 @@ def loss_figure(metrics: Metrics) -> "Figure":
     figure = _figure("training step", "mean squared error, standardised")
     curves = [metrics[key] for key, _, _ in LOSSES if key in metrics]
     edge = _left_edge(curves)
-    if "train/loss" in metrics:
-        steps, values = _log_bins(*metrics["train/loss"])
+    if keys.TRAIN_LOSS in metrics:
+        steps, values = _log_bins(*metrics[keys.TRAIN_LOSS])
         _add_line(figure, _shift(steps, edge), values, "training", color="#c9c6bf", width=1.5)
     for key, name, color in LOSSES:
         if key in metrics:
@@ -77,17 +73,17 @@ def loss_figure(metrics: Metrics) -> "Figure":
 
 def scores_figure(
     metrics: Metrics,
-    key: str = "probe/enrichment",
+    key: Key = keys.ENRICHMENT,
     fits: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> "Figure":
     """One line per head against training step, and the value of uniform attention as a dotted one.
 
     Args:
-        key: a per-head metric without its ``/L{l}H{h}``. Its axis is logarithmic unless it has values that are not
+        key: of a score of heads. Its axis is logarithmic unless it has values that are not
             positive.
         fits: ``{head: (steps, values)}``, the line of a power law for the heads that follow one.
     """
-    title = "attention to near particles, × uniform" if key == "probe/enrichment" else key.removeprefix("probe/")
+    title = "attention to near particles, × uniform" if key == keys.ENRICHMENT else key.quantity
     figure = _figure("training step", title.replace("_", " "))
     curves = head_curves(metrics, key)
     edge = _left_edge(list(curves.values()))
@@ -99,8 +95,8 @@ def scores_figure(
     log = all(np.nanmin(values, initial=np.inf) > 0 for _, values in curves.values())
     if log:
         figure.update_yaxes(type="log", dtick="D2")
-    if key in UNIFORM:
-        _uniform_line(figure, UNIFORM[key], log, x=0.0)
+    if key.chance is not None:
+        _uniform_line(figure, key.chance, log, x=0.0)
     return figure
 
 
@@ -115,7 +111,7 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
     figure = _figure("distance between centres, contact diameters", "mean attention to one particle")
     columns = dict(zip(table["columns"], np.array(table["data"], dtype=float).T, strict=True))
     centres = (columns["distance_from"] + columns["distance_to"]) / 2
-    heads = [name for name in columns if re.fullmatch(r"L\d+H\d+", name)]
+    heads = [name for name in columns if is_head(name)]
     for head in sorted(heads, key=lambda head: -np.nanmax(columns[head], initial=0.0)):
         _add_line(figure, centres, columns[head], head, *head_style(head))
     _uniform_line(figure, columns["uniform"][0], log=True, x=1.0)
@@ -176,7 +172,7 @@ def rollout_figure(metrics: Metrics, n_curves: int = 5) -> "Figure":
 
 
 def _horizons(metrics: Metrics, name: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    found = {int(key.rsplit("@", 1)[1]): curve for key, curve in metrics.items() if key.startswith(f"rollout/{name}@")}
+    found = {int(k): curve for key, curve in metrics.items() if (k := keys.ROLLOUT[name].match(key)) is not None}
     return dict(sorted(found.items()))
 
 

@@ -5,15 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_physim import keys
+from lightning_physim.curves import Metrics, head_curves
 from lightning_physim.emergence.laws import LAWS
-from lightning_physim.report.curve_figures import (
-    Metrics,
-    _add_line,
-    _left_edge,
-    _log_step_axis,
-    head_curves,
-    head_style,
-)
+from lightning_physim.report.curve_figures import _add_line, _left_edge, _log_step_axis, head_style
 from lightning_physim.report.llc_figures import _panels
 
 if TYPE_CHECKING:
@@ -27,7 +22,7 @@ def emergence_figure(metrics: Metrics) -> "Figure":
     """
     pattern = re.compile(r"emergence/(L\d+H\d+)/(exponent|forecast)")
     logged = {match[1] for key in metrics if (match := pattern.fullmatch(key))}
-    heads = [head for head in head_curves(metrics, "probe/enrichment") if head in logged]
+    heads = [head for head in head_curves(metrics, keys.ENRICHMENT) if head in logged]
     rows = {
         "forecast": "partner score, and forecast of its last value at the step where it was made",
         "exponent": "exponent α of the approach to the plateau",

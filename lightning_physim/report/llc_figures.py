@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_physim import keys
+from lightning_physim.curves import ONSET, Metrics, first_step, head_curves, is_collision_head
 from lightning_physim.llc import diagnose, is_far_off
 from lightning_physim.report.curve_figures import (
     FAINT,
     HUES,
     INK,
-    Metrics,
     _add_line,
     _left_edge,
     _log_step_axis,
     _shift,
     _style,
-    head_curves,
     head_style,
 )
-from lightning_physim.report.summary import COLLISION_HEAD, ONSET, first_step
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -78,7 +77,7 @@ class Estimates:
 def regions(metrics: Metrics) -> list[str]:
     """Regions with estimates: the model, then heads in the order of the scores, then the rest by their last value."""
     found = {match[1]: curve for key, curve in metrics.items() if (match := re.fullmatch(r"llc/(.+)/mean", key))}
-    scored = list(head_curves(metrics, "probe/enrichment"))
+    scored = list(head_curves(metrics, keys.ENRICHMENT))
 
     def order(region: str) -> tuple[int, float]:
         if region in scored:
@@ -105,7 +104,7 @@ def llc_figure(metrics: Metrics) -> "Figure":
     """
     found = {region: _estimates(metrics, region) for region in regions(metrics)}
     parts = {region: points for region, points in found.items() if region != "model"}
-    scores = {head: curve for head, curve in head_curves(metrics, "probe/enrichment").items() if head in parts}
+    scores = {head: curve for head, curve in head_curves(metrics, keys.ENRICHMENT).items() if head in parts}
     model = {region: points for region, points in found.items() if region == "model"}
     panels = [
         (title, height)
@@ -141,8 +140,8 @@ def llc_figure(metrics: Metrics) -> "Figure":
     if edge < (left := min(first / 2, last / 1000)) and not any(0 in points.x for points in found.values()):
         figure.update_xaxes(range=[np.log10(left), np.log10(last) + 0.03])
     for head, (steps, values) in scores.items():
-        onset = first_step(steps, values, ONSET)
-        if onset is not None and values[-1] >= COLLISION_HEAD:
+        onset = first_step((steps, values), ONSET)
+        if onset is not None and is_collision_head((steps, values)):
             line = {"color": head_style(head)[0], "width": 1.2, "dash": "dot"}
             figure.add_vline(max(onset, edge), line=line, opacity=0.7, layer="below")
     explain_hollow(figure, found.values())

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lightning_physim.claims import COLLISION_HEAD, ONSET
+from lightning_physim import keys
+from lightning_physim.curves import COLLISION_HEAD, ONSET, Curve, collision_heads, head_curves, last
+from lightning_physim.emergence import Growth, growth_of_collision_heads
 from lightning_physim.model import describe_network
 from lightning_physim.report.curve_figures import (
     Metrics,
     attention_distance_figure,
-    head_curves,
     head_style,
     loss_figure,
     rollout_figure,
     scores_figure,
 )
-from lightning_physim.report.growth import HeadGrowth, head_growth
 from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.llc_figures import llc_figure, regions
 from lightning_physim.report.page import plot_html, section, write_page
@@ -110,8 +110,8 @@ class RunContent:
         return read_metrics(self.run.metrics)
 
     @cached_property
-    def growth(self) -> dict[str, HeadGrowth]:
-        return head_growth(self.metrics)
+    def growth(self) -> dict[str, Growth]:
+        return growth_of_collision_heads(self.metrics)
 
     @cached_property
     def snapshots(self) -> Snapshots:
@@ -177,13 +177,13 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     yield f"step {steps:,} of {planned:,}" if planned > steps else f"{steps:,} steps"
 
 
-def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, HeadGrowth]) -> dict[str, "Figure"]:
+def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, Growth]) -> dict[str, "Figure"]:
     """The figures that the run has numbers for, by name."""
     figures: dict[str, Figure] = {}
     if any(key.startswith(("train/loss", "val/loss")) for key in metrics):
         figures["loss"] = loss_figure(metrics)
-    if head_curves(metrics, "probe/enrichment"):
-        lines = {head: grown.line for head, grown in growth.items() if grown.line is not None}
+    if head_curves(metrics, keys.ENRICHMENT):
+        lines = {head: line for head, grown in growth.items() if (line := _enrichment_line(metrics, grown)) is not None}
         figures["scores"] = scores_figure(metrics, fits=lines)
     if any(re.fullmatch(r"emergence/L\d+H\d+/(exponent|forecast)", key) for key in metrics):
         figures["emergence"] = emergence_figure(metrics)
@@ -198,6 +198,15 @@ def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, Head
     if any(key.startswith("rollout/") for key in metrics):
         figures["rollout"] = rollout_figure(metrics)
     return figures
+
+
+def _enrichment_line(metrics: Metrics, growth: Growth) -> Curve | None:
+    """The fitted line of a head's partner score in units of uniform attention; None where it has none."""
+    line = growth.line()
+    if line is None:
+        return None
+    scale = last(metrics, keys.ENRICHMENT.of(head=growth.name)) / last(metrics, keys.PARTNER_SCORE.of(head=growth.name))
+    return line[0], scale * line[1]
 
 
 def _sections(content: RunContent) -> Iterator[str]:
@@ -257,14 +266,14 @@ def _plot(name: str, figure: "Figure", **values: str) -> str:
     return plot_html(name, figure, Template(CAPTIONS[name]).substitute(values))
 
 
-def _head_table(metrics: Metrics, growth: Mapping[str, HeadGrowth]) -> str:
+def _head_table(metrics: Metrics, growth: Mapping[str, Growth]) -> str:
     heads = head_table(metrics)
     for row in heads if growth else ():
         row["growth"] = growth[row["head"]].text if row["head"] in growth else "–"
     names, rows = table_text(heads)
-    lines = []
+    lines, detecting = [], collision_heads(metrics)
     for row, cells in zip(heads, rows, strict=True):
-        found = ' class="found"' if row["enrichment"] >= COLLISION_HEAD else ""
+        found = ' class="found"' if row["head"] in detecting else ""
         cells = [key_svg(*head_style(row["head"])) + cells[0], *cells[1:]]
         lines.append(f"<tr{found}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     header = "".join(f"<th>{name}</th>" for name in names)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_physim.report.curve_figures import DASHES, HUES, INK, Metrics, _add_line, _blend, _style
+from lightning_physim.curves import Metrics
+from lightning_physim.report.curve_figures import DASHES, HUES, INK, _add_line, _blend, _style
 from lightning_physim.report.llc_figures import (
     PAPER,
     Estimates,

@@ -1,13 +1,14 @@
 """What a run came to, in a sentence, a table, and a few lines for the terminal."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from lightning_physim.claims import COLLISION_HEAD, ONSET
-from lightning_physim.report.curve_figures import FLOORS, LOSSES, Metrics, head_curves
+from lightning_physim import keys
+from lightning_physim.curves import COLLISION_HEAD, ONSET, Metrics, collision_heads, first_step, head_curves, last
+from lightning_physim.keys import MODEL, is_head
+from lightning_physim.report.curve_figures import FLOORS, LOSSES
 from lightning_physim.tracking import RunDirectory, read_metrics
 
 FAILED = "†"
@@ -20,12 +21,12 @@ COLUMNS = {
     "auroc": ("AUROC", "{:.3f}"),
     "average_precision": ("average precision", "{:.3f}"),
     "ablation": ("ablation", "{:.3f}"),
-    "onset_step": (f"step of {ONSET:g}×", "{:,}"),
+    "reached_onset": (f"step of {ONSET:g}×", "{:,}"),
     "llc": ("LLC", "{}"),
     "growth": ("growth", "{}"),
 }
 """Of the table of heads: key of a row, what the column is called, and how its numbers are written."""
-IN_TERMINAL = ("head", "enrichment", "partner_score", "auroc", "ablation", "onset_step", "llc")
+IN_TERMINAL = ("head", "enrichment", "partner_score", "auroc", "ablation", "reached_onset", "llc")
 """Of these columns, what fits into 80 characters."""
 
 
@@ -34,25 +35,25 @@ def head_table(metrics: Metrics) -> list[dict[str, Any]]:
 
     Returns:
         ``head``, the last ``enrichment``, ``partner_score`` and ``collision_score`` (NaN where not logged), and
-        ``onset_step``, the first measured step with an enrichment of :data:`ONSET` (``None``: never). Where they were
-        logged of any head, also ``auroc``, ``average_precision`` and ``ablation``, and ``llc``, the last learning
+        ``reached_onset``, the first measured step with an enrichment of :data:`ONSET` (``None``: never). Where they
+        were logged of any head, also ``auroc``, ``average_precision`` and ``ablation``, and ``llc``, the last learning
         coefficient as text (:func:`llc_text`).
     """
     rows: list[dict[str, Any]] = [
         {
             "head": head,
             "enrichment": float(values[-1]),
-            "partner_score": last(metrics, f"probe/partner_score/{head}"),
-            "collision_score": last(metrics, f"probe/collision_score/{head}"),
-            "onset_step": first_step(steps, values, ONSET),
+            "partner_score": last(metrics, keys.PARTNER_SCORE.of(head=head)),
+            "collision_score": last(metrics, keys.COLLISION_SCORE.of(head=head)),
+            "reached_onset": first_step((steps, values), ONSET),
         }
-        for head, (steps, values) in head_curves(metrics, "probe/enrichment").items()
+        for head, (steps, values) in head_curves(metrics, keys.ENRICHMENT).items()
     ]
     for name in ("auroc", "average_precision", "ablation"):
-        if head_curves(metrics, f"probe/{name}"):
+        if head_curves(metrics, keys.PROBE[name]):
             for row in rows:
-                row[name] = last(metrics, f"probe/{name}/{row['head']}")
-    if any(re.fullmatch(r"llc/L\d+H\d+/mean", key) for key in metrics):
+                row[name] = last(metrics, keys.PROBE[name].of(head=row["head"]))
+    if any(is_head(keys.LLC_MEAN.match(key) or "") for key in metrics):
         for row in rows:
             row["llc"] = llc_text(metrics, row["head"])
     return rows
@@ -63,10 +64,11 @@ def headline(metrics: Metrics) -> str:
     parts = []
     heads = head_table(metrics)
     if heads:
-        found = [row for row in heads if row["enrichment"] >= COLLISION_HEAD]
+        detecting = collision_heads(metrics)
+        found = [row for row in heads if row["head"] in detecting]
         if found:
-            curves = head_curves(metrics, "probe/enrichment")
-            steps = [first_step(*curves[row["head"]], COLLISION_HEAD) for row in found]
+            curves = head_curves(metrics, keys.ENRICHMENT)
+            steps = [first_step(curves[row["head"]], COLLISION_HEAD) for row in found]
             since = min(step for step in steps if step is not None)
             have, best = "has" if len(found) == 1 else "have", found[0]
             parts.append(
@@ -79,7 +81,7 @@ def headline(metrics: Metrics) -> str:
                 f"None of {len(heads)} heads puts {COLLISION_HEAD:g} times the uniform attention on near particles; "
                 f"the highest, {heads[0]['head']}, puts {heads[0]['enrichment']:.1f} times"
             )
-    share = 100 * last(metrics, "val/loss_colliding") / last(metrics, "val/floor_ballistic_colliding")
+    share = 100 * last(metrics, keys.VAL_LOSS_COLLIDING) / last(metrics, keys.FLOOR_BALLISTIC_COLLIDING)
     if np.isfinite(share):
         parts.append(f"the loss on colliding particles is {share:.{0 if share >= 10 else 1}f}\u00a0% of free flight’s")
     sentence = "; ".join(parts)
@@ -99,17 +101,18 @@ def print_summary(run: RunDirectory) -> None:
         table = Table(*names, box=None, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
+        detecting = collision_heads(metrics)
         for row, cells in zip(heads, rows, strict=True):
-            style = "bold" if row["enrichment"] >= COLLISION_HEAD else None
+            style = "bold" if row["head"] in detecting else None
             table.add_row(*cells, style=style)
         console.print(table)
     for kind, lines in (("loss", LOSSES), ("floor", FLOORS)):
         for key, name, _ in lines:
             if key in metrics:
                 console.print(f"{kind:<6}{name:<27}{last(metrics, key):>9.3g}")
-    if "llc/model/mean" in metrics:
-        console.print(f"{'LLC':<6}{'whole model':<27}{llc_text(metrics, 'model'):>9}")
-    if any(FAILED in llc_text(metrics, region) for region in ["model", *(row["head"] for row in heads)]):
+    if keys.LLC_MEAN.of(region=MODEL) in metrics:
+        console.print(f"{'LLC':<6}{'whole model':<27}{llc_text(metrics, MODEL):>9}")
+    if any(FAILED in llc_text(metrics, region) for region in [MODEL, *(row["head"] for row in heads)]):
         console.print(f"{FAILED} failed its diagnostics; see the report")
     console.print(headline(metrics))
     if run.report.is_file():
@@ -135,23 +138,14 @@ def llc_text(metrics: Metrics, region: str) -> str:
     :data:`FAILED` stands before one that failed its diagnostics; a dash is for what was not estimated, or has no
     finite value.
     """
-    if f"llc/{region}/mean" not in metrics:
+    if keys.LLC_MEAN.of(region=region) not in metrics:
         return "–"
-    mean, mcse, converged = (last(metrics, f"llc/{region}/{key}") for key in ("mean", "mcse", "converged"))
+    mean, mcse, converged = (
+        last(metrics, key.of(region=region)) for key in (keys.LLC_MEAN, keys.LLC_MCSE, keys.LLC_CONVERGED)
+    )
     text = "–"
     if np.isfinite(mean):
         size = int(np.floor(np.log10(mcse))) if 0 < mcse < np.inf else -1
         digits = max(0, min(1 - size, 2), -size)
         text = f"{mean:.{digits}f}" + (f" ± {mcse:.{digits}f}" if np.isfinite(mcse) else "")
     return text if converged != 0 and np.isfinite(mean) else f"{FAILED} {text}"
-
-
-def first_step(steps: np.ndarray, values: np.ndarray, threshold: float) -> int | None:
-    """The first step with a value of at least ``threshold``."""
-    reached = steps[values >= threshold]
-    return int(reached[0]) if len(reached) else None
-
-
-def last(metrics: Metrics, key: str) -> float:
-    """The last value of a curve, NaN where there is none."""
-    return float(metrics[key][1][-1]) if key in metrics else float("nan")

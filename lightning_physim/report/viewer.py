@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lightning_physim.report.curve_figures import Metrics, head_curves, head_style
-from lightning_physim.report.summary import COLLISION_HEAD
+from lightning_physim import keys
+from lightning_physim.curves import COLLISION_HEAD, Metrics, head_curves
+from lightning_physim.report.curve_figures import head_style
 
 Snapshots = Mapping[int, Mapping[str, np.ndarray]]
 """Arrays as :class:`lightning_physim.callbacks.Snapshots` records them, by training step."""
@@ -92,7 +93,7 @@ def _thinned(snapshots: Snapshots) -> Snapshots:
 def _data(snapshots: Snapshots, metrics: Metrics) -> dict[str, Any]:
     """All that ``assets/viewer.js`` draws."""
     scene = next(iter(snapshots.values()))
-    curves = head_curves(metrics, "probe/enrichment")
+    curves = head_curves(metrics, keys.ENRICHMENT)
     data: dict[str, Any] = {
         "steps": list(snapshots),
         "n": len(scene["radii"]),

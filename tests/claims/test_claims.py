@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lightning_physim.claims.evidence import final, half_rise_step, heads_of, rise
+from lightning_physim.claims.evidence import half_rise_step, heads_of
 from lightning_physim.claims.geometry import lag, llc_rises_with_score
-from lightning_physim.claims.growth import Growth, growth_is_power_law, growth_of_heads, growth_of_loss
-from lightning_physim.claims.heads import Study, collision_heads_exist
+from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
+from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.statistics import bootstrap_within, interval, pooled_rank_correlation
-from lightning_physim.emergence import Extrapolation, GrowthComparison
+from lightning_physim.claims.verdict import Study
+from lightning_physim.curves import NOTHING, final, rise
+from lightning_physim.emergence import Extrapolation, Growth, GrowthComparison, growth_of_loss
 from tests.helpers.studies import LLC_STEPS, STEPS, a_run, a_study, rising
 
 
@@ -51,19 +53,20 @@ def test_estimates_that_fail_do_not_count():
     assert head.name == "L0H0" and head.n_estimates == 12 and len(head.llc[1]) == 8
 
 
-def test_a_head_that_is_not_used_is_no_collision_head():
+def test_a_collision_head_that_is_not_used_is_none_that_claims_are_about():
     metrics = a_run(np.random.default_rng(5))
     assert [head.is_collision_head for head in heads_of(metrics)] == [True] * 4 + [False] * 4
     metrics["probe/ablation/L0H1"] = (STEPS, 0 * STEPS)
-    assert [head.is_collision_head for head in heads_of(metrics)][:3] == [True, False, True]
+    assert [head.is_collision_head for head in heads_of(metrics)][:3] == [True, True, True]
+    assert [head.is_used_collision_head for head in heads_of(metrics)][:3] == [True, False, True]
     del metrics["probe/ablation/L0H1"]
-    assert heads_of(metrics)[1].is_collision_head
+    assert heads_of(metrics)[1].is_used_collision_head  # where it was not measured
 
 
 def test_heads_that_exist_are_found_to():
     claim = collision_heads_exist(a_study())
     assert claim.verdict == "supported", claim.reason
-    assert claim.numbers["seeds with a collision head"] == 5 and claim.numbers["collision heads"] == 20
+    assert claim.numbers["seeds with a collision head that is used"] == 5 and claim.numbers["collision heads"] == 20
 
 
 @pytest.mark.parametrize(
@@ -143,11 +146,13 @@ def test_the_correlation_of_unrelated_quantities_is_rarely_far_from_zero():
 def growths(*verdicts: str, n_seeds: int = 5, winner: str = "power_law") -> list[Growth]:
     """A curve with each of these verdicts on every seed."""
     found = Extrapolation({winner: 0.1, "constant": 0.2}, 0.3, "")
-    return [
-        Growth(f"seed {seed}", f"L0H{i}", GrowthComparison({}, {}, verdict, ""), found, None)
-        for seed in range(n_seeds)
-        for i, verdict in enumerate(verdicts)
-    ]
+    rows = []
+    for seed in range(n_seeds):
+        for i, verdict in enumerate(verdicts):
+            rows.append(growth := Growth(f"seed {seed}", f"L0H{i}", NOTHING))
+            # What would be computed from the curve when it is looked at.
+            vars(growth).update(comparison=GrowthComparison({}, {}, verdict, ""), extrapolation=found, fit=None)
+    return rows
 
 
 MOSTLY = ("power_law", "broken_power_law", "power_law", "undecided", "exponential")
@@ -190,7 +195,7 @@ def test_the_growth_of_a_run_is_that_of_its_collision_heads_and_of_its_falling_l
     metrics = a_run(np.random.default_rng(8))
     noise = np.random.default_rng(9).normal(0, 0.003, len(STEPS) - 1)
     metrics["val/loss_colliding"] = (STEPS[1:], 0.2 + 2.0 * np.exp(-STEPS[1:] / 1000) + noise)
-    assert [growth.head for growth in growth_of_heads("a", metrics)] == ["L0H0", "L0H1", "L0H2", "L0H3"]
-    (loss,) = growth_of_loss("a", metrics)
+    assert [growth.name for growth in growth_of_used_heads("a", metrics)] == ["L0H0", "L0H1", "L0H2", "L0H3"]
+    loss = growth_of_loss(metrics, "a")
     assert loss.comparison.verdict == "exponential" and not loss.is_power_law
-    assert growth_of_loss("a", {}) == []
+    assert growth_of_loss({}, "a") is None

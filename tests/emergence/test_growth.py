@@ -106,7 +106,7 @@ def test_an_interval_where_everything_is_linear_is_the_textbook_one():
     values = 0.9 - 0.8 * left + 0.02 * np.random.default_rng(2).normal(size=len(steps))
     fitter = Fitter("exponential", steps)
     # A range so narrow that the time is known.
-    fitter.law = Law(fitter.law.left, {"time": Shape(0.2, 0.21, time=True)})
+    fitter.law = Law("line", fitter.law.left, {"time": Shape(0.2, 0.21, time=True)})
     fitter.lo, fitter.hi = np.log([80.0]), np.log([80.0001])
     fitter.grid = fitter.lo[None]
     draws = posterior.sample(fitter, fitter.lo, 0.0, values)

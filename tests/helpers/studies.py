@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightning_physim.claims.heads import Study
+from lightning_physim.claims import Study
 
 STEPS = np.array([0, *np.unique(np.round(np.logspace(0, 4, 81)))])
 

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from lightning_physim.claims import (
+    Findings,
+    Peer,
+    Training,
     collision_heads_exist,
     growth_is_power_law,
-    growth_of_heads,
-    growth_of_loss,
+    growth_of_used_heads,
     llc_rises_with_score,
 )
-from lightning_physim.report import Findings, Peer, write_report, write_reproduction, write_runs
+from lightning_physim.emergence import growth_of_loss
+from lightning_physim.report import write_report, write_reproduction, write_runs
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 from tests.helpers.studies import a_study
 
@@ -38,6 +41,7 @@ def write_run(path, seed=0):
         row = {"val/loss": 1 / grown, "val/loss_colliding": 6 / grown, "val/floor_ballistic_colliding": 6.0}
         row |= {"train/loss": 1 / grown, "rollout/mse@2": 0.1 / grown, "rollout/energy_error@2": 0.1 / grown}
         row |= {f"probe/enrichment/{head}": grown if head == "L0H1" else 1.0 + 0.1 * i for i, head in enumerate(HEADS)}
+        row |= {f"probe/partner_score/{head}": 0.1 * row[f"probe/enrichment/{head}"] for head in HEADS}
         row |= {f"probe/auroc/{head}": 0.5 for head in HEADS} | {"probe/best_enrichment": grown}
         row |= {f"emergence/L0H1/exponent{end}": 1.0 + x for end, x in (("", 0), ("_lo", -0.2), ("_hi", 0.3))}
         for region in ("model", *HEADS):
@@ -269,8 +273,8 @@ def test_runs_are_laid_over_each_other(chromium, run, tmp_path):
 @pytest.mark.parametrize("width", [375, 1280])
 def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
     study = a_study(3)
-    growth = [row for name, metrics in study.seeds.items() for row in growth_of_heads(name, metrics)]
-    losses = [row for name, metrics in study.seeds.items() for row in growth_of_loss(name, metrics)]
+    growth = [row for name, metrics in study.seeds.items() for row in growth_of_used_heads(name, metrics)]
+    losses = [growth_of_loss(metrics, name) for name, metrics in study.seeds.items()]
     claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, []))
     findings = Findings(
         seeds=study.seeds,
@@ -281,7 +285,7 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
         sgd=[],
         peers=[Peer("transformer", (0.1, 0.2, 0.3), (0.4, 0.5), 19684, 120.0, n=3)],
         horizon=20,
-        runs=[("seed 0", "finished", "../seed-0/report.html"), ("SGD", "started", "")],
+        trainings=[Training("seed", 0, "finished", "../seed-0/report.html"), Training("sgd", 0, "started")],
     )
     show(chromium, write_reproduction(tmp_path / "claims.html", "a study", ["3 seeds"], findings, ""), width)
     drawn = chromium.execute_script(

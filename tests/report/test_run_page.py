@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pytest
 
+from lightning_physim import keys
+from lightning_physim.emergence import growth_of_collision_heads, label
 from lightning_physim.errors import InputError
 from lightning_physim.report import (
     attention_distance_figure,
@@ -22,7 +24,6 @@ from lightning_physim.report import (
     write_report,
 )
 from lightning_physim.report.curve_figures import _log_bins, head_style
-from lightning_physim.report.growth import head_growth
 from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.summary import table_text
 from lightning_physim.tracking import JsonlLogger, RunDirectory
@@ -42,7 +43,7 @@ def metrics():
         "val/loss_colliding": curve(6.0, 6.0, 5.0, 3.0, 0.45),
         "val/floor_ballistic_colliding": curve(6.0, 6.0, 6.0, 6.0, 6.0),
         "val/floor_no_pair_colliding": curve(5.5, 5.5, 5.5, 5.5, 5.5),
-        "probe/enrichment/L0H0": curve(1.0, 1.0, 1.1, 3.0, 6.0),
+        "probe/enrichment/L0H0": curve(1.0, 1.0, 2.9, 6.5, 6.0),
         "probe/enrichment/L0H1": curve(1.0, 1.0, 1.2, 5.5, 9.0),
         "probe/enrichment/L1H0": curve(1.0, 0.9, 0.9, 0.8, 0.7),
         "probe/partner_score/L0H1": curve(0.1, 0.1, 0.12, 0.5, 0.75),
@@ -122,7 +123,7 @@ def test_scores_are_sorted_and_styled_the_same_everywhere(metrics):
 
 
 def test_scores_that_may_be_negative_keep_a_linear_axis():
-    figure = scores_figure({"probe/ablation/L0H0": curve(-0.1, 0.0, 0.2)}, key="probe/ablation")
+    figure = scores_figure({"probe/ablation/L0H0": curve(-0.1, 0.0, 0.2)}, key=keys.ABLATION)
     assert figure.layout.yaxis.type != "log" and not figure.layout.shapes
     assert lines(figure)["L0H0"][1].tolist() == [-0.1, 0.0, 0.2]
 
@@ -216,12 +217,13 @@ def test_a_power_law_is_drawn_where_there_is_one_and_only_there():
     law = 10 - 9 * (1 + np.maximum(steps - 20, 0) / 60.0) ** -0.8 + noise
     flat = 1 + noise
     metrics = {"probe/enrichment/L0H0": (steps, law), "probe/enrichment/L0H1": (steps, flat + 6)}
-    growth = head_growth(metrics)
+    metrics |= {key.replace("enrichment", "partner_score"): (steps, y / 10) for key, (steps, y) in metrics.items()}
+    growth = growth_of_collision_heads(metrics)
     assert growth["L0H0"].verdict in ("power_law", "broken_power_law") and growth["L0H1"].verdict == "undecided"
-    at, line = growth["L0H0"].line
-    assert line == pytest.approx(np.interp(np.log(at), np.log(steps), law), abs=0.15)
-    assert growth["L0H1"].line is None and growth["L0H1"].text == "undecided"
-    assert growth["L0H0"].text.startswith(growth["L0H0"].verdict.replace("_", " ") + ", α 0.")
+    at, line = growth["L0H0"].line()
+    assert 10 * line == pytest.approx(np.interp(np.log(at), np.log(steps), law), abs=0.15)
+    assert growth["L0H1"].line() is None and growth["L0H1"].text == "undecided"
+    assert growth["L0H0"].text.startswith(label(growth["L0H0"].verdict) + ", α 0.")
 
 
 def test_forecasts_and_exponents_with_their_intervals():
@@ -254,7 +256,7 @@ def test_classifiers_and_ablation_are_in_the_table_where_they_were_logged(metric
 def test_head_table(metrics):
     rows = head_table(metrics)
     assert [row["head"] for row in rows] == ["L0H1", "L0H0", "L1H0"]
-    assert [row["onset_step"] for row in rows] == [100, 100, None]
+    assert [row["reached_onset"] for row in rows] == [100, 100, None]
     assert rows[0]["partner_score"] == 0.75 and np.isnan(rows[1]["partner_score"])
 
 

@@ -1,0 +1,167 @@
+"""Everything that a page about the claims shows, gathered from what the trainings have logged."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightning_physim import keys
+from lightning_physim.claims.geometry import llc_rises_with_score
+from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
+from lightning_physim.claims.heads import collision_heads_exist
+from lightning_physim.claims.plan import ROLES, SEED
+from lightning_physim.claims.verdict import Claim, Study
+from lightning_physim.curves import NOTHING, Metrics, final
+from lightning_physim.emergence import Growth, growth_of_loss
+
+LOSSES = (keys.VAL_LOSS, keys.VAL_LOSS_COLLIDING, keys.VAL_LOSS_FREE)
+FLOORS = {
+    "no_pair": ("no-pair oracle", (keys.FLOOR_NO_PAIR, keys.FLOOR_NO_PAIR_COLLIDING, keys.FLOOR_NO_PAIR_FREE)),
+    "ballistic": ("free flight", (keys.FLOOR_BALLISTIC, keys.FLOOR_BALLISTIC_COLLIDING, keys.FLOOR_BALLISTIC_FREE)),
+}
+"""Predictors that know less than the data: what they are called, and their losses."""
+ORDER = ("interaction", "no_attention", "sgd", "permuted")
+"""Roles in the order of the table of peers."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a reproduction.
+
+    Args:
+        role: :data:`lightning_physim.claims.plan.SEED`, or one of :data:`lightning_physim.claims.plan.ROLES`.
+        seed: number of the seed.
+        state: what became of it.
+        report: address of its page relative to that of the claims; empty where it has none.
+        metrics: what it logged; None unless it has finished.
+        n_parameters: of its network.
+    """
+
+    role: str
+    seed: int
+    state: str
+    report: str = ""
+    metrics: Metrics | None = None
+    n_parameters: float = math.nan
+
+    @property
+    def name(self) -> str:
+        """What it is called on the page."""
+        return f"seed {self.seed}" if self.role == SEED else ROLES[self.role].label
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A row of the table of peers.
+
+    Args:
+        name: of the network or floor.
+        losses: final loss over all, colliding and free particles; NaN where not measured.
+        rollout: errors of position and energy after ``horizon`` intervals.
+        n_parameters, cpu_seconds: of the network and its training; NaN for a floor.
+        n: runs that these are medians of.
+    """
+
+    name: str
+    losses: Sequence[float]
+    rollout: Sequence[float]
+    n_parameters: float = math.nan
+    cpu_seconds: float = math.nan
+    n: int = 1
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything on the page.
+
+    Args:
+        seeds: metrics of the seeds, by name.
+        others: metrics of the other trainings, by name.
+        claims: (a), (b) and (c).
+        growth: of the collision heads of every seed.
+        losses: of the losses on colliding particles of every seed.
+        sgd: of the collision heads under SGD.
+        peers: rows of the table.
+        horizon: intervals after which rollouts are compared.
+        trainings: all of them, finished or not.
+    """
+
+    seeds: Mapping[str, Metrics]
+    others: Mapping[str, Metrics]
+    claims: Sequence[Claim]
+    growth: Sequence[Growth]
+    losses: Sequence[Growth]
+    sgd: Sequence[Growth]
+    peers: Sequence[Peer]
+    horizon: int
+    trainings: Sequence[Training]
+
+
+FloorRollouts = Callable[[int], Mapping[str, Sequence[float]]]
+
+
+def gather(trainings: Sequence[Training], floor_rollouts: FloorRollouts) -> Findings:
+    """Judge the claims by the trainings that have finished.
+
+    Args:
+        trainings: all of them.
+        floor_rollouts: gives, for a number of intervals, errors of position and energy of every floor of
+            :data:`FLOORS`; it is called where a training has finished.
+    """
+    done = {training.role: training for training in trainings if training.metrics is not None}
+    seeds = {t.name: t.metrics for t in trainings if t.role == SEED and t.metrics is not None}
+    others = {t.name: t.metrics for t in done.values() if t.role != SEED and t.metrics is not None}
+    by_role = {role: training.metrics for role, training in done.items()}
+    study = Study(seeds, by_role.get("sgd"), by_role.get("permuted"), by_role.get("no_attention"))
+    growth = [row for name, metrics in seeds.items() for row in growth_of_used_heads(name, metrics)]
+    losses = [row for name, metrics in seeds.items() if (row := growth_of_loss(metrics, name)) is not None]
+    sgd = growth_of_used_heads(ROLES["sgd"].label, study.sgd) if study.sgd else []
+    claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, sgd))
+    horizon = max((int(k) for m in seeds.values() for key in m if (k := keys.ROLLOUT_MSE.match(key))), default=1)
+    peers = _peers([t for t in trainings if t.metrics is not None], horizon, floor_rollouts)
+    return Findings(seeds, others, claims, growth, losses, sgd, peers, horizon, trainings)
+
+
+def _peers(done: Sequence[Training], horizon: int, floor_rollouts: FloorRollouts) -> list[Peer]:
+    rows = []
+    seeds = [_peer("transformer", training, horizon) for training in done if training.role == SEED]
+    if seeds:
+        rows.append(_median(seeds))
+    for role in ORDER:
+        rows += [_peer(ROLES[role].network, training, horizon) for training in done if training.role == role]
+    if done:
+        rollouts, metrics = floor_rollouts(horizon), done[0].metrics or {}
+        for floor, (label, losses) in FLOORS.items():
+            rows.append(Peer(label, [_final(metrics, key) for key in losses], rollouts[floor]))
+    return rows
+
+
+def _peer(name: str, training: Training, horizon: int) -> Peer:
+    metrics = training.metrics or {}
+    return Peer(
+        name,
+        [_final(metrics, key) for key in LOSSES],
+        [_final(metrics, key.of(k=horizon)) for key in (keys.ROLLOUT_MSE, keys.ROLLOUT_ENERGY)],
+        training.n_parameters,
+        _final(metrics, keys.TIME_TRAIN_CPU, n=1),
+    )
+
+
+def _final(metrics: Metrics, key: str, n: int = 3) -> float:
+    return final(metrics.get(key, NOTHING), n)
+
+
+def _median(peers: list[Peer]) -> Peer:
+    def middle(values: list[Any]) -> Any:
+        return np.median(values, axis=0)
+
+    return Peer(
+        peers[0].name,
+        tuple(middle([peer.losses for peer in peers])),
+        tuple(middle([peer.rollout for peer in peers])),
+        middle([peer.n_parameters for peer in peers]),
+        middle([peer.cpu_seconds for peer in peers]),
+        len(peers),
+    )

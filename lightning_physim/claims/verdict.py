@@ -1,0 +1,58 @@
+"""What a claim is, and the trainings that it is judged by.
+
+Each claim is three functions: ``measure`` takes numbers from what the runs have logged, ``judge`` holds the rule of
+``docs/claims.md``, ``tell`` says what decided. None of them loads a checkpoint.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from lightning_physim.claims.evidence import Head, heads_of
+from lightning_physim.curves import Metrics
+
+SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
+MIN_SEEDS = 3
+"""Seeds without which no claim is judged."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs that the claims are judged by; None for one that was not made.
+
+    Args:
+        seeds: metrics of the runs that differ in their seed alone, by name.
+        sgd: under plain SGD.
+        permuted: with permuted outcomes.
+        no_attention: of the network without attention.
+    """
+
+    seeds: Mapping[str, Metrics]
+    sgd: Metrics | None = None
+    permuted: Metrics | None = None
+    no_attention: Metrics | None = None
+
+    def heads(self) -> dict[str, list[Head]]:
+        """The heads of every seed."""
+        return {name: heads_of(metrics) for name, metrics in self.seeds.items()}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with its verdict.
+
+    Args:
+        statement: of the claim.
+        verdict: ``"supported"``, ``"not supported"`` or ``"undecided"``.
+        reason: what decided, in a sentence.
+        numbers: everything that the rule looked at, by name; NaN for what was not measured.
+    """
+
+    statement: str
+    verdict: str
+    reason: str
+    numbers: dict[str, float]
+
+
+def highest(values: Iterable[float]) -> float:
+    """The largest value; NaN where there is none."""
+    return max(values, default=float("nan"))

@@ -1,0 +1,39 @@
+"""Every page counts the same collision heads: those whose final enrichment, a mean of three, is at least 5."""
+
+import json
+import re
+
+import numpy as np
+
+from lightning_physim.claims import Study, collision_heads_exist
+from lightning_physim.curves import collision_heads
+from lightning_physim.report import headline, write_report, write_runs
+from lightning_physim.tracking import JsonlLogger, RunDirectory, read_metrics
+
+
+def write_run(path, enrichment: list[float]) -> RunDirectory:
+    run = RunDirectory(path)
+    logger = JsonlLogger(run.metrics)
+    for step, value in enumerate(enrichment):
+        row = {"probe/enrichment/L0H0": value, "probe/partner_score/L0H0": value / 10, "probe/best_enrichment": value}
+        logger.log_metrics(row | {"val/loss_colliding": 1.0}, step=10 * step)
+    run.config.write_text(json.dumps({"seed_everything": 0}))
+    return run
+
+
+def counts(run: RunDirectory, tmp_path) -> list[int]:
+    """Collision heads as the run's page, the comparison and the claims count them."""
+    metrics = read_metrics(run.metrics)
+    page = write_report(run.path).read_text()
+    bold = len(re.findall(r'<tr class="found">', page))
+    compared = write_runs(tmp_path / "comparison.html", [run, run]).read_text()
+    (of_run, _) = re.findall(r"<td>(\d) of 1</td>", compared)
+    claim = collision_heads_exist(Study({"seed 0": metrics}))
+    said = int(not headline(metrics).startswith("None of"))
+    return [len(collision_heads(metrics)), bold, said, int(of_run), int(claim.numbers["collision heads"])]
+
+
+def test_all_pages_count_the_same_collision_heads(tmp_path):
+    assert counts(write_run(tmp_path / "once", [1.0, 3.0, 3.1, 6.0]), tmp_path) == [0] * 5
+    assert counts(write_run(tmp_path / "for-good", [1.0, 5.5, 4.8, 6.0]), tmp_path) == [1] * 5
+    assert np.isclose(np.mean([5.5, 4.8, 6.0]), 5.43, atol=0.01)
