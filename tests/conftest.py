@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
+from hypothesis import settings
 
 from tests.helpers.wandb_server import WandbServer
+
+# The same few examples every time: a suite that fails by chance is not believed.
+settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")
 
 
 def _rank_main(rank: int, world: int, port: int, work: Callable[..., Any], args: tuple, results: Any) -> None:

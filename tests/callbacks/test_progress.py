@@ -1,0 +1,113 @@
+"""One bar for the whole run: what it says, where it starts, and when it is silent."""
+
+import re
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from lightning_physim.callbacks import StepProgressBar
+
+
+class Logs(pl.LightningModule):
+    """Logs two metrics for the bar and one that is none of its business."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.fails_at = fails_at
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == self.fails_at:
+            raise RuntimeError("no more")
+        self.log("train/loss", 0.123456, prog_bar=True)
+        self.log("probe/best_enrichment", 7.0, prog_bar=True)
+        self.log("val/secret", 1.0)
+        return self.weight.square()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+def fit(
+    folder, bar: StepProgressBar, module: pl.LightningModule | None = None, ckpt_path=None, **options
+) -> pl.Trainer:
+    """Epochs of four steps, five unless told otherwise."""
+    trainer = pl.Trainer(**({
+        "max_steps": 20, "accelerator": "cpu", "callbacks": [bar], "logger": False, "enable_checkpointing": False,
+        "enable_model_summary": False, "default_root_dir": folder,
+    } | options))  # fmt: skip
+    trainer.fit(module or Logs(), DataLoader(torch.zeros(4)), ckpt_path=ckpt_path)
+    return trainer
+
+
+def last_line(text: str) -> str:
+    return re.split(r"[\r\n]+", text.strip())[-1]
+
+
+def test_it_counts_optimizer_steps_to_the_end_over_all_epochs(tmp_path, capsys):
+    fit(tmp_path, StepProgressBar(refresh_every=3))
+    error = capsys.readouterr().err
+    assert "training: 100%" in last_line(error) and "20/20" in last_line(error)
+    assert error.count("20/20") == 1
+
+
+def test_it_shows_what_is_logged_for_it_by_its_last_word(tmp_path, capsys):
+    fit(tmp_path, StepProgressBar())
+    line = last_line(capsys.readouterr().err)
+    assert "loss=0.123" in line and "best_enrichment=7" in line
+    assert "train/" not in line and "secret" not in line
+
+
+def test_it_is_refreshed_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
+    bar, at = StepProgressBar(refresh_every=6), []
+    refresh = bar._refresh
+    monkeypatch.setattr(
+        bar, "_refresh", lambda trainer, module: (at.append(trainer.global_step), refresh(trainer, module))
+    )
+    fit(tmp_path, bar)
+    assert at == [6, 12, 18, 20] and bar.bar.n == 20
+
+
+def test_a_resumed_run_goes_on_where_the_bar_stood(tmp_path):
+    first = fit(tmp_path, StepProgressBar(), max_steps=8)
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    bar = StepProgressBar()
+    fit(tmp_path, bar, ckpt_path=tmp_path / "a.ckpt")
+    assert bar.bar.initial == 8 and bar.bar.n == 20
+
+
+def test_a_run_counted_in_epochs_has_no_total(tmp_path):
+    bar = StepProgressBar()
+    fit(tmp_path, bar, max_steps=-1, max_epochs=2)
+    assert bar.bar.total is None and bar.bar.n == 8
+
+
+def test_other_ranks_and_a_bar_that_was_disabled_are_silent(tmp_path, capsys, monkeypatch):
+    disabled = StepProgressBar()
+    disabled.disable()
+    fit(tmp_path, disabled)
+    assert "training" not in capsys.readouterr().err
+    monkeypatch.setattr(pl.Trainer, "is_global_zero", False)
+    fit(tmp_path, StepProgressBar())
+    assert "training" not in capsys.readouterr().err
+
+
+def test_a_training_that_fails_leaves_the_bar_closed(tmp_path):
+    bar = StepProgressBar()
+    with pytest.raises(RuntimeError, match="no more"):
+        fit(tmp_path, bar, Logs(fails_at=5))
+    # tqdm marks a closed bar so; an open one would draw itself over the traceback.
+    assert bar.bar.disable
+
+
+def test_a_failure_before_the_first_step_needs_no_bar(tmp_path):
+    class Broken(Logs):
+        def configure_optimizers(self):
+            raise RuntimeError("no optimizer")
+
+    bar = StepProgressBar()
+    with pytest.raises(RuntimeError, match="no optimizer"):
+        fit(tmp_path, bar, Broken())
+    assert bar.bar is None
