@@ -18,10 +18,9 @@ def block(language: str, recipe: str) -> str:
     return code + "\n"
 
 
-def test_every_kind_of_addition_has_a_recipe():
-    assert [recipe.split(",")[0] for recipe in RECIPES] == [
-        "A probe score", "A network", "A growth law", "A contact law", "A section of the report", "A logger",
-    ]  # fmt: skip
+def test_the_recipes_are_these():
+    kinds = [recipe.split(",")[0] for recipe in RECIPES]
+    assert kinds == ["A probe score", "A network", "A growth law", "A contact law"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.split(",")[0] for recipe in RECIPES])

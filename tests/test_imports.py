@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lightning_physim"
 LAYERS = [
-    {"errors", "keys"},
+    {"errors", "files", "keys"},
     {"curves", "protocols"},
     {"physics", "target"},
     {"metrics"},

@@ -9,8 +9,8 @@ from lightning_physim.claims import heads_of
 from lightning_physim.claims.geometry import N_LLC, N_SCORE, Rises
 from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, final, rise
 from lightning_physim.emergence import LAWS, Growth, label
-from lightning_physim.report.curve_figures import FAINT, HUES, INK, NOTE, _add_line, _figure
-from lightning_physim.report.sampler_figures import _cell, _grid
+from lightning_physim.report.curve_figures import FAINT, HUES, INK, NOTE, add_line, new_figure
+from lightning_physim.report.sampler_figures import grid_cell, panel_grid
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -30,7 +30,7 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) ->
         seeds: metrics by name.
         others: of the controls, by name; those without heads are left out.
     """
-    figure = _figure("", "final enrichment, times uniform attention")
+    figure = new_figure("", "final enrichment, times uniform attention")
     untrained = [float(head.enrichment[1][0]) for metrics in seeds.values() for head in heads_of(metrics)]
     _points(figure, "untrained", untrained, [False] * len(untrained), FAINT)
     for name, metrics in others.items():
@@ -62,12 +62,12 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) ->
 def geometry_figure(seeds: Mapping[str, Metrics]) -> "Figure":
     """Rise of the score against the rise of LLC, weight norm and gradient norm, a point per head."""
     columns = {"learning coefficient": "llc", "weight norm": "weight_norm", "gradient norm": "grad_norm"}
-    figure = _grid(list(columns), 240, "rise from the first estimate to the last")
+    figure = panel_grid(list(columns), 240, "rise from the first estimate to the last")
     for i, (name, metrics) in enumerate(seeds.items()):
         heads = heads_of(metrics)
         rises = [Rises.of(head) for head in heads]
         for panel, column in enumerate(columns.values()):
-            row, col = _cell(panel)
+            row, col = grid_cell(panel)
             figure.add_scatter(
                 x=[getattr(row, column) for row in rises],
                 y=[row.score for row in rises],
@@ -87,7 +87,7 @@ def geometry_figure(seeds: Mapping[str, Metrics]) -> "Figure":
 
 def timing_figure(seeds: Mapping[str, Metrics]) -> "Figure":
     """Share of their rise that score and LLC of every collision head have made, against the step; medians thick."""
-    figure = _figure("training step", "share of the rise")
+    figure = new_figure("training step", "share of the rise")
     heads = [head for metrics in seeds.values() for head in heads_of(metrics) if head.is_used_collision_head]
     kinds = (
         ("score", HUES[0], "solid", [_share(head.score, N_SCORE) for head in heads]),
@@ -97,11 +97,11 @@ def timing_figure(seeds: Mapping[str, Metrics]) -> "Figure":
     for name, color, dash, curves in kinds:
         curves = [curve for curve in curves if len(curve[0])]
         for steps, values in curves:
-            _add_line(figure, steps, values, name, color, dash, width=0.7, legend=False)
+            add_line(figure, steps, values, name, color, dash, width=0.7, legend=False)
         steps = np.unique(np.concatenate([curve[0] for curve in curves])) if curves else np.zeros(0)
         known = [dict(zip(*curve, strict=True)) for curve in curves]
         middle = [np.median([curve[step] for curve in known if step in curve]) for step in steps]
-        _add_line(figure, steps, middle, name, color, dash, width=3.5)
+        add_line(figure, steps, middle, name, color, dash, width=3.5)
         top = max([top, *middle])
     figure.update_traces(opacity=0.4, selector={"line.width": 0.7})
     figure.update_xaxes(type="log", dtick=1)
@@ -114,7 +114,7 @@ def laws_figure(rows: Sequence[Growth]) -> "Figure":
     from plotly.graph_objects import Heatmap
 
     shown = [growth for growth in rows if growth.comparison.weights][::-1]
-    figure = _figure("", "")
+    figure = new_figure("", "")
     laws = list(LAWS)
     figure.add_trace(
         Heatmap(
@@ -144,7 +144,7 @@ def laws_figure(rows: Sequence[Growth]) -> "Figure":
 def exponents_figure(rows: Sequence[Growth]) -> "Figure":
     """Power-law exponents of the approach with 95 % intervals, filled where a power law is the verdict."""
     shown = [growth for growth in rows if growth.fit is not None][::-1]
-    figure = _figure("exponent of the approach to the plateau", "")
+    figure = new_figure("exponent of the approach to the plateau", "")
     names = list(dict.fromkeys(growth.run for growth in rows))
     for growth in shown:
         assert growth.fit is not None

@@ -12,14 +12,14 @@ from lightning_physim.report.curve_figures import (
     DASHES,
     HUES,
     INK,
-    _add_line,
-    _blend,
-    _figure,
-    _left_edge,
-    _log_step_axis,
-    _shift,
+    add_line,
+    blend,
+    new_figure,
+    left_edge,
+    log_step_axis,
+    shift_steps,
 )
-from lightning_physim.report.sampler_figures import _cell, _grid
+from lightning_physim.report.sampler_figures import grid_cell, panel_grid
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -49,23 +49,23 @@ class Line:
 
 def overlay_figure(lines: Sequence[Line], key: str, y_title: str) -> "Figure":
     """One line per run against training step, both axes logarithmic, and the median of each kind with several runs."""
-    figure = _figure("training step", y_title)
+    figure = new_figure("training step", y_title)
     shown = [line for line in lines if key in line.metrics]
     curves = [line.metrics[key] for line in shown]
-    edge = _left_edge(curves)
+    edge = left_edge(curves)
     kinds: dict[str, list[Line]] = {}
     for line in shown:
         kinds.setdefault(line.kind, []).append(line)
     repeated = any(len(same) > 1 for same in kinds.values())
     for line, (steps, values) in zip(shown, curves, strict=True):
         color, dash = line.style
-        _add_line(figure, _shift(steps, edge), values, line.name, color, dash, width=1.3 if repeated else 2.2)
+        add_line(figure, shift_steps(steps, edge), values, line.name, color, dash, width=1.3 if repeated else 2.2)
     for kind, same in kinds.items():
         if len(same) > 1:
             steps, values = _median([line.metrics[key] for line in same])
-            color = INK if len(kinds) == 1 else _blend("#000000", same[0].style[0], 0.75)
-            _add_line(figure, _shift(steps, edge), values, f"median {kind}".strip(), color, width=3.2)
-    _log_step_axis(figure, curves, edge)
+            color = INK if len(kinds) == 1 else blend("#000000", same[0].style[0], 0.75)
+            add_line(figure, shift_steps(steps, edge), values, f"median {kind}".strip(), color, width=3.2)
+    log_step_axis(figure, curves, edge)
     figure.update_yaxes(type="log", tickformat="~g", dtick="D2")
     return figure
 
@@ -81,9 +81,9 @@ def metric_figure(
         name: of the metric.
     """
     varied = list(values[0])
-    figure = _grid(varied, 190, "")
+    figure = panel_grid(varied, 190, "")
     for i, parameter in enumerate(varied):
-        row, col = _cell(i)
+        row, col = grid_cell(i)
         given = [point[parameter] for point in values]
         numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in given)
         figure.add_scatter(

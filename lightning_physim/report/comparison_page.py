@@ -13,11 +13,11 @@ import yaml
 
 from lightning_physim import keys
 from lightning_physim.curves import COLLISION_HEAD, ONSET, Metrics, collision_heads, first_step, head_curves, last
+from lightning_physim.files import flatten
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
 from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.viewer import key_svg
 from lightning_physim.tracking import RunDirectory, read_metrics
-from lightning_physim.tracking.wandb_logger import _dotted
 
 SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""
@@ -117,7 +117,7 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
     else:
         kept.write_text(yaml.safe_dump(dict(sweep), sort_keys=False))
     metric, goal = sweep["metric"]["name"], sweep["metric"].get("goal", "minimize")
-    points = [_dotted(row["parameters"]) for row in rows]
+    points = [flatten(row["parameters"]) for row in rows]
     varied = _varied(points)
     results = []
     for row, point in zip(rows, points, strict=True):
@@ -164,7 +164,7 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
     """
     output = Path(output)
     configs = [yaml.safe_load(run.config.read_text()) if run.config.is_file() else {} for run in runs]
-    points = [_dotted(config or {}) for config in configs]
+    points = [flatten(config or {}) for config in configs]
     varied = _varied(points)
     seeds = set(varied) <= set(SEEDS)
     results = []

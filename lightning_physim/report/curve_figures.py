@@ -50,23 +50,23 @@ def head_style(head: str) -> tuple[str, str]:
 
 def loss_figure(metrics: Metrics) -> "Figure":
     """Losses against training step, both logarithmic, with the floors that show what was learned as dotted lines."""
-    figure = _figure("training step", "mean squared error, standardised")
+    figure = new_figure("training step", "mean squared error, standardised")
     curves = [metrics[key] for key, _, _ in LOSSES if key in metrics]
-    edge = _left_edge(curves)
+    edge = left_edge(curves)
     if keys.TRAIN_LOSS in metrics:
         steps, values = _log_bins(*metrics[keys.TRAIN_LOSS])
-        _add_line(figure, _shift(steps, edge), values, "training", color="#c9c6bf", width=1.5)
+        add_line(figure, shift_steps(steps, edge), values, "training", color="#c9c6bf", width=1.5)
     for key, name, color in LOSSES:
         if key in metrics:
             steps, values = metrics[key]
-            _add_line(figure, _shift(steps, edge), values, name, color=color, width=2.5)
+            add_line(figure, shift_steps(steps, edge), values, name, color=color, width=2.5)
     for key, name, color in FLOORS:
         if key in metrics and curves:
             steps, values = metrics[key]
             ends = [edge, float(np.max(np.concatenate([steps for steps, _ in curves])))]
             dash = "dot" if "no_pair" in key else "dash"
-            _add_line(figure, ends, [values[-1]] * 2, name, color=color, width=1.2, dash=dash)
-    _log_step_axis(figure, curves, edge)
+            add_line(figure, ends, [values[-1]] * 2, name, color=color, width=1.2, dash=dash)
+    log_step_axis(figure, curves, edge)
     figure.update_yaxes(type="log", tickformat="~g", dtick=1)
     return figure
 
@@ -84,14 +84,14 @@ def scores_figure(
         fits: ``{head: (steps, values)}``, the line of a power law for the heads that follow one.
     """
     title = "attention to near particles, × uniform" if key == keys.ENRICHMENT else key.quantity
-    figure = _figure("training step", title.replace("_", " "))
+    figure = new_figure("training step", title.replace("_", " "))
     curves = head_curves(metrics, key)
-    edge = _left_edge(list(curves.values()))
+    edge = left_edge(list(curves.values()))
     for head, (steps, values) in curves.items():
-        _add_line(figure, _shift(steps, edge), values, head, *head_style(head))
+        add_line(figure, shift_steps(steps, edge), values, head, *head_style(head))
     for i, (steps, values) in enumerate((fits or {}).values()):
-        _add_line(figure, steps, values, "power-law fit", INK, width=1.1, legend=i == 0)
-    _log_step_axis(figure, list(curves.values()), edge)
+        add_line(figure, steps, values, "power-law fit", INK, width=1.1, legend=i == 0)
+    log_step_axis(figure, list(curves.values()), edge)
     log = all(np.nanmin(values, initial=np.inf) > 0 for _, values in curves.values())
     if log:
         figure.update_yaxes(type="log", dtick="D2")
@@ -108,12 +108,12 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
             ...]}`` as ``CollisionProbe`` logs it, a row per bin. Distances are in contact diameters: particles touch
             at 1. An empty bin is ``None``.
     """
-    figure = _figure("distance between centres, contact diameters", "mean attention to one particle")
+    figure = new_figure("distance between centres, contact diameters", "mean attention to one particle")
     columns = dict(zip(table["columns"], np.array(table["data"], dtype=float).T, strict=True))
     centres = (columns["distance_from"] + columns["distance_to"]) / 2
     heads = [name for name in columns if is_head(name)]
     for head in sorted(heads, key=lambda head: -np.nanmax(columns[head], initial=0.0)):
-        _add_line(figure, centres, columns[head], head, *head_style(head))
+        add_line(figure, centres, columns[head], head, *head_style(head))
     _uniform_line(figure, columns["uniform"][0], log=True, x=1.0)
     figure.add_vline(1.0, line={"color": FAINT, "width": 1.2})
     figure.add_annotation(
@@ -144,16 +144,16 @@ def rollout_figure(metrics: Metrics, n_curves: int = 5) -> "Figure":
     found = {name: _horizons(metrics, name) for name, _ in ROLLOUT_ERRORS}
     titles = [title for name, title in ROLLOUT_ERRORS if found[name]]
     figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=titles)
-    _style(figure, "predicted intervals", "", height=220 * len(titles) + 60)
+    style_figure(figure, "predicted intervals", "", height=220 * len(titles) + 60)
     panels = [horizons for horizons in found.values() if horizons]
     steps = np.unique(np.concatenate([curve[0] for horizons in panels for curve in horizons.values()]))
     wanted = np.geomspace(1e-3, 1, n_curves - 1) * steps[-1]
     shown = np.unique([steps[0], *(steps[np.argmin(np.abs(steps - step))] for step in wanted)])
-    shades = [_blend("#d9d6cf", HUES[0], fraction) for fraction in np.linspace(0, 1, len(shown))]
+    shades = [blend("#d9d6cf", HUES[0], fraction) for fraction in np.linspace(0, 1, len(shown))]
     for row, horizons in enumerate(panels, start=1):
         for step, shade in zip(shown, shades, strict=True):
             at_step = {k: values[at == step][-1] for k, (at, values) in horizons.items() if step in at}
-            _add_line(
+            add_line(
                 figure,
                 list(at_step),
                 list(at_step.values()),
@@ -176,13 +176,13 @@ def _horizons(metrics: Metrics, name: str) -> dict[int, tuple[np.ndarray, np.nda
     return dict(sorted(found.items()))
 
 
-def _figure(x_title: str, y_title: str) -> "Figure":
+def new_figure(x_title: str, y_title: str) -> "Figure":
     from plotly.graph_objects import Figure
 
-    return _style(Figure(), x_title, y_title)
+    return style_figure(Figure(), x_title, y_title)
 
 
-def _style(figure: "Figure", x_title: str, y_title: str, height: int = 460) -> "Figure":
+def style_figure(figure: "Figure", x_title: str, y_title: str, height: int = 460) -> "Figure":
     figure.update_layout(
         template="simple_white",
         height=height,
@@ -203,7 +203,7 @@ def _style(figure: "Figure", x_title: str, y_title: str, height: int = 460) -> "
     return figure
 
 
-def _add_line(
+def add_line(
     figure: "Figure",
     x: Any,
     y: Any,
@@ -248,17 +248,17 @@ def _uniform_line(figure: "Figure", value: float, log: bool, x: float) -> None:
     )
 
 
-def _left_edge(curves: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def left_edge(curves: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """Where step 0 stands: half the first step after it."""
     positive = [steps[steps > 0] for steps, _ in curves]
     return 0.5 * min((float(steps[0]) for steps in positive if len(steps)), default=1.0)
 
 
-def _shift(steps: np.ndarray, edge: float) -> np.ndarray:
+def shift_steps(steps: np.ndarray, edge: float) -> np.ndarray:
     return np.maximum(steps, edge)
 
 
-def _log_step_axis(figure: "Figure", curves: list[tuple[np.ndarray, np.ndarray]], edge: float) -> None:
+def log_step_axis(figure: "Figure", curves: list[tuple[np.ndarray, np.ndarray]], edge: float) -> None:
     last = max((int(steps[-1]) for steps, _ in curves), default=1)
     decades = [10**power for power in range(13) if 1.5 * edge < 10**power <= max(last, 10)]
     names = [
@@ -285,6 +285,6 @@ def _log_bins(steps: np.ndarray, values: np.ndarray, n_bins: int = 200) -> tuple
     return np.add.reduceat(steps, edges) / sizes, np.add.reduceat(values, edges) / sizes
 
 
-def _blend(start: str, end: str, fraction: float) -> str:
+def blend(start: str, end: str, fraction: float) -> str:
     mixed = [round((1 - fraction) * int(start[i : i + 2], 16) + fraction * int(end[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#{:02x}{:02x}{:02x}".format(*mixed)

@@ -8,8 +8,8 @@ import numpy as np
 from lightning_physim import keys
 from lightning_physim.curves import Metrics, head_curves
 from lightning_physim.emergence.laws import LAWS
-from lightning_physim.report.curve_figures import _add_line, _left_edge, _log_step_axis, head_style
-from lightning_physim.report.llc_figures import _panels
+from lightning_physim.report.curve_figures import add_line, left_edge, log_step_axis, head_style
+from lightning_physim.report.llc_figures import stacked_panels
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -28,7 +28,7 @@ def emergence_figure(metrics: Metrics) -> "Figure":
         "exponent": "exponent α of the approach to the plateau",
     }
     shown = {key: title for key, title in rows.items() if any(f"emergence/{head}/{key}" in metrics for head in heads)}
-    figure = _panels(list(shown.values()), [300 if key == "forecast" else 220 for key in shown])
+    figure = stacked_panels(list(shown.values()), [300 if key == "forecast" else 220 for key in shown])
     scores = [metrics[f"probe/partner_score/{head}"] for head in heads if f"probe/partner_score/{head}" in metrics]
     for row, key in enumerate(shown, start=1):
         for i, head in enumerate(heads):
@@ -36,12 +36,12 @@ def emergence_figure(metrics: Metrics) -> "Figure":
             if key == "forecast" and f"probe/partner_score/{head}" in metrics:
                 steps, values = metrics[f"probe/partner_score/{head}"]
                 steps, values = steps[steps > 0], values[steps > 0]
-                _add_line(figure, steps, values, head, color, dash, width=1.2, row=row)
+                add_line(figure, steps, values, head, color, dash, width=1.2, row=row)
             if f"emergence/{head}/{key}" in metrics:
                 _add_bars(
                     figure, metrics, head, key, 1.02 ** (i - len(heads) // 2), row, legend=not scores and row == 1
                 )
-    _log_step_axis(figure, scores, _left_edge(scores))
+    log_step_axis(figure, scores, left_edge(scores))
     if "exponent" in shown:
         searched = LAWS["power_law"].shapes["exponent"]
         ends = np.log10([searched.lo, searched.hi]).tolist()
@@ -53,7 +53,7 @@ def _add_bars(figure: "Figure", metrics: Metrics, head: str, key: str, beside: f
     steps, values = metrics[f"emergence/{head}/{key}"]
     ends = [metrics.get(f"emergence/{head}/{key}_{end}", (steps, values * np.nan)) for end in ("lo", "hi")]
     low, high = (np.array([dict(zip(*end, strict=True)).get(step, np.nan) for step in steps]) for end in ends)
-    _add_line(figure, steps * beside, values, head, head_style(head)[0], mode="markers", legend=legend, row=row)
+    add_line(figure, steps * beside, values, head, head_style(head)[0], mode="markers", legend=legend, row=row)
     figure.data[-1].update(
         error_y={
             # The most likely exponent may lie outside of its interval, where it is at the edge of its range.

@@ -18,11 +18,11 @@ from lightning_physim.report.curve_figures import (
     FAINT,
     HUES,
     INK,
-    _add_line,
-    _left_edge,
-    _log_step_axis,
-    _shift,
-    _style,
+    add_line,
+    left_edge,
+    log_step_axis,
+    shift_steps,
+    style_figure,
     head_style,
 )
 
@@ -115,25 +115,25 @@ def llc_figure(metrics: Metrics) -> "Figure":
         )
         if content
     ]
-    figure = _panels([title for title, _ in panels], [height for _, height in panels])
+    figure = stacked_panels([title for title, _ in panels], [height for _, height in panels])
     curves = [*scores.values(), *((points.x, points.mean) for points in found.values())]
-    edge = _left_edge(curves)
+    edge = left_edge(curves)
     for head, (steps, values) in scores.items():
-        _add_line(figure, _shift(steps, edge), values, head, *head_style(head), row=1)
+        add_line(figure, shift_steps(steps, edge), values, head, *head_style(head), row=1)
     for row, lines in enumerate(filter(None, (parts, model)), start=2 if scores else 1):
         limits = axis_limits(lines.values())
         for region, points in lines.items():
             color, dash = region_style(region, found)
             legend = lines is parts and region not in scores
-            x, y = _shift(points.x, edge), points.within(limits)
+            x, y = shift_steps(points.x, edge), points.within(limits)
             _add_band(figure, x, y, 2 * points.mcse, region, color, row)
-            _add_line(figure, x, y, region, color, dash, width=1.8, legend=legend, row=row)
+            add_line(figure, x, y, region, color, dash, width=1.8, legend=legend, row=row)
             add_markers(figure, x, points, region, color, limits, row)
         figure.update_yaxes(linear_axis(limits), row=row)
     if scores:
         figure.update_yaxes(type="log", dtick="D2", row=1)
         figure.add_hline(1.0, line={"color": INK, "width": 1.2, "dash": "dot"}, row=1, col=1)
-    _log_step_axis(figure, curves, edge)
+    log_step_axis(figure, curves, edge)
     # Three decades at least, and more if there are earlier estimates: what came before is a pan away.
     first = min(points.x[points.x > 0].min(initial=np.inf) for points in found.values())
     last = max(steps[-1] for steps, _ in curves)
@@ -253,7 +253,7 @@ def _add_band(
         )
 
 
-def _panels(titles: list[str], heights: list[int]) -> "Figure":
+def stacked_panels(titles: list[str], heights: list[int]) -> "Figure":
     """Panels one above the other over one axis of training steps, with a title at the left of each."""
     from plotly.subplots import make_subplots
 
@@ -265,7 +265,7 @@ def _panels(titles: list[str], heights: list[int]) -> "Figure":
         row_heights=heights,
         subplot_titles=titles,
     )
-    _style(figure, "", "", height=sum(heights) + 34 * len(titles) + 110)
+    style_figure(figure, "", "", height=sum(heights) + 34 * len(titles) + 110)
     figure.update_annotations(font={"size": 13, "color": INK}, x=0, xanchor="left")
     figure.update_xaxes(title={"text": "training step", "standoff": 8, "font": {"size": 14}}, row=len(titles))
     return figure

@@ -1,12 +1,12 @@
 """A page: one HTML file that opens from disk and asks nothing of the network."""
 
-import os
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from lightning_physim.files import replace_file
 from lightning_physim.report.curve_figures import FONT, INK
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ def write_page(
         sections="\n".join(sections),
         config=f"<details><summary>Configuration</summary><pre>{escape(config)}</pre></details>" if config else "",
     )
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(page, encoding="utf-8")
-    new.replace(path)
+    replace_file(path, page.encode())
     return path
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_physim.curves import Metrics
-from lightning_physim.report.curve_figures import DASHES, HUES, INK, _add_line, _blend, _style
+from lightning_physim.report.curve_figures import DASHES, HUES, INK, add_line, blend, style_figure
 from lightning_physim.report.llc_figures import (
     PAPER,
     Estimates,
@@ -37,13 +37,13 @@ def llc_trace_figure(table: Mapping[str, Any], metrics: Metrics | None = None) -
     for name, values in columns.items():
         regions.setdefault(name.rpartition("/")[0], []).append(values)
     rhats = {region: _at(metrics or {}, f"llc/{region}/rhat", table.get("step")) for region in regions}
-    figure = _grid([_trace_title(region, chains, rhats[region]) for region, chains in regions.items()], 130, "draw")
+    figure = panel_grid([_trace_title(region, chains, rhats[region]) for region, chains in regions.items()], 130, "draw")
     for i, (region, chains) in enumerate(regions.items()):
-        row, col = _cell(i)
+        row, col = grid_cell(i)
         color, _ = region_style(region, regions)
         for j, chain in enumerate(chains):
-            shade = _blend(color, "#ffffff", 0.6 * j / len(chains))
-            _add_line(
+            shade = blend(color, "#ffffff", 0.6 * j / len(chains))
+            add_line(
                 figure, draws, chain, f"{_name(region)}, chain {j}", shade, width=1, legend=False, row=row, col=col
             )
         finite = np.concatenate([chain[np.isfinite(chain)] for chain in chains])
@@ -67,11 +67,11 @@ def calibration_figure(table: Mapping[str, Any]) -> "Figure":
     regions = list(dict.fromkeys(row["region"] for row in rows))
     n_betas = sorted({row["n_beta"] for row in rows})
     ratios = sorted({_ratio(row) for row in rows})
-    shades = [_blend("#93bcd6", "#00314f", share) for share in np.linspace(0, 1, len(ratios))]
-    figure = _grid([_name(region) for region in regions], 190, "step size")
+    shades = [blend("#93bcd6", "#00314f", share) for share in np.linspace(0, 1, len(ratios))]
+    figure = panel_grid([_name(region) for region in regions], 190, "step size")
     named: set[str] = set()
     for i, region in enumerate(regions):
-        row, col = _cell(i)
+        row, col = grid_cell(i)
         here = sorted((row for row in rows if row["region"] == region), key=lambda row: float(row["step_size"]))
         # Strict: where a plateau ends estimates grow without bound, and some of them fail by little.
         limits = axis_limits([_estimates(here)], strict=True)
@@ -80,7 +80,7 @@ def calibration_figure(table: Mapping[str, Any]) -> "Figure":
             name = f"{_short(n_beta)} / {_short(pull)}"
             points = _estimates(line)
             y = points.within(limits)
-            _add_line(figure, points.x, y, name, shade, dash, width=1.8, legend=name not in named, row=row, col=col)
+            add_line(figure, points.x, y, name, shade, dash, width=1.8, legend=name not in named, row=row, col=col)
             add_markers(figure, points.x, points, name, shade, limits, bars=True, row=row, col=col)
             named.add(name)
         best = _estimates([row for row in here if row["recommended"]])
@@ -153,12 +153,12 @@ def _trace_title(region: str, chains: list[np.ndarray], rhat: float) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _cell(i: int) -> tuple[int, int]:
+def grid_cell(i: int) -> tuple[int, int]:
     """Row and column of a panel, counted from 1."""
     return 1 + i // COLUMNS, 1 + i % COLUMNS
 
 
-def _grid(titles: list[str], height: int, x_title: str) -> "Figure":
+def panel_grid(titles: list[str], height: int, x_title: str) -> "Figure":
     """Panels in two columns, each with axes of its own and its title at the left."""
     from plotly.subplots import make_subplots
 
@@ -173,7 +173,7 @@ def _grid(titles: list[str], height: int, x_title: str) -> "Figure":
         subplot_titles=titles,
         specs=[[{} if row * columns + col < len(titles) else None for col in range(columns)] for row in range(rows)],
     )
-    _style(figure, "", "", height=total + 90)
+    style_figure(figure, "", "", height=total + 90)
     figure.update_layout(margin_t=50)  # the mode bar above the titles
     for i, note in enumerate(figure.layout.annotations):
         axis = figure.layout["xaxis" if i == 0 else f"xaxis{i + 1}"]
@@ -181,6 +181,6 @@ def _grid(titles: list[str], height: int, x_title: str) -> "Figure":
     figure.update_xaxes(tickfont={"size": 12})
     figure.update_yaxes(tickfont={"size": 12})
     for i in range(max(len(titles) - columns, 0), len(titles)):
-        row, col = _cell(i)
+        row, col = grid_cell(i)
         figure.update_xaxes(title={"text": x_title, "standoff": 6, "font": {"size": 13}}, row=row, col=col)
     return figure

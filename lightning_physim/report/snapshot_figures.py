@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.report.curve_figures import FAINT, INK, _blend, _style, head_style
+from lightning_physim.report.curve_figures import FAINT, INK, blend, style_figure, head_style
 from lightning_physim.report.viewer import Snapshots
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def attention_map_figure(snapshots: Snapshots, state: int = 0, head_names: Itera
         horizontal_spacing=0.02,
         vertical_spacing=0.09,
     )
-    _style(figure, "", "", height=260 * n_layers + 70)
+    style_figure(figure, "", "", height=260 * n_layers + 70)
     places = scene["states"][state, :, :2].astype(float)
     marked = scene["touching"][state].any(0)
     for layer, row in enumerate(names):
@@ -85,7 +85,7 @@ def rollout_animation_figure(snapshots: Snapshots, trajectory: int = 0) -> "Figu
 
     names = [f"{k * interval:.3g}" for k in range(len(truth))]
     figure = Figure(traces(0), frames=[Frame(data=traces(k), name=name) for k, name in enumerate(names)])
-    _style(figure, "", "", height=560)
+    style_figure(figure, "", "", height=560)
     _box(figure, scene["box"])
     still = {"mode": "immediate", "transition": {"duration": 0}}
     figure.update_layout(
@@ -154,7 +154,7 @@ def _looks(places: np.ndarray, weights: np.ndarray, color: str) -> "Iterable[Sca
             x=np.round(np.stack((x[query], x[key], gap), axis=1).ravel(), 4),
             y=np.round(np.stack((y[query], y[key], gap), axis=1).ravel(), 4),
             mode="lines+markers",
-            line={"color": _blend("#ffffff", color, 0.35 + 0.2 * level), "width": 1 + 1.2 * level},
+            line={"color": blend("#ffffff", color, 0.35 + 0.2 * level), "width": 1 + 1.2 * level},
             marker={"size": np.tile([0, dot, 0], len(query)), "color": color},
             text=[text for q, k in zip(query, key, strict=True) for text in ("", f"{weights[q, k]:.2f}", "")],
             hovertemplate="%{text}<extra></extra>",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lightning_physim.errors import InputError
-from lightning_physim.sweeps.spec import Parameter, nest
+from lightning_physim.files import nest
+from lightning_physim.sweeps.spec import Parameter
 
 STATES = {"started": "running", "interrupted": "running", "finished": "finished", "stopped": "finished"}
 """What the engine calls the states of a trial; all others have failed."""

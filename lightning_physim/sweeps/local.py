@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning_physim.errors import InputError
+from lightning_physim.files import append_json_line, flatten, json_number, replace_file
 from lightning_physim.sweeps.engine import SweepEngine
 from lightning_physim.sweeps.spec import Parameter, Trial
-from lightning_physim.tracking.jsonl import _append, _json_number, _replace, read_metrics
+from lightning_physim.tracking.jsonl import read_metrics
 from lightning_physim.tracking.run import RunDirectory, last_checkpoint
-from lightning_physim.tracking.wandb_logger import _dotted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL = 0.1
@@ -277,8 +277,8 @@ class LocalSweep:
 
     def _record(self, trial: Trial, state: str, exit_code: int | None = None, value: float | None = None) -> None:
         row = {"trial": trial.index, "parameters": trial.parameters, "run_id": trial.run_id, "state": state}
-        number = None if value is None else _json_number(value)
-        _append(self.state, row | {"exit_code": exit_code, "metric": number})
+        number = None if value is None else json_number(value)
+        append_json_line(self.state, row | {"exit_code": exit_code, "metric": number})
 
     def _environment(self, trial: Trial) -> dict[str, str]:
         # With a sweep's id wandb would ignore the project, and a later `wandb sync` name a sweep that no server knows.
@@ -294,7 +294,7 @@ class LocalSweep:
     def _words(self, trial: Trial) -> str:
         """What tells the trial from others."""
         fixed = {".".join(parameter.name) for parameter in self.spec.parameters if parameter.distribution == "constant"}
-        varied = {key: value for key, value in _dotted(trial.parameters).items() if key not in fixed}
+        varied = {key: value for key, value in flatten(trial.parameters).items() if key not in fixed}
         shown = ", ".join(f"{key} {f'{x:.4g}' if type(x) is float else x}" for key, x in varied.items())
         return f": {shown}" if shown else ""
 
@@ -310,7 +310,7 @@ class LocalSweep:
                     f"one process runs a sweep; got another at work in {self.folder}: wait for it, or raise its --jobs"
                 ) from None
             if self.state.is_file() and not (content := self.state.read_bytes()).endswith(b"\n"):
-                _replace(self.state, content[: content.rfind(b"\n") + 1], durable=True)
+                replace_file(self.state, content[: content.rfind(b"\n") + 1], durable=True)
             yield
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from lightning_physim.errors import InputError
+from lightning_physim.files import nest
 
 KEYS = (
     "name", "description", "project", "entity", "program", "command", "method", "metric", "parameters",
@@ -279,17 +280,6 @@ def _known(given: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     unknown = [str(key) for key in given if key not in keys]
     if unknown:
         raise InputError(f"{where} can have {', '.join(keys)}; got {', '.join(unknown)}: remove it, {ELSEWHERE}")
-
-
-def nest(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
-    """Dictionaries in dictionaries, from ``(keys from the outside in, value)``."""
-    nested: dict[str, Any] = {}
-    for name, value in pairs:
-        inner = nested
-        for key in name[:-1]:
-            inner = inner.setdefault(key, {})
-        inner[name[-1]] = value
-    return nested
 
 
 def _plain(name: str) -> str:

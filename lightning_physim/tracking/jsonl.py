@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import os
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from lightning_physim.errors import InputError
+from lightning_physim.files import append_json_line, json_number, replace_file
 
 
 class JsonlLogger(Logger):
@@ -73,8 +73,8 @@ class JsonlLogger(Logger):
             self._step = self._step if step is None else step
             self._open_once()
             row: dict[str, float | str] = {"step": self._step, "time": round(time.monotonic() - self._start, 3)}
-            row |= {key: _json_number(value) for key, value in metrics.items() if key not in row}
-            _append(self.path, row)
+            row |= {key: json_number(value) for key, value in metrics.items() if key not in row}
+            append_json_line(self.path, row)
 
     @rank_zero_only
     def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:
@@ -88,7 +88,7 @@ class JsonlLogger(Logger):
             path = self.path.parent / "figures" / f"{key.rsplit('/', 1)[-1]}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             content = json.dumps({"step": step, "columns": columns, "data": rows}, allow_nan=False).encode()
-            _replace(path, content, durable=False)
+            replace_file(path, content)
 
     @rank_zero_only
     def log_arrays(self, key: str, arrays: Mapping[str, Any], step: int) -> None:
@@ -103,7 +103,7 @@ class JsonlLogger(Logger):
             path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
             np.savez_compressed(content, **arrays)
-            _replace(path, content.getvalue(), durable=True)
+            replace_file(path, content.getvalue(), durable=True)  # only training again would bring it back
 
     @contextmanager
     def _never_fatal(self) -> Iterator[None]:
@@ -168,26 +168,6 @@ def _step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def _json_number(value: Any) -> float | str:
-    number = float(value)
-    if math.isfinite(number):
-        return number
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    line = json.dumps(row, allow_nan=False).encode() + b"\n"
-    with path.open("ab", buffering=0) as file:
-        end = file.tell()
-        try:
-            written = file.write(line)
-            if written != len(line):
-                raise OSError(f"{written} of {len(line)} bytes written")
-        except OSError:
-            file.truncate(end)  # needs no space, and keeps the next row off a torn line
-            raise
-
-
 def _rows(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
     """Each whole line with the row that it holds."""
     lines = path.read_bytes().splitlines(keepends=True)
@@ -215,20 +195,5 @@ def _trim(path: Path, resume_step: int | None) -> float:
     kept = [(line, row) for line, row in _rows(path) if resume_step is None or row["step"] <= resume_step]
     content = b"".join(line for line, _ in kept)
     if len(content) != path.stat().st_size:
-        _replace(path, content, durable=True)
+        replace_file(path, content, durable=True)
     return max((float(row.get("time", 0.0)) for _, row in kept), default=0.0)
-
-
-def _replace(path: Path, content: bytes, durable: bool) -> None:
-    """Write a file whole or not at all, whatever ends the process.
-
-    ``durable`` waits for the disk, so that it is whole after a loss of power too: for rows and arrays of steps long
-    past, which only training again would bring back. A table shows the run so far, and the next one replaces it.
-    """
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    new.replace(path)

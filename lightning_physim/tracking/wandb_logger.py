@@ -18,6 +18,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from lightning_physim.files import flatten
 from lightning_physim.tracking.jsonl import read_rows
 from lightning_physim.tracking.run import RunDirectory
 from lightning_physim.tracking.wandb_artifacts import data_hash, log_file, use_data
@@ -100,7 +101,7 @@ class PhysimWandbLogger(WandbLogger):
         Nested keys become dotted ones, ``model.n_heads``, which is what sweeps call them.
         """
         if not self._configured:
-            super().log_hyperparams(_dotted(vars(params) if isinstance(params, Namespace) else params))
+            super().log_hyperparams(flatten(vars(params) if isinstance(params, Namespace) else params))
         self._configured = True
 
     @rank_zero_only
@@ -271,16 +272,6 @@ class PhysimWandbLogger(WandbLogger):
 def _log(experiment: "Run | RunDisabled", row: dict[str, Any], step: int | None) -> None:
     made = {key: value() if callable(value) else value for key, value in row.items()}
     experiment.log(made if step is None else made | {"trainer/global_step": step})
-
-
-def _dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _same(shown: Any, value: Any) -> bool:

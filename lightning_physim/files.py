@@ -1,0 +1,74 @@
+"""Files that survive whatever ends the process that writes them, and how nested values become names in them."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def append_json_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Append one JSON object as a line, whole or not at all; the operating system has it on return.
+
+    Raises:
+        OSError: the line cannot be written; the file is as it was.
+        ValueError: a number that JSON lacks, see :func:`json_number`.
+    """
+    line = json.dumps(row, allow_nan=False).encode() + b"\n"
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            written = file.write(line)
+            if written != len(line):
+                raise OSError(f"{written} of {len(line)} bytes written")
+        except OSError:
+            file.truncate(end)  # needs no space, and keeps the next row off a torn line
+            raise
+
+
+def json_number(value: Any) -> float | str:
+    """A number as strict JSON has it: ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` are strings."""
+    number = float(value)
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def replace_file(path: Path, content: bytes, durable: bool = False) -> None:
+    """Write a file whole or not at all, whatever ends the process. Several processes may write the same one.
+
+    Args:
+        path: the file; one that exists is replaced.
+        content: all of it.
+        durable: whether to wait for the disk, so that the file is whole after a loss of power too.
+    """
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with new.open("wb") as file:
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    new.replace(path)
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dictionaries in dictionaries as one, with dotted keys: ``{"model": {"lr": 0.1}}`` is ``{"model.lr": 0.1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def nest(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
+    """Dictionaries in dictionaries, from ``(keys from the outside in, value)``."""
+    nested: dict[str, Any] = {}
+    for name, value in pairs:
+        inner = nested
+        for key in name[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[name[-1]] = value
+    return nested
