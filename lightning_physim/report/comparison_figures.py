@@ -14,9 +14,9 @@ from lightning_physim.report.curve_figures import (
     INK,
     add_line,
     blend,
-    new_figure,
     left_edge,
     log_step_axis,
+    new_figure,
     shift_steps,
 )
 from lightning_physim.report.sampler_figures import grid_cell, panel_grid

@@ -8,7 +8,7 @@ import numpy as np
 from lightning_physim import keys
 from lightning_physim.curves import Metrics, head_curves
 from lightning_physim.emergence.laws import LAWS
-from lightning_physim.report.curve_figures import add_line, left_edge, log_step_axis, head_style
+from lightning_physim.report.curve_figures import add_line, head_style, left_edge, log_step_axis
 from lightning_physim.report.llc_figures import stacked_panels
 
 if TYPE_CHECKING:

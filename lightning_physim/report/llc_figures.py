@@ -19,11 +19,11 @@ from lightning_physim.report.curve_figures import (
     HUES,
     INK,
     add_line,
+    head_style,
     left_edge,
     log_step_axis,
     shift_steps,
     style_figure,
-    head_style,
 )
 
 if TYPE_CHECKING:

@@ -37,7 +37,9 @@ def llc_trace_figure(table: Mapping[str, Any], metrics: Metrics | None = None) -
     for name, values in columns.items():
         regions.setdefault(name.rpartition("/")[0], []).append(values)
     rhats = {region: _at(metrics or {}, f"llc/{region}/rhat", table.get("step")) for region in regions}
-    figure = panel_grid([_trace_title(region, chains, rhats[region]) for region, chains in regions.items()], 130, "draw")
+    figure = panel_grid(
+        [_trace_title(region, chains, rhats[region]) for region, chains in regions.items()], 130, "draw"
+    )
     for i, (region, chains) in enumerate(regions.items()):
         row, col = grid_cell(i)
         color, _ = region_style(region, regions)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.report.curve_figures import FAINT, INK, blend, style_figure, head_style
+from lightning_physim.report.curve_figures import FAINT, INK, blend, head_style, style_figure
 from lightning_physim.report.viewer import Snapshots
 
 if TYPE_CHECKING:
