@@ -363,6 +363,11 @@ def of_split(split: str, quantity: str) -> str:
     return f"{split}/{quantity}"
 
 
+def time_of(name: str) -> str:
+    """The key of the clock of a callback, which may be anybody's; :data:`TIME` lists ours."""
+    return f"time/{name}"
+
+
 def rollout_of(split: str, error: str) -> str:
     """The key of an error of :class:`lightning_physim.metrics.RolloutError` on an evaluation split."""
     return f"rollout/{error}" if split == "val" else f"{split}/rollout_{error}"

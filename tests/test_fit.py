@@ -16,7 +16,7 @@ import yaml
 from lightning_physim import keys
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import RunContent
-from lightning_physim.tracking import PANELS, RunDirectory, read_arrays, read_metrics
+from lightning_physim.tracking import RunDirectory, read_arrays, read_metrics
 from lightning_physim.tracking.wandb_dashboard import OBJECTIVE, OUTCOMES, PARAMETERS
 from tests.helpers.fits import TINY, only_run, physim, physim_process, rows, values, without
 
@@ -201,7 +201,7 @@ def test_the_report_is_written_while_training_runs_and_its_figures_go_to_wandb(r
         logged = [json.loads(path.read_text()) for path in (media / "plotly" / "report").glob(f"{name}_[0-9]*.json")]
         assert len(logged) == 2, name  # after 10 steps and after the last
         assert {bool(figure["data"]) for figure in logged} == {True}
-    order = [panel.name for panel in PANELS]
+    order = [section.name for section in keys.SECTIONS]
     assert drawn == [name for name in order if name not in ("calibration", "emergence")]
     tables = [json.loads(path.read_text()) for path in (media / "table" / "report").glob("heads_*.json")]
     assert len(tables) == 2
@@ -210,8 +210,8 @@ def test_the_report_is_written_while_training_runs_and_its_figures_go_to_wandb(r
 
 def test_every_chart_of_the_dashboard_finds_its_metrics_and_parameters_in_a_run(run):
     logged = set(read_metrics(run / "metrics.jsonl")) | LATER
-    for curves in [curves for panel in PANELS for curves in panel.curves]:
-        assert any(re.search(curves.keys, key) for key in logged), curves
+    for chart, pattern in [pair for section in keys.SECTIONS for pair in section.charts()]:
+        assert any(re.search(pattern, key) for key in logged), chart
     assert {OBJECTIVE, *dict(OUTCOMES).values()} <= logged
     config = yaml.safe_load((run / "config.yaml").read_text())
     for name in PARAMETERS:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lightning_physim"
 LAYERS = [
-    {"errors", "files", "keys"},
+    {"errors", "files", "keys", "run_logger", "stopwatch"},
     {"curves", "protocols"},
     {"physics", "target"},
     {"metrics"},

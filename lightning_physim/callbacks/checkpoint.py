@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
 from lightning_physim.errors import InputError
+from lightning_physim.run_logger import run_loggers
 
 
 class LogSpacedCheckpoint(Checkpoint):
@@ -18,7 +19,7 @@ class LogSpacedCheckpoint(Checkpoint):
     Between them a checkpoint every ``rolling_steps`` replaces the previous such, so that a killed run loses little. A
     checkpoint is written once everything that belongs to its step has been logged, a validation that follows it
     included; resuming from it therefore loses and repeats nothing. A run that is ended by SIGTERM leaves a rolling one.
-    Kept ones go to every logger that has ``log_checkpoint``.
+    Kept ones go to every :class:`lightning_physim.run_logger.RunLogger`.
 
     Args:
         dirpath: folder of the checkpoints; None for ``checkpoints/`` under the trainer's ``default_root_dir``.
@@ -90,8 +91,7 @@ class LogSpacedCheckpoint(Checkpoint):
         except OSError as error:
             # Lightning writes to a temporary file first, whose name would tell the user nothing.
             raise OSError(error.errno, error.strerror, str(path)) from error
-        for logger in trainer.loggers:
-            if keep and hasattr(logger, "log_checkpoint"):
-                logger.log_checkpoint(path, step=self.last_step)
+        for logger in run_loggers(trainer.loggers) if keep else ():
+            logger.log_checkpoint(path, step=self.last_step)
         if superseded is not None and trainer.is_global_zero:
             Path(superseded).unlink(missing_ok=True)

@@ -5,7 +5,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
+from lightning_physim.run_logger import run_loggers
+from lightning_physim.stopwatch import Stopwatch
 
 
 class TrainingClock(Observer):
@@ -25,24 +28,24 @@ class TrainingClock(Observer):
 
     def __init__(self, steps_per_decade: int = 8) -> None:
         super().__init__(steps_per_decade)
-        self.cpu_seconds = 0.0
-        self.start = self.cpu_start = 0.0
+        self.cpu = Stopwatch(time.process_time)
 
     def on_train_batch_start(self, *_: Any) -> None:
-        self.start, self.cpu_start = time.perf_counter(), time.process_time()
+        self.stopwatch.start()
+        self.cpu.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        self.seconds += time.perf_counter() - self.start
-        self.cpu_seconds += time.process_time() - self.cpu_start
+        self.stopwatch.stop()
+        self.cpu.stop()
         super().on_train_batch_end(trainer, pl_module)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        log = sum(getattr(logger, "seconds", 0.0) for logger in trainer.loggers)
-        return {"time/train_cpu": self.cpu_seconds, "time/log": log}
+        log = sum(logger.seconds for logger in run_loggers(trainer.loggers))
+        return {keys.TIME_TRAIN_CPU: self.cpu.seconds, keys.TIME_LOG: log}
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"cpu_seconds": self.cpu_seconds}
+        return super().state_dict() | {"cpu_seconds": self.cpu.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self.cpu_seconds = state_dict.get("cpu_seconds", 0.0)  # checkpoints of 0.1.0 have none
+        self.cpu.seconds = state_dict.get("cpu_seconds", 0.0)  # checkpoints of 0.1.0 have none

@@ -14,6 +14,7 @@ from lightning_physim.errors import InputError
 from lightning_physim.keys import head_name
 from lightning_physim.probes import SCORES, AblationEffect, AttentionDistance, HeadMetric, ProbeSample, near_others
 from lightning_physim.protocols import HasAblation, HasAttention, ProbeStates, ProbeTargets, offers, require
+from lightning_physim.run_logger import run_loggers
 
 
 class CollisionProbe(Observer):
@@ -25,7 +26,7 @@ class CollisionProbe(Observer):
     ``probe/ablation`` (:class:`lightning_physim.probes.AblationEffect`): the rise of the loss on colliding particles
     when the head cannot attend to near ones. The best head's enrichment is also ``probe/best_enrichment``, on the
     progress bar and in ``trainer.callback_metrics``. Once a decade and at the end the table
-    ``probe/attention_distance`` goes to every logger that takes tables.
+    ``probe/attention_distance`` goes to every :class:`lightning_physim.run_logger.RunLogger`.
 
     The probe set is dealt over ranks without padding (a rank may get none of it) and the sums are added up, so that
     the scores do not depend on the number of ranks.
@@ -173,9 +174,8 @@ class CollisionProbe(Observer):
             *map(lambda p: head_name(*p), np.ndindex(n_layers, n_heads)),
         ]
         rows = [[edges[i], edges[i + 1], uniform, *curves[..., i].flatten().tolist()] for i in range(self.n_bins)]
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_table"):
-                logger.log_table(keys.ATTENTION_DISTANCE, columns=columns, data=rows, step=trainer.global_step)
+        for logger in run_loggers(trainer.loggers):
+            logger.log_table(keys.ATTENTION_DISTANCE, columns, rows, trainer.global_step)
 
 
 class _Probes(NamedTuple):

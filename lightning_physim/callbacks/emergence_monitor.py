@@ -25,6 +25,7 @@ from lightning_physim.emergence import (
     onset_step,
 )
 from lightning_physim.errors import InputError
+from lightning_physim.run_logger import run_loggers
 
 PARTNER_SCORES = keys.PARTNER_SCORE.removesuffix("{head}")
 
@@ -52,9 +53,9 @@ class EmergenceMonitor(Observer):
       times the present one where no end is planned, with a 95 % interval (:func:`lightning_physim.emergence.forecast`).
       Not after the last step.
 
-    The table ``emergence/heads`` goes, once a decade and at the end, to every logger that has ``log_table``: each
-    head with the verdict of :func:`lightning_physim.emergence.compare_growth_laws`, its reason and the numbers
-    above.
+    The table ``emergence/heads`` goes, once a decade and at the end, to every
+    :class:`lightning_physim.run_logger.RunLogger`: each head with the verdict of
+    :func:`lightning_physim.emergence.compare_growth_laws`, its reason and the numbers above.
 
     The scores come from any callback with a ``history`` ``{key: (steps, values)}`` that holds keys beginning with
     ``score``, such as :class:`CollisionProbe`; the rest of the key names the head. Put the monitor after it: before it,
@@ -105,9 +106,9 @@ class EmergenceMonitor(Observer):
                 row["reason"] = "its score has not left its baseline for good"
             rows.append(row)
         data = [[row[column] for column in columns()] for row in rows]
-        for logger in trainer.loggers if final or self.table_schedule.due(trainer.global_step) else ():
-            if rows and hasattr(logger, "log_table"):
-                logger.log_table(keys.GROWTH_TABLE, columns=columns(), data=data, step=trainer.global_step)
+        if rows and (final or self.table_schedule.due(trainer.global_step)):
+            for logger in run_loggers(trainer.loggers):
+                logger.log_table(keys.GROWTH_TABLE, columns(), data, trainer.global_step)
         numbers = {key.of(head=row["head"]): row[name] for row in rows for name, key in keys.EMERGENCE.items()}
         return {keys.N_EMERGING: n_emerging} | {k: v for k, v in numbers.items() if not math.isnan(v)}
 

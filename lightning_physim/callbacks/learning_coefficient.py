@@ -1,7 +1,6 @@
 """Watch the loss landscape degenerate: learning coefficients of the model and its heads during training."""
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,8 @@ from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
 from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc, head_regions
 from lightning_physim.protocols import EstimationData, HasEstimationLoss, require
+from lightning_physim.run_logger import RunLogger, run_loggers
+from lightning_physim.stopwatch import Stopwatch
 
 NETWORK_SGLD = SGLDConfig(
     n_beta=1000.0,
@@ -38,7 +39,8 @@ class LearningCoefficient(Observer):
 
     Logs ``llc/{region}/<quantity>`` for every quantity of :data:`lightning_physim.keys.LLC`, which are attributes of
     :class:`lightning_physim.llc.RegionResult`. Once a decade and at the end the table ``llc/trace`` goes to every
-    logger that takes tables. Results of this process are in ``results``, ``{step: {region: RegionResult}}``.
+    :class:`lightning_physim.run_logger.RunLogger`. Results of this process are in ``results``,
+    ``{step: {region: RegionResult}}``.
 
     Works with any LightningModule: give ``loss_fn`` and ``data``. A module with ``estimation_loss(batch)`` and a data
     module with ``estimation_set(n)``, such as ours, bring them along. Where several processes train, they share the
@@ -104,8 +106,7 @@ class LearningCoefficient(Observer):
         self.results: dict[int, LLCResult] = {}
         self.n_estimates = 0
         self.n_failed = 0
-        self.training_seconds = 0.0
-        self.batch_start = 0.0
+        self.training = Stopwatch()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -132,17 +133,17 @@ class LearningCoefficient(Observer):
             return planned
         last = trainer.estimated_stepping_batches
         # The budget is given out evenly over the logarithm of the step, like the schedule.
-        seconds_per_step = self.training_seconds / step
+        seconds_per_step = self.training.seconds / step
         share = 1.0 if last <= self.first_step else math.log(step / self.first_step) / math.log(last / self.first_step)
         budget = self.max_overhead * seconds_per_step * (share * last if math.isfinite(last) else step)
         affordable = self.seconds * (1 + 1 / self.n_estimates) <= budget
         return bool(trainer.strategy.broadcast(affordable))  # collective: clocks differ, rank zero's decides
 
     def on_train_batch_start(self, *_: Any) -> None:
-        self.batch_start = time.perf_counter()
+        self.training.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        self.training_seconds += time.perf_counter() - self.batch_start
+        self.training.stop()
         super().on_train_batch_end(trainer, pl_module)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
@@ -155,7 +156,7 @@ class LearningCoefficient(Observer):
         if result.note and self.n_estimates == 1:
             rank_zero_warn(result.note)
         if final or self.table_schedule.due(trainer.global_step) or self.n_estimates == 1:
-            log_traces(trainer.loggers, result, trainer.global_step)
+            log_traces(run_loggers(trainer.loggers), result, trainer.global_step)
         return result.metrics()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -169,13 +170,13 @@ class LearningCoefficient(Observer):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        own = {key: getattr(self, key) for key in ("n_estimates", "n_failed", "training_seconds")}
+        own = {"n_estimates": self.n_estimates, "n_failed": self.n_failed, "training_seconds": self.training.seconds}
         return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        for key in ("n_estimates", "n_failed", "training_seconds"):
-            setattr(self, key, state_dict[key])
+        self.n_estimates, self.n_failed = state_dict["n_estimates"], state_dict["n_failed"]
+        self.training.seconds = state_dict["training_seconds"]
 
 
 def default_regions(module: Any) -> dict[str, Any]:
@@ -186,13 +187,12 @@ def default_regions(module: Any) -> dict[str, Any]:
         return {keys.MODEL: None}
 
 
-def log_traces(loggers: Sequence[Any], result: LLCResult, step: int) -> None:
-    """Log the table of draws to every logger that takes one: a row per draw, a column ``region/chain`` per chain."""
+def log_traces(loggers: Sequence[RunLogger], result: LLCResult, step: int) -> None:
+    """Log the table of draws: a row per draw, a column ``region/chain`` per chain."""
     columns = {f"{name}/{chain}": row for name, r in result.items() for chain, row in enumerate(r.trace.tolist())}
     rows = [[draw, *values] for draw, values in enumerate(zip(*columns.values(), strict=True))]
     for logger in loggers:
-        if hasattr(logger, "log_table"):
-            logger.log_table(keys.LLC_TRACE, columns=["draw", *columns], data=rows, step=step)
+        logger.log_table(keys.LLC_TRACE, ["draw", *columns], rows, step)
 
 
 def _own_loss(module: Any, batch: Any) -> Tensor:

@@ -1,6 +1,5 @@
 """What every measuring callback shares: when it measures, that it leaves no trace, and where its numbers go."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import nn
 
+from lightning_physim import keys
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
+from lightning_physim.stopwatch import Stopwatch
 
 
 class Observer(pl.Callback):
@@ -25,8 +26,13 @@ class Observer(pl.Callback):
 
     def __init__(self, steps_per_decade: int) -> None:
         self.schedule = LogSchedule(steps_per_decade)
-        self.seconds = 0.0
+        self.stopwatch = Stopwatch()
         self.last_step = -1
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent so far, those before a resume included."""
+        return self.stopwatch.seconds
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
         """Metrics of the module as it stands, the same on every rank; ``final`` at the last step of the run.
@@ -54,18 +60,16 @@ class Observer(pl.Callback):
         return {"seconds": self.seconds, "last_step": self.last_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.seconds, self.last_step = state_dict["seconds"], state_dict["last_step"]
+        self.stopwatch.seconds, self.last_step = state_dict["seconds"], state_dict["last_step"]
 
     def _observe(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> None:
         # With gradient accumulation several batches end at one step.
         if trainer.global_step == self.last_step or not self.due(trainer, final):
             return
         self.last_step = trainer.global_step
-        start = time.perf_counter()
-        with frozen(module):
+        with self.stopwatch, frozen(module):
             metrics = self.measure(trainer, module, final)
-        self.seconds += time.perf_counter() - start
-        metrics[f"time/{self.name}"] = self.seconds
+        metrics[keys.time_of(self.name)] = self.seconds
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
 

@@ -7,16 +7,18 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.errors import InputError
 from lightning_physim.protocols import HasAttention, SnapshotData, offers, require
+from lightning_physim.run_logger import run_loggers
 
 
 class Snapshots(Observer):
     """Records attention and rollouts at log-spaced steps, for the viewer of the report and for W&B's pictures.
 
-    The arrays of :meth:`record` go to every logger that has ``log_arrays``, under ``probe/snapshots``. They are for the
-    eye: attention is kept to 1/255, positions to half precision. A run of ``demo`` leaves 0.5 MB.
+    The arrays of :meth:`record` go to every :class:`lightning_physim.run_logger.RunLogger`, under ``probe/snapshots``.
+    They are for the eye: attention is kept to 1/255, positions to half precision. A run of ``demo`` leaves 0.5 MB.
 
     Works with any LightningModule that maps ``state [systems, particles, 4]`` to the next one; without
     ``attention(states)`` the snapshots hold rollouts alone. Of the data module it takes ``probe_states(n)``,
@@ -67,9 +69,8 @@ class Snapshots(Observer):
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
         arrays = self.record(module)
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_arrays"):
-                logger.log_arrays("probe/snapshots", arrays, step=trainer.global_step)
+        for logger in run_loggers(trainer.loggers):
+            logger.log_arrays(keys.SNAPSHOTS, arrays, trainer.global_step)
         return {}
 
     @torch.no_grad()

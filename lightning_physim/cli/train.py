@@ -18,13 +18,8 @@ from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import LiveReport, print_summary
-from lightning_physim.tracking import (
-    PhysimWandbLogger,
-    RunDirectory,
-    new_run,
-    provenance,
-    run_loggers,
-)
+from lightning_physim.run_logger import run_loggers
+from lightning_physim.tracking import RunDirectory, new_loggers, new_run, provenance
 
 SUBCOMMANDS = tuple(LightningCLI.subcommands())
 
@@ -41,9 +36,9 @@ class RunConfig(SaveConfigCallback):
         self.run.config.write_text(text)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(text) | provenance(trainer))
-            if hasattr(logger, "log_data"):
-                data: Any = trainer.datamodule  # type: ignore[attr-defined]
-                logger.log_data({name: spec.directory(data.cache_dir) for name, spec in data.specs.items()})
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        for taker in run_loggers(trainer.loggers):
+            taker.log_data({name: spec.directory(data.cache_dir) for name, spec in data.specs.items()})
 
 
 class PhysimCLI(LightningCLI):
@@ -126,7 +121,7 @@ class PhysimCLI(LightningCLI):
         self.save_config_callback, self.save_config_kwargs = RunConfig, {"run": self.run}
         if logger in (None, True):
             resume_from = self._get(self.config, "ckpt_path") if self.resumed else None
-            logger = run_loggers(self.run, resume_from, self._get(self.config, "artifacts"))
+            logger = new_loggers(self.run, resume_from, self._get(self.config, "artifacts"))
         trainer = super().instantiate_trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
         trainer.callbacks.append(LiveReport(self.run))  # type: ignore[attr-defined]  # last: what others log is in it
         return trainer
@@ -139,9 +134,8 @@ class PhysimCLI(LightningCLI):
             refused = True
             raise
         finally:
-            for logger in self.trainer.loggers:
-                if isinstance(logger, PhysimWandbLogger):
-                    logger.finish()
+            for logger in run_loggers(self.trainer.loggers):
+                logger.finish()
             if refused:
                 self._forget()
 

@@ -6,10 +6,13 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_physim import keys
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
 from lightning_physim.report.run_page import RunContent, write_report
 from lightning_physim.report.summary import head_table
-from lightning_physim.tracking import HEAD_TABLE, PANELS, RunDirectory
+from lightning_physim.run_logger import RunLogger, run_loggers
+from lightning_physim.stopwatch import Stopwatch
+from lightning_physim.tracking import RunDirectory
 
 MAX_SHARE = 0.01
 """Of the time since the start, that reports before the last one may take; the first is free."""
@@ -19,8 +22,9 @@ class LiveReport(pl.Callback):
     """Writes ``report.html`` while training runs and at the end, and logs its figures to Weights & Biases.
 
     Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
-    out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every logger that
-    has ``log_figure``. Everything comes from the files of the run. Rank zero alone, no collective.
+    out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every
+    :class:`lightning_physim.run_logger.RunLogger` that shows the report. Everything comes from the files of the run.
+    Rank zero alone, no collective.
 
     Args:
         run: the run directory.
@@ -31,8 +35,7 @@ class LiveReport(pl.Callback):
         self.run = run
         self.schedule = LogSchedule(steps_per_decade)
         self.last_step = -1
-        self.seconds = 0.0
-        """Seconds spent so far."""
+        self.stopwatch = Stopwatch()
         self.start = 0.0
 
     def on_train_start(self, *_: Any) -> None:
@@ -41,38 +44,34 @@ class LiveReport(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         # The last step has its report when everything that is measured at the end has been.
         if trainer.global_step >= 10 and self.schedule.due(trainer.global_step) and not is_final_step(trainer):
-            if self.seconds <= MAX_SHARE * (time.perf_counter() - self.start):
+            if self.stopwatch.seconds <= MAX_SHARE * (time.perf_counter() - self.start):
                 self._write(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
         self._write(trainer)
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_report") and self.run.report.is_file():
-                logger.log_report(self.run.report, step=trainer.global_step)
+        for logger in run_loggers(trainer.loggers) if self.run.report.is_file() else ():
+            logger.log_report(self.run.report, trainer.global_step)
 
     @rank_zero_only
     def _write(self, trainer: pl.Trainer) -> None:
         # With gradient accumulation several batches end at one step.
         if trainer.global_step == self.last_step or not self.run.metrics.is_file():
             return
-        begin = time.perf_counter()
         self.last_step = step = trainer.global_step
-        content = RunContent(self.run)
-        write_report(content)
-        online: list[Any] = [logger for logger in trainer.loggers if hasattr(logger, "log_figure")]
-        if online:
-            self._log(online, content, step)
-        self.seconds += time.perf_counter() - begin
+        with self.stopwatch:
+            content = RunContent(self.run)
+            write_report(content)
+            shown = [logger for logger in run_loggers(trainer.loggers) if logger.shows_report]
+            if shown:
+                self._log(shown, content, step)
 
-    def _log(self, loggers: list[Any], content: RunContent, step: int) -> None:
+    def _log(self, loggers: list[RunLogger], content: RunContent, step: int) -> None:
         figures = content.figures()
         heads = head_table(content.metrics)
         for logger in loggers:
-            for panel in PANELS:
-                if panel.name in figures:
-                    logger.log_figure(panel.key, figures[panel.name], step=step)
+            for part in keys.SECTIONS:
+                if part.name in figures:
+                    logger.log_figure(part.key, figures[part.name], step)
             if heads:
                 columns = list(heads[0])
-                logger.log_table(
-                    HEAD_TABLE, columns=columns, data=[[row[name] for name in columns] for row in heads], step=step
-                )
+                logger.log_table(keys.HEAD_TABLE, columns, [[row[name] for name in columns] for row in heads], step)

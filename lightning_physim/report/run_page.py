@@ -14,6 +14,7 @@ import yaml
 from lightning_physim import keys
 from lightning_physim.curves import COLLISION_HEAD, ONSET, Curve, collision_heads, head_curves, last
 from lightning_physim.emergence import Growth, growth_of_collision_heads
+from lightning_physim.keys import SECTIONS
 from lightning_physim.model import describe_network
 from lightning_physim.report.curve_figures import (
     Metrics,
@@ -30,7 +31,7 @@ from lightning_physim.report.sampler_figures import calibration_figure, llc_trac
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.summary import FAILED, head_table, headline, table_text
 from lightning_physim.report.viewer import Snapshots, key_svg, viewer_html
-from lightning_physim.tracking import PANELS, RunDirectory, read_arrays, read_metrics
+from lightning_physim.tracking import RunDirectory, read_arrays, read_metrics
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -89,7 +90,7 @@ HEAD_NOTES = {
         exponential, stretched exponential, logistic and broken power law; &alpha; is the exponent of the approach to
         the plateau.""",
 }
-TITLES = {panel.name: panel.title for panel in PANELS}
+TITLES = {part.name: part.title for part in SECTIONS}
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class RunContent:
         return curve_figures(self.run, self.metrics, self.growth)
 
     def figures(self) -> dict[str, "Figure"]:
-        """The curves, and the pictures that a page shows in its viewer; in the order of :data:`PANELS`."""
+        """The curves, and the pictures that a page shows in its viewer; in the order of ``keys.SECTIONS``."""
         figures = dict(self.curves)
         if self.snapshots:
             last = self.snapshots[max(self.snapshots)]
@@ -131,7 +132,7 @@ class RunContent:
                 figures["attention_map"] = attention_map_figure(self.snapshots)
             if "rollout" in last:
                 figures["rollout_animation"] = rollout_animation_figure(self.snapshots)
-        return {panel.name: figures[panel.name] for panel in PANELS if panel.name in figures}
+        return {part.name: figures[part.name] for part in SECTIONS if part.name in figures}
 
 
 def write_report(run_dir: str | Path | RunContent, output: str | Path | None = None) -> Path:
@@ -218,9 +219,9 @@ def _sections(content: RunContent) -> Iterator[str]:
         plots["scores"] += _head_table(metrics, content.growth)
     if "llc" in plots:
         plots["llc"] += _folded(plots.pop("llc_trace", ""))
-    for panel in PANELS:
-        if panel.name in plots:
-            yield section(panel.title, plots[panel.name])
+    for part in SECTIONS:
+        if part.name in plots:
+            yield section(part.title, plots[part.name])
 
 
 def _values(run: RunDirectory, name: str, metrics: Metrics) -> dict[str, str]:

@@ -1,24 +1,21 @@
 """Where the numbers of a run go: its directory, ``metrics.jsonl`` and Weights & Biases."""
 
 from lightning_physim.tracking.jsonl import JsonlLogger, read_arrays, read_metrics
-from lightning_physim.tracking.loggers import run_loggers
-from lightning_physim.tracking.panels import HEAD_TABLE, PANELS
+from lightning_physim.tracking.loggers import new_loggers
 from lightning_physim.tracking.provenance import provenance
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
 from lightning_physim.tracking.wandb_logger import PhysimWandbLogger
 
 __all__ = [
-    "HEAD_TABLE",
     "JsonlLogger",
-    "PANELS",
     "PhysimWandbLogger",
     "RunDirectory",
     "checkpoint_step",
     "find_run",
     "last_checkpoint",
+    "new_loggers",
     "new_run",
     "provenance",
     "read_arrays",
     "read_metrics",
-    "run_loggers",
 ]

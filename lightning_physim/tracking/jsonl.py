@@ -16,9 +16,11 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from lightning_physim.errors import InputError
 from lightning_physim.files import append_json_line, json_number, replace_file
+from lightning_physim.run_logger import RunLogger
+from lightning_physim.stopwatch import Stopwatch
 
 
-class JsonlLogger(Logger):
+class JsonlLogger(RunLogger, Logger):
     """One JSON object a line: ``{"step": int, "time": seconds since start, "<key>": number, ...}``.
 
     A row is handed to the operating system before ``log_metrics`` returns, so a killed process loses none. Numbers that
@@ -38,12 +40,16 @@ class JsonlLogger(Logger):
         super().__init__()
         self.path = Path(path)
         self.resume_step = resume_step
-        self.seconds = 0.0
-        """Seconds spent in logging so far."""
+        self._stopwatch = Stopwatch()
         self._start = time.monotonic()
         self._opened = False
         self._step = 0
         self._warned = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in logging so far."""
+        return self._stopwatch.seconds
 
     @property
     def save_dir(self) -> str:
@@ -107,14 +113,13 @@ class JsonlLogger(Logger):
 
     @contextmanager
     def _never_fatal(self) -> Iterator[None]:
-        begin = time.monotonic()
-        try:
-            yield
-        except OSError as error:
-            if not self._warned:
-                rank_zero_warn(f"{self.path} cannot be written and is losing rows, training goes on: {error}")
-            self._warned = True
-        self.seconds += time.monotonic() - begin
+        with self._stopwatch:
+            try:
+                yield
+            except OSError as error:
+                if not self._warned:
+                    rank_zero_warn(f"{self.path} cannot be written and is losing rows, training goes on: {error}")
+                self._warned = True
 
     def _open_once(self) -> None:
         if not self._opened:

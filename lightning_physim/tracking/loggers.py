@@ -1,21 +1,19 @@
 """The loggers of a run."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_physim.tracking.jsonl import JsonlLogger
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step
 from lightning_physim.tracking.wandb_logger import PhysimWandbLogger
 
 
-def run_loggers(
+def new_loggers(
     run: RunDirectory, resume_from: str | Path | None = None, artifacts: Sequence[str] = ()
 ) -> list[Logger]:
-    """``metrics.jsonl`` always, and Weights & Biases where it is installed.
+    """``metrics.jsonl`` and Weights & Biases, of which the second decides by itself whether it is online.
 
     Args:
         run: the run directory.
@@ -24,9 +22,4 @@ def run_loggers(
         artifacts: of ``"checkpoints"`` and ``"data"`` those that W&B gets whole.
     """
     resume_step = None if resume_from is None else checkpoint_step(resume_from)
-    loggers: list[Logger] = [JsonlLogger(run.metrics, resume_step)]
-    if find_spec("wandb") is None:
-        rank_zero_info("W&B: not installed, metrics go to metrics.jsonl alone; `pip install wandb` adds it")
-    else:
-        loggers.append(PhysimWandbLogger(run, resume_step, artifacts))
-    return loggers
+    return [JsonlLogger(run.metrics, resume_step), PhysimWandbLogger(run, resume_step, artifacts)]

@@ -1,5 +1,6 @@
 """What a run's configuration does not tell of itself: the code, the data and the machine behind it."""
 
+import re
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -9,15 +10,16 @@ import pytorch_lightning as pl
 import torch
 
 import lightning_physim
+from lightning_physim import keys
 from lightning_physim.callbacks import LearningCoefficient
-from lightning_physim.tracking.definitions import DEFINITIONS
 
 
 def provenance(trainer: pl.Trainer) -> dict[str, Any]:
     """For the configuration of a W&B run, once the trainer is set up; no collective.
 
     Returns:
-        ``{"provenance": {...}, "metrics": {keys: {"unit": ..., "goal": ...}}}``. The first holds ``version`` and, from
+        ``{"provenance": {...}, "metrics": {key: {"unit": ..., "goal": ...}}}``, a key with ``*`` for what
+        stands for heads, regions and numbers of intervals. The first holds ``version`` and, from
         a checkout, ``commit`` and ``dirty`` (tracked files differ from it); ``data``, the directory of each split,
         which is named by a hash of what made it; ``sgld``, the settings of learning coefficients with all defaults;
         ``world_size``, ``device``, ``torch``.
@@ -33,7 +35,8 @@ def provenance(trainer: pl.Trainer) -> dict[str, Any]:
     found["world_size"] = trainer.world_size
     found["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     found["torch"] = torch.__version__
-    metrics = {given.keys: {"unit": given.unit, "goal": given.goal} for given in DEFINITIONS}
+    # wandb 0.31 has no place for a unit, and none for a direction that would not change the summary too.
+    metrics = {re.sub(r"\{\w+\}", "*", key): {"unit": key.unit, "goal": key.goal} for key in keys.KEYS}
     return {"provenance": found, "metrics": metrics}
 
 

@@ -1,13 +1,15 @@
 """A project's dashboard in Weights & Biases, as code: one workspace and one report, made or brought up to date.
 
-Both follow :data:`lightning_physim.tracking.PANELS`, which orders the HTML report too. Needs ``wandb-workspaces``.
+Both follow :data:`lightning_physim.keys.SECTIONS`, which orders the HTML report too. Needs ``wandb-workspaces``.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lightning_physim import keys
 from lightning_physim.errors import InputError
-from lightning_physim.tracking.panels import HEAD_TABLE, PANELS, Panel
+from lightning_physim.keys import HEAD_TABLE, SECTIONS, STEP, Chart, Section
+from lightning_physim.llc.diagnostics import LIMITS
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
@@ -16,11 +18,10 @@ if TYPE_CHECKING:
 TITLE = "Emergence of collision heads"
 VIEW = "physimemergence"
 """Name of the workspace in its address, by which a second push finds it."""
-STEP = "trainer/global_step"
-OBJECTIVE = "val/loss_colliding"
+OBJECTIVE = keys.VAL_LOSS_COLLIDING
 OUTCOMES = (
-    ("Strongest head and loss on colliding particles", "probe/best_enrichment"),
-    ("Learning coefficient of the model and loss on colliding particles", "llc/model/mean"),
+    ("Strongest head and loss on colliding particles", keys.BEST_ENRICHMENT),
+    ("Learning coefficient of the model and loss on colliding particles", keys.LLC_MEAN.of(region=keys.MODEL)),
 )
 """Scatter plots over the runs, against :data:`OBJECTIVE`."""
 PARAMETERS = (
@@ -65,10 +66,10 @@ class Dashboard:
             ) from None
 
     def workspace(self) -> "Workspace":
-        """A section per panel, and one that compares the runs of sweeps."""
+        """Every section of a page, and one that compares the runs of sweeps."""
         import wandb_workspaces.workspaces as ws
 
-        sections = [ws.Section(name=panel.title, panels=_panels(panel), is_open=True) for panel in PANELS]
+        sections = [ws.Section(name=part.title, panels=_panels(part), is_open=True) for part in SECTIONS]
         sections.append(ws.Section(name="Runs compared", panels=_comparison(), is_open=True))
         return ws.Workspace(
             entity=self.entity,
@@ -83,7 +84,7 @@ class Dashboard:
         import wandb_workspaces.reports.v2 as wr
 
         blocks: list[Any] = [wr.TableOfContents()]
-        for title, panels in [(panel.title, _panels(panel)) for panel in PANELS] + [("Runs compared", _comparison())]:
+        for title, panels in [(part.title, _panels(part)) for part in SECTIONS] + [("Runs compared", _comparison())]:
             # A run set without names is that of the report's own project, and needs no look at the server.
             blocks += [wr.H2(text=title), wr.PanelGrid(runsets=[wr.Runset()], panels=panels)]
         return wr.Report(
@@ -141,17 +142,23 @@ class Dashboard:
         return found._internal_id
 
 
-def _panels(panel: Panel) -> list[Any]:
+def _panels(section: Section) -> list[Any]:
     """Our own figure first, then the curves as W&B draws them, run beside run."""
     import wandb_workspaces.reports.v2 as wr
 
-    figure = wr.MediaBrowser(title=panel.title, media_keys=[panel.key], mode="gallery", gallery_axis="step")
+    figure = wr.MediaBrowser(title=section.title, media_keys=[section.key], mode="gallery", gallery_axis="step")
     charts = [
-        wr.LinePlot(title=curves.title, x=STEP, metric_regex=curves.keys, log_x=True, log_y=curves.log)
-        for curves in panel.curves
+        wr.LinePlot(title=chart_title(chart), x=STEP, metric_regex=pattern, log_x=True, log_y=chart.log)
+        for chart, pattern in section.charts()
     ]
-    table = [wr.WeavePanelSummaryTable(table_name=HEAD_TABLE)] if panel.name == "scores" else []
+    table = [wr.WeavePanelSummaryTable(table_name=HEAD_TABLE)] if section.name == "scores" else []
     return [figure, *charts, *table]
+
+
+def chart_title(chart: Chart) -> str:
+    """The title of a chart, with what an estimate is asked for where it shows a diagnostic: ``R-hat, at most 1.1``."""
+    limits = {LIMITS[name] for name, key in keys.LLC.items() if chart in key.charts and name in LIMITS}
+    return ", ".join([chart.title, *limits])
 
 
 def _comparison() -> list[Any]:

@@ -3,7 +3,6 @@
 import atexit
 import os
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from lightning_physim.files import flatten
+from lightning_physim.run_logger import RunLogger
+from lightning_physim.stopwatch import Stopwatch
 from lightning_physim.tracking.jsonl import read_rows
 from lightning_physim.tracking.run import RunDirectory
 from lightning_physim.tracking.wandb_artifacts import data_hash, log_file, use_data
@@ -44,7 +45,7 @@ TRANSMIT_INTERVAL = 3.0
 """Seconds between uploads of rows. With wandb's own 15 a run that is killed, or watched, lags by as much."""
 
 
-class PhysimWandbLogger(WandbLogger):
+class PhysimWandbLogger(RunLogger, WandbLogger):
     """Lightning's ``WandbLogger`` for one run directory.
 
     Online where an API key is configured (``WANDB_API_KEY``, netrc, settings files) and the server answers; offline
@@ -66,6 +67,8 @@ class PhysimWandbLogger(WandbLogger):
         artifacts: of ``"checkpoints"`` and ``"data"`` those that are uploaded whole.
     """
 
+    shows_report = True
+
     def __init__(self, run: RunDirectory, resume_step: int | None = None, artifacts: Sequence[str] = ()) -> None:
         super().__init__(save_dir=run.path, version=run.id, project=os.environ.get("WANDB_PROJECT", "lightning_physim"))
         self._run = run
@@ -76,13 +79,13 @@ class PhysimWandbLogger(WandbLogger):
         """The last value of every key that W&B has from the processes before this one."""
         self._configured = False
         self._exit_code = 0
-        self._seconds = 0.0
+        self._stopwatch = Stopwatch()
         self._background = Background(HAND_OVER_INTERVAL)
 
     @property
     def seconds(self) -> float:
         """Seconds spent in logging so far: those that training has waited for, and CPU seconds beside it."""
-        return self._seconds + self._background.seconds
+        return self._stopwatch.seconds + self._background.seconds
 
     @property
     @rank_zero_experiment
@@ -113,18 +116,17 @@ class PhysimWandbLogger(WandbLogger):
             step: optimizer steps taken.
         """
         experiment = self.experiment  # what W&B has is known once the run is started
-        begin = time.monotonic()
-        row = {key: _plain(value) for key, value in metrics.items()}
-        if not self._has(row, step):
-            self._background.put(partial(_log, experiment, row, step))
-        self._seconds += time.monotonic() - begin
+        with self._stopwatch:
+            row = {key: _plain(value) for key, value in metrics.items()}
+            if not self._has(row, step):
+                self._background.put(partial(_log, experiment, row, step))
 
     @rank_zero_only
-    def log_figure(self, name: str, figure: "Figure", step: int) -> None:
-        """Log an interactive plotly figure under ``name``."""
+    def log_figure(self, key: str, figure: "Figure", step: int) -> None:
+        """Log an interactive plotly figure under ``key``."""
         import wandb
 
-        self.log_metrics({name: partial(wandb.Plotly, figure)}, step)
+        self.log_metrics({key: partial(wandb.Plotly, figure)}, step)
 
     @rank_zero_only
     def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:  # type: ignore[override]
@@ -156,14 +158,13 @@ class PhysimWandbLogger(WandbLogger):
     @contextmanager
     def _optional(self, what: str) -> Iterator[None]:
         """What asks the server something costs an artifact when it fails, never the training."""
-        begin = time.monotonic()
-        self._background.drain()  # rows that are older come first
-        try:
-            yield
-        except Exception as error:
-            if not self.experiment.disabled:  # where nothing is taken
-                rank_zero_info(f"W&B: {what} is no artifact of this run: {' '.join(str(error).split())[:150]}")
-        self._seconds += time.monotonic() - begin
+        with self._stopwatch:
+            self._background.drain()  # rows that are older come first
+            try:
+                yield
+            except Exception as error:
+                if not self.experiment.disabled:  # where nothing is taken
+                    rank_zero_info(f"W&B: {what} is no artifact of this run: {' '.join(str(error).split())[:150]}")
 
     def _lineage(self, step: int) -> dict[str, Any]:
         return {"step": step, "run": self._run.id} | self._data

@@ -10,6 +10,7 @@ from lightning_physim import keys
 from lightning_physim.callbacks import CollisionProbe, EmergenceMonitor, LogSchedule
 from lightning_physim.emergence import compare_growth_laws, emergence_threshold, fit_power_law, forecast, onset_step
 from lightning_physim.errors import InputError
+from lightning_physim.run_logger import RunLogger
 from tests.helpers.growth import STEPS, correlated
 
 KEY = "probe/partner_score/"
@@ -17,14 +18,14 @@ RISING = 0.1 + 0.8 / (1 + (STEPS / 300) ** -2.0) + correlated(np.random.default_
 FLAT = 0.1 + correlated(np.random.default_rng(1), 0.3, 0.01)
 
 
-class Tables:
+class Tables(RunLogger):
     """A logger that takes tables."""
 
     def __init__(self) -> None:
         self.tables: list[dict] = []
 
-    def log_table(self, key: str, columns: list[str], data: list[list], step: int) -> None:
-        assert key == "emergence/heads" and step > 0
+    def log_table(self, key: str, columns: list[str], data: list[list], step: int | None = None) -> None:
+        assert step is not None and key == "emergence/heads" and step > 0
         self.tables.append({row[0]: dict(zip(columns, row, strict=True)) for row in data})
 
 

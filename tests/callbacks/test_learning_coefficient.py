@@ -123,14 +123,14 @@ def test_it_measures_on_its_schedule_only_and_logs_every_promised_key(tmp_path):
 def test_a_budget_thins_the_schedule(tmp_path, monkeypatch):
     clock = iter(range(10**6))
     # A clock that ticks once at each look makes a training step one second and an estimate a few.
-    monkeypatch.setattr("lightning_physim.callbacks.learning_coefficient.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("lightning_physim.stopwatch.time.perf_counter", lambda: float(next(clock)))
     counts = {}
     for overhead in (0.2, 0.6, 1e6):
         llc = make(first_step=1, steps_per_decade=10, max_overhead=overhead)
         train([llc], tmp_path, steps=40)
         counts[overhead] = len(llc.results)
         assert 40 in llc.results
-        assert llc.seconds <= overhead * llc.training_seconds + 2 * llc.seconds / llc.n_estimates
+        assert llc.seconds <= overhead * llc.training.seconds + 2 * llc.seconds / llc.n_estimates
     assert counts[0.2] < counts[0.6] < counts[1e6] == 14
 
 
@@ -142,7 +142,7 @@ def test_estimates_go_on_where_they_were_after_a_resume(tmp_path):
     resumed = make(first_step=1, steps_per_decade=3)
     resumed.load_state_dict(json.loads(json.dumps(llc.state_dict())))
     assert resumed.seconds == llc.seconds and resumed.n_estimates == llc.n_estimates == 3
-    assert resumed.training_seconds == llc.training_seconds
+    assert resumed.training.seconds == llc.training.seconds
     assert resumed.last_step == 5
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from lightning_physim.cli.main import main
-from lightning_physim.tracking import PANELS
-from lightning_physim.tracking.wandb_dashboard import Dashboard
+from lightning_physim.keys import SECTIONS
+from lightning_physim.llc import diagnostics
+from lightning_physim.tracking.wandb_dashboard import Dashboard, chart_title
 
 
 @pytest.fixture
@@ -22,17 +23,24 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
     assert main(["dashboard", "push", "--entity", "me", "--project", "p", "--dry-run"]) == 0
     given = json.loads(capsys.readouterr().out)
     sections = given["workspace"]["section"]["panelBankConfig"]["sections"]
-    assert [section["name"] for section in sections] == [*(panel.title for panel in PANELS), "Runs compared"]
-    for panel, section in zip(PANELS, sections, strict=False):
+    assert [section["name"] for section in sections] == [*(part.title for part in SECTIONS), "Runs compared"]
+    for part, section in zip(SECTIONS, sections, strict=False):
         figure, *charts = section["panels"]
-        assert figure["config"]["mediaKeys"] == [f"report/{panel.name}"]
+        assert figure["config"]["mediaKeys"] == [f"report/{part.name}"]
         lines = [chart["config"] for chart in charts if chart["viewType"] == "Run History Line Plot"]
-        assert [line["metricRegex"] for line in lines] == [curves.keys for curves in panel.curves]
-        for line, curves in zip(lines, panel.curves, strict=True):
+        for line, (chart, pattern) in zip(lines, part.charts(), strict=True):
+            assert line["metricRegex"] == pattern
             assert line["xAxis"] == "trainer/global_step" and line["xLogScale"] is True
-            assert bool(line.get("yLogScale")) is curves.log
+            assert bool(line.get("yLogScale")) is chart.log
     headings = [block for block in given["report"]["blocks"] if block["type"] == "heading"]
     assert [heading["children"][0]["text"] for heading in headings] == [section["name"] for section in sections]
+
+
+def test_a_chart_of_a_diagnostic_says_what_an_estimate_is_asked_for():
+    titles = [chart_title(chart) for section in SECTIONS for chart, _ in section.charts()]
+    assert f"R-hat, at most {diagnostics.MAX_RHAT:g}" in titles
+    assert f"Effective sample size, at least {diagnostics.MIN_ESS:g}" in titles
+    assert "Training loss" in titles
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ import pytest
 import torch
 import yaml
 
-from lightning_physim.tracking import PANELS, RunDirectory, checkpoint_step, last_checkpoint
-from lightning_physim.tracking.definitions import DEFINITIONS
+from lightning_physim import keys
+from lightning_physim.tracking import RunDirectory, checkpoint_step, last_checkpoint
 from lightning_physim.tracking.jsonl import read_rows
 from tests.helpers.fits import TINY, only_run, physim, rows, values, without
 from tests.helpers.wandb_server import Artifact, Faults, Run, WandbServer
@@ -31,7 +31,7 @@ QUICK = without("llc", "snapshots")
 LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--trainer.enable_progress_bar=False")
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 # The figures and tables of a TINY fit, with the steps at which they are logged.
-SHOWN = {panel.key: [10, 30] for panel in PANELS if panel.name not in ("calibration", "emergence")}
+SHOWN = {section.key: [10, 30] for section in keys.SECTIONS if section.name not in ("calibration", "emergence")}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
 SHOWN |= {"emergence/heads": [1, 10, 30]}
 # No head has emerged: the three tables of them have one content, and are one file.
@@ -173,8 +173,9 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     assert online.config["provenance.world_size"] == 1 and online.config["provenance.device"] == "cpu"
     assert online.config["provenance.torch"] == torch.__version__
     for key in {key for row in logged(run) for key in row} - {"step", "epoch", "probe/best_enrichment"}:
-        (pattern,) = [definition.keys for definition in DEFINITIONS if fnmatch(key, definition.keys)]
-        assert online.config[f"metrics.{pattern}.unit"] and f"metrics.{pattern}.goal" in online.config
+        units = [name for name in online.config if fnmatch(f"metrics.{key}.unit", name)]
+        assert len(units) == 1 and online.config[units[0]], key
+        assert units[0].removesuffix("unit") + "goal" in online.config
     shown: dict[str, list[int]] = {}
     for row in filter(is_figure, online.history()):
         ((key, value),) = [(key, value) for key, value in row.items() if isinstance(value, dict)]

@@ -1,0 +1,50 @@
+"""What a logger of a run takes beside rows of numbers."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+class RunLogger:
+    """Mixed into a Lightning logger, before it: what it does not take, it need not define.
+
+    Steps are optimizer steps taken. Callbacks call these methods on every rank; a logger writes on rank zero alone
+    (``rank_zero_only``).
+    """
+
+    shows_report = False
+    """Whether figures and the table of heads are drawn for it each time that the report is written."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in logging so far."""
+        return 0.0
+
+    def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:
+        """Take a table of rows; one of a later step replaces it."""
+
+    def log_arrays(self, key: str, arrays: Mapping[str, Any], step: int) -> None:
+        """Take arrays of numbers or booleans by name; those of every step stay."""
+
+    def log_figure(self, key: str, figure: "Figure", step: int) -> None:
+        """Take an interactive figure."""
+
+    def log_data(self, splits: Mapping[str, Path]) -> None:
+        """Take the directory of each split of the data that the run uses."""
+
+    def log_checkpoint(self, path: Path, step: int) -> None:
+        """Take a checkpoint that is kept."""
+
+    def log_report(self, path: Path, step: int) -> None:
+        """Take the report of a run that has ended."""
+
+    def finish(self) -> None:
+        """Everything has been logged."""
+
+
+def run_loggers(loggers: Iterable[Any]) -> list[RunLogger]:
+    """Those that take more than numbers, of a trainer's loggers."""
+    return [logger for logger in loggers if isinstance(logger, RunLogger)]
