@@ -23,7 +23,7 @@ SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""
 NOT_COMPARED = ("runs", "ckpt_path", "data.cache_dir", "threads", "trainer.default_root_dir", "trainer.callbacks")
 """Parameters that are of no account, and those below them."""
-OUTCOME = "val/loss_colliding"
+OUTCOME = keys.VAL_LOSS_COLLIDING
 """What runs are judged by where no sweep says it."""
 
 
@@ -42,27 +42,27 @@ def _last(key: str) -> Callable[[Metrics], str]:
 
 
 COLUMNS: dict[str, tuple[str, Callable[[Metrics], str]]] = {
-    "val/loss": ("loss", _last("val/loss")),
-    "val/loss_colliding": ("loss, colliding", _last("val/loss_colliding")),
-    "probe/best_enrichment": ("best head, × uniform", _last("probe/best_enrichment")),
+    keys.VAL_LOSS: ("loss", _last(keys.VAL_LOSS)),
+    keys.VAL_LOSS_COLLIDING: ("loss, colliding", _last(keys.VAL_LOSS_COLLIDING)),
+    keys.BEST_ENRICHMENT: ("best head, × uniform", _last(keys.BEST_ENRICHMENT)),
     "heads": ("collision heads", _found),
     "onset": (f"first step of {ONSET:g}×", _onset),
 }
 """What the table tells of every run beside the metric: a key that it needs or a name, a title, and the text."""
 OVERLAYS = {
-    "probe/best_enrichment": (
+    keys.BEST_ENRICHMENT: (
         "Best head of each",
         "attention to near particles, × uniform",
         "Attention to near particles over that of a head that attends to all alike, for whichever head is best at the "
         "step. {median}<i>Do not believe</i> one run per setting: seeds differ too (sweeps/seeds.yaml).",
     ),
-    "val/loss_colliding": (
+    keys.VAL_LOSS_COLLIDING: (
         "Loss on colliding particles",
         "mean squared error, standardised",
         "The same as below, over the particles that touched another one in the interval. {median}<i>Do not believe</i> "
         "that a lower loss means better heads; a run's own report has the scores.",
     ),
-    "val/loss": (
+    keys.VAL_LOSS: (
         "What they have learned",
         "mean squared error, standardised",
         "Error of one predicted interval on held-out data; 1 is free flight. {median}<i>Do not believe</i> differences "
@@ -187,7 +187,7 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
 
 def runs_headline(runs: Sequence[Metrics]) -> str:
     """One sentence about several runs: on how many of them heads emerged, how strong, and the loss that is left."""
-    scores = np.array([last(metrics, "probe/best_enrichment") for metrics in runs])
+    scores = np.array([last(metrics, keys.BEST_ENRICHMENT) for metrics in runs])
     losses = np.array([last(metrics, OUTCOME) for metrics in runs])
     parts = []
     if np.isfinite(scores).any():

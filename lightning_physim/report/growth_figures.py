@@ -1,6 +1,5 @@
 """What ``EmergenceMonitor`` said while training ran: forecasts of the scores, and exponents of the approach."""
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,24 +19,27 @@ def emergence_figure(metrics: Metrics) -> "Figure":
 
     Every head's markers stand a little beside the others', so that bars do not cover each other.
     """
-    pattern = re.compile(r"emergence/(L\d+H\d+)/(exponent|forecast)")
-    logged = {match[1] for key in metrics if (match := pattern.fullmatch(key))}
+    logged = {head for row in (keys.EXPONENT, keys.FORECAST) for key in metrics if (head := row.match(key))}
     heads = [head for head in head_curves(metrics, keys.ENRICHMENT) if head in logged]
     rows = {
         "forecast": "partner score, and forecast of its last value at the step where it was made",
         "exponent": "exponent α of the approach to the plateau",
     }
-    shown = {key: title for key, title in rows.items() if any(f"emergence/{head}/{key}" in metrics for head in heads)}
+    shown = {
+        key: title for key, title in rows.items() if any(keys.EMERGENCE[key].of(head=head) in metrics for head in heads)
+    }
     figure = stacked_panels(list(shown.values()), [300 if key == "forecast" else 220 for key in shown])
-    scores = [metrics[f"probe/partner_score/{head}"] for head in heads if f"probe/partner_score/{head}" in metrics]
+    scores = [
+        metrics[keys.PARTNER_SCORE.of(head=head)] for head in heads if keys.PARTNER_SCORE.of(head=head) in metrics
+    ]
     for row, key in enumerate(shown, start=1):
         for i, head in enumerate(heads):
             color, dash = head_style(head)
-            if key == "forecast" and f"probe/partner_score/{head}" in metrics:
-                steps, values = metrics[f"probe/partner_score/{head}"]
+            if key == "forecast" and keys.PARTNER_SCORE.of(head=head) in metrics:
+                steps, values = metrics[keys.PARTNER_SCORE.of(head=head)]
                 steps, values = steps[steps > 0], values[steps > 0]
                 add_line(figure, steps, values, head, color, dash, width=1.2, row=row)
-            if f"emergence/{head}/{key}" in metrics:
+            if keys.EMERGENCE[key].of(head=head) in metrics:
                 _add_bars(
                     figure, metrics, head, key, 1.02 ** (i - len(heads) // 2), row, legend=not scores and row == 1
                 )
@@ -50,8 +52,8 @@ def emergence_figure(metrics: Metrics) -> "Figure":
 
 
 def _add_bars(figure: "Figure", metrics: Metrics, head: str, key: str, beside: float, row: int, legend: bool) -> None:
-    steps, values = metrics[f"emergence/{head}/{key}"]
-    ends = [metrics.get(f"emergence/{head}/{key}_{end}", (steps, values * np.nan)) for end in ("lo", "hi")]
+    steps, values = metrics[keys.EMERGENCE[key].of(head=head)]
+    ends = [metrics.get(keys.EMERGENCE[f"{key}_{end}"].of(head=head), (steps, values * np.nan)) for end in ("lo", "hi")]
     low, high = (np.array([dict(zip(*end, strict=True)).get(step, np.nan) for step in steps]) for end in ends)
     add_line(figure, steps * beside, values, head, head_style(head)[0], mode="markers", legend=legend, row=row)
     figure.data[-1].update(

@@ -4,7 +4,6 @@ An estimate that failed its diagnostics is a hollow marker. One so far off that 
 stands at the edge of its panel as a hollow triangle, and one without a finite value as a cross; hovering tells both.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.curves import ONSET, Metrics, first_step, head_curves, is_collision_head
+from lightning_physim.keys import is_head
 from lightning_physim.llc import diagnose, is_far_off
 from lightning_physim.report.curve_figures import (
     FAINT,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 PAPER = "#fdfcf9"
-HEAD = re.compile(r"L\d+H\d+")
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Estimates:
 
 def regions(metrics: Metrics) -> list[str]:
     """Regions with estimates: the model, then heads in the order of the scores, then the rest by their last value."""
-    found = {match[1]: curve for key, curve in metrics.items() if (match := re.fullmatch(r"llc/(.+)/mean", key))}
+    found = {region: curve for key, curve in metrics.items() if (region := keys.LLC_MEAN.match(key))}
     scored = list(head_curves(metrics, keys.ENRICHMENT))
 
     def order(region: str) -> tuple[int, float]:
@@ -89,9 +88,9 @@ def regions(metrics: Metrics) -> list[str]:
 
 def region_style(region: str, among: Iterable[str]) -> tuple[str, str]:
     """Colour and dash of a region: a head has its own, the model that of ink, other parts the hues in turn."""
-    if region == "model" or HEAD.fullmatch(region):
+    if region == "model" or is_head(region):
         return (INK, "solid") if region == "model" else head_style(region)
-    others = sorted(name for name in among if name != "model" and not HEAD.fullmatch(name))
+    others = sorted(name for name in among if name != "model" and not is_head(name))
     return HUES[others.index(region) % len(HUES)], "solid"
 
 
@@ -110,7 +109,7 @@ def llc_figure(metrics: Metrics) -> "Figure":
         (title, height)
         for title, height, content in (
             ("attention to near particles, × uniform", 170, scores),
-            (f"learning coefficient of the {'head' if all(map(HEAD.fullmatch, parts)) else 'part'}", 270, parts),
+            (f"learning coefficient of the {'head' if all(map(is_head, parts)) else 'part'}", 270, parts),
             ("learning coefficient of the whole model", 120, model),
         )
         if content
@@ -285,9 +284,9 @@ def _one_axis(figure: "Figure", n_panels: int) -> "Figure":
 
 
 def _estimates(metrics: Metrics, region: str) -> Estimates:
-    prefix = f"llc/{region}/"
-    steps = metrics[prefix + "mean"][0]
-    at = {key.removeprefix(prefix): dict(zip(*metrics[key], strict=True)) for key in metrics if key.startswith(prefix)}
+    logged = {quantity: key.of(region=region) for quantity, key in keys.LLC.items()}
+    steps = metrics[logged["mean"]][0]
+    at = {name: dict(zip(*metrics[key], strict=True)) for name, key in logged.items() if key in metrics}
     rows = [{key: curve[step] for key, curve in at.items() if step in curve} for step in steps]
     return Estimates.of(steps, rows, [f"<b>{region}</b>, step {step:,}" for step in steps])
 

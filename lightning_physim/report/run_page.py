@@ -1,7 +1,6 @@
 """The report of a run."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -181,12 +180,12 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
 def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, Growth]) -> dict[str, "Figure"]:
     """The figures that the run has numbers for, by name."""
     figures: dict[str, Figure] = {}
-    if any(key.startswith(("train/loss", "val/loss")) for key in metrics):
+    if any(key in metrics for key in (keys.TRAIN_LOSS, keys.VAL_LOSS, keys.VAL_LOSS_COLLIDING, keys.VAL_LOSS_FREE)):
         figures["loss"] = loss_figure(metrics)
     if head_curves(metrics, keys.ENRICHMENT):
         lines = {head: line for head, grown in growth.items() if (line := _enrichment_line(metrics, grown)) is not None}
         figures["scores"] = scores_figure(metrics, fits=lines)
-    if any(re.fullmatch(r"emergence/L\d+H\d+/(exponent|forecast)", key) for key in metrics):
+    if any(keys.EXPONENT.match(key) or keys.FORECAST.match(key) for key in metrics):
         figures["emergence"] = emergence_figure(metrics)
     if regions(metrics):
         figures["llc"] = llc_figure(metrics)
@@ -196,7 +195,7 @@ def curve_figures(run: RunDirectory, metrics: Metrics, growth: Mapping[str, Grow
         figures["calibration"] = calibration_figure(table)
     if table := _table(run, "attention_distance"):
         figures["attention_distance"] = attention_distance_figure(table)
-    if any(key.startswith("rollout/") for key in metrics):
+    if any(row.match(key) for row in keys.ROLLOUT.values() for key in metrics):
         figures["rollout"] = rollout_figure(metrics)
     return figures
 
@@ -241,11 +240,11 @@ def _table(run: RunDirectory, name: str) -> dict[str, Any] | None:
 
 def _settings(metrics: Metrics) -> str:
     """What the estimates were sampled with, as far as it was logged."""
-    pattern = re.compile(r"llc/.+/(n_beta|localization)")
     used: dict[str, set[float]] = {"n_beta": set(), "localization": set()}
     for key, (_, values) in metrics.items():
-        if match := pattern.fullmatch(key):
-            used[match[1]].update(values)
+        for name, settings in used.items():
+            if keys.LLC[name].match(key):
+                settings.update(values)
     if not all(used.values()):
         return ""
     if any(len(values) > 1 for values in used.values()):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_physim import keys
 from lightning_physim.curves import Metrics
 from lightning_physim.report.curve_figures import DASHES, HUES, INK, add_line, blend, style_figure
 from lightning_physim.report.llc_figures import (
@@ -36,7 +37,7 @@ def llc_trace_figure(table: Mapping[str, Any], metrics: Metrics | None = None) -
     regions: dict[str, list[np.ndarray]] = {}
     for name, values in columns.items():
         regions.setdefault(name.rpartition("/")[0], []).append(values)
-    rhats = {region: _at(metrics or {}, f"llc/{region}/rhat", table.get("step")) for region in regions}
+    rhats = {region: _at(metrics or {}, keys.LLC_RHAT.of(region=region), table.get("step")) for region in regions}
     figure = panel_grid(
         [_trace_title(region, chains, rhats[region]) for region, chains in regions.items()], 130, "draw"
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_physim.keys import head_name
 from lightning_physim.report.curve_figures import FAINT, INK, blend, head_style, style_figure
 from lightning_physim.report.viewer import Snapshots
 
@@ -34,7 +35,7 @@ def attention_map_figure(snapshots: Snapshots, state: int = 0, head_names: Itera
     scene = snapshots[step]
     attention = scene["attention"][:, state].astype(float) / 255
     n_layers, n_heads = attention.shape[:2]
-    names = [[f"L{layer}H{head}" for head in range(n_heads)] for layer in range(n_layers)]
+    names = [[head_name(layer, head) for head in range(n_heads)] for layer in range(n_layers)]
     figure = make_subplots(
         rows=n_layers,
         cols=n_heads,

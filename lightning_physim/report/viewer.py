@@ -11,6 +11,7 @@ import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.curves import COLLISION_HEAD, Metrics, head_curves
+from lightning_physim.keys import head_name
 from lightning_physim.report.curve_figures import head_style
 
 Snapshots = Mapping[int, Mapping[str, np.ndarray]]
@@ -127,7 +128,7 @@ def _data(snapshots: Snapshots, metrics: Metrics) -> dict[str, Any]:
 def _head(
     layer: int, index: int, per_layer: int, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, Any]:
-    name = f"L{layer}H{index}"
+    name = head_name(layer, index)
     color, dash = head_style(name)
     head: dict[str, Any] = {"name": name, "layer": layer, "index": index, "per_layer": per_layer, "color": color}
     head["dash"] = SVG_DASHES[dash]

@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from lightning_physim import keys
 from lightning_physim.files import flatten
 from lightning_physim.run_logger import RunLogger
 from lightning_physim.stopwatch import Stopwatch
@@ -210,7 +211,7 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         last = self._there.get("trainer/global_step")
         if last is None or step is None:
             return False
-        shown = all(_same(self._there.get(key), value) for key, value in row.items() if not key.startswith("time/"))
+        shown = all(_same(self._there.get(key), value) for key, value in row.items() if key not in keys.TIME.values())
         return step < last or (step == last and shown)
 
     def _start(self) -> "Run":
