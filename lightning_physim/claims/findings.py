@@ -16,8 +16,8 @@ from lightning_physim.claims.verdict import Claim, Study
 from lightning_physim.curves import NOTHING, Metrics, final
 from lightning_physim.emergence import Growth, growth_of_loss
 
-LOSSES = (keys.VAL_LOSS, keys.VAL_LOSS_COLLIDING, keys.VAL_LOSS_FREE)
-FLOORS = {
+PEER_LOSSES = (keys.VAL_LOSS, keys.VAL_LOSS_COLLIDING, keys.VAL_LOSS_FREE)
+FLOOR_ROWS = {
     "no_pair": ("no-pair oracle", (keys.FLOOR_NO_PAIR, keys.FLOOR_NO_PAIR_COLLIDING, keys.FLOOR_NO_PAIR_FREE)),
     "ballistic": ("free flight", (keys.FLOOR_BALLISTIC, keys.FLOOR_BALLISTIC_COLLIDING, keys.FLOOR_BALLISTIC_FREE)),
 }
@@ -108,7 +108,7 @@ def gather(trainings: Sequence[Training], floor_rollouts: FloorRollouts) -> Find
     Args:
         trainings: all of them.
         floor_rollouts: gives, for a number of intervals, errors of position and energy of every floor of
-            :data:`FLOORS`; it is called where a training has finished.
+            :data:`FLOOR_ROWS`; it is called where a training has finished.
     """
     done = {training.role: training for training in trainings if training.metrics is not None}
     seeds = {t.name: t.metrics for t in trainings if t.role == SEED and t.metrics is not None}
@@ -133,7 +133,7 @@ def _peers(done: Sequence[Training], horizon: int, floor_rollouts: FloorRollouts
         rows += [_peer(ROLES[role].network, training, horizon) for training in done if training.role == role]
     if done:
         rollouts, metrics = floor_rollouts(horizon), done[0].metrics or {}
-        for floor, (label, losses) in FLOORS.items():
+        for floor, (label, losses) in FLOOR_ROWS.items():
             rows.append(Peer(label, [_final(metrics, key) for key in losses], rollouts[floor]))
     return rows
 
@@ -142,7 +142,7 @@ def _peer(name: str, training: Training, horizon: int) -> Peer:
     metrics = training.metrics or {}
     return Peer(
         name,
-        [_final(metrics, key) for key in LOSSES],
+        [_final(metrics, key) for key in PEER_LOSSES],
         [_final(metrics, key.of(k=horizon)) for key in (keys.ROLLOUT_MSE, keys.ROLLOUT_ENERGY)],
         training.n_parameters,
         _final(metrics, keys.TIME_TRAIN_CPU, n=1),

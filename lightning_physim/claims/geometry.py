@@ -19,7 +19,7 @@ from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED,
 from lightning_physim.curves import rise
 from lightning_physim.emergence import UNDECIDED
 
-STATEMENT = "A head’s learning coefficient and its score rise together"
+LLC_RISES = "A head’s learning coefficient and its score rise together"
 MIN_HEADS = 12
 """Heads with two estimates that pass, of all seeds together, without which nothing is judged."""
 MIN_CORRELATION, WEAK_CORRELATION = 0.3, 0.5
@@ -55,7 +55,7 @@ class Rises:
         )
 
 
-COLUMNS = {column.name: i for i, column in enumerate(fields(Rises))}
+RISE_COLUMNS = {column.name: i for i, column in enumerate(fields(Rises))}
 CONTROL_LABELS = {"weight_norm": "weight norm", "grad_norm": "gradient norm"}
 
 
@@ -188,7 +188,7 @@ def llc_rises_with_score(study: Study) -> Claim:
     """Claim (b), judged."""
     numbers = measure(study)
     verdict, decided_by = judge(numbers)
-    return Claim(STATEMENT, verdict, tell(numbers, decided_by), numbers.table())
+    return Claim(LLC_RISES, verdict, tell(numbers, decided_by), numbers.table())
 
 
 def lag(head: Head) -> float:
@@ -212,7 +212,7 @@ def _table(heads: list[Head]) -> np.ndarray:
     rises = [Rises.of(head) for head in heads]
     return np.array(
         [[*vars(row).values()] for row in rises if np.isfinite(row.score) and np.isfinite(row.llc)]
-    ).reshape(-1, len(COLUMNS))
+    ).reshape(-1, len(RISE_COLUMNS))
 
 
 def _lags(heads: list[Head]) -> np.ndarray:
@@ -221,7 +221,7 @@ def _lags(heads: list[Head]) -> np.ndarray:
 
 
 def _correlation(quantity: str, other: str = "score") -> Statistic:
-    x, y = COLUMNS[quantity], COLUMNS[other]
+    x, y = RISE_COLUMNS[quantity], RISE_COLUMNS[other]
     return lambda tables: pooled_rank_correlation([(table[..., x], table[..., y]) for table in tables])
 
 

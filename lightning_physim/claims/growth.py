@@ -13,7 +13,7 @@ from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED,
 from lightning_physim.curves import Metrics
 from lightning_physim.emergence import UNDECIDED, Growth, growth_of_head, is_power_law, label
 
-STATEMENT = "The score of a collision head grows by a power law"
+GROWS_BY_POWER_LAW = "The score of a collision head grows by a power law"
 MIN_DECIDED = 0.5
 """Fraction of the heads that must have a clear law."""
 MAJORITY = 0.5
@@ -146,7 +146,7 @@ def growth_is_power_law(heads: Sequence[Growth], losses: Sequence[Growth], sgd: 
     """
     numbers = measure(heads, losses, sgd)
     verdict, decided_by = judge(numbers)
-    return Claim(STATEMENT, verdict, tell(numbers, verdict, decided_by), numbers.table())
+    return Claim(GROWS_BY_POWER_LAW, verdict, tell(numbers, verdict, decided_by), numbers.table())
 
 
 def _kind(law: str) -> str:

@@ -9,10 +9,10 @@ from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED,
 from lightning_physim.curves import NOTHING, ONSET, final
 from lightning_physim.emergence import UNDECIDED
 
-STATEMENT = "Attention heads emerge that detect collisions"
+HEADS_EXIST = "Attention heads emerge that detect collisions"
 MOST, FEW = 0.8, 0.2
 """Fractions of the seeds from which, and up to which, a claim about seeds holds or fails."""
-MAX_LOSS = 0.5
+MAX_RELATIVE_LOSS = 0.5
 """Loss on colliding particles below which a network must use its neighbours, over that of one without attention."""
 
 
@@ -76,7 +76,7 @@ def judge(n: Numbers) -> tuple[str, str]:
         return NOT_SUPPORTED, "heads are missing"
     if not all(map(math.isfinite, (n.untrained, n.permuted, n.loss))):
         return UNDECIDED, "a control is missing"
-    if not (n.untrained < ONSET and n.permuted < ONSET and n.loss < MAX_LOSS):
+    if not (n.untrained < ONSET and n.permuted < ONSET and n.loss < MAX_RELATIVE_LOSS):
         return UNDECIDED, "a control fails"
     if n.with_head < MOST * n.seeds:
         return UNDECIDED, "too few seeds have a head"
@@ -88,7 +88,7 @@ def tell(n: Numbers, decided_by: str) -> str:
     untrained = f"untrained heads reach {n.untrained:.1f} times uniform attention"
     permuted = f"heads trained on permuted outcomes reach {n.permuted:.1f} times uniform"
     loss = f"a loss on colliding particles is {100 * n.loss:.0f} % of that without attention"
-    failed = [(n.untrained < ONSET, untrained), (n.permuted < ONSET, permuted), (n.loss < MAX_LOSS, loss)]
+    failed = [(n.untrained < ONSET, untrained), (n.permuted < ONSET, permuted), (n.loss < MAX_RELATIVE_LOSS, loss)]
     reasons = {
         "too few seeds": [f"it takes {MIN_SEEDS} seeds"],
         "heads are missing": [],
@@ -104,4 +104,4 @@ def collision_heads_exist(study: Study) -> Claim:
     """Claim (a), judged."""
     numbers = measure(study)
     verdict, decided_by = judge(numbers)
-    return Claim(STATEMENT, verdict, tell(numbers, decided_by), numbers.table())
+    return Claim(HEADS_EXIST, verdict, tell(numbers, decided_by), numbers.table())

@@ -15,7 +15,7 @@ MIN_SPAN = 10.0
 """Last step over first step from which laws are compared: a decade."""
 MIN_WEIGHT = 0.95
 """AICc weight from which one law is called the best, its special case or generalisation counted with it."""
-MAX_LOSS = 2.0
+MAX_AICC_LOSS = 2.0
 """The simpler law is called where its AICc lies at most this much above that of its generalisation."""
 MIN_GAIN = 10.0
 """Something is said to grow where the best law's AICc lies at least this much below that of a constant."""
@@ -114,7 +114,7 @@ def _verdict(fits: dict[str, LawFit], weights: dict[str, float]) -> tuple[str, s
         return UNDECIDED, f"{label(best)} (weight {weight:.2f}) is not clearly ahead of {label(rival)}"
     if best != simple:
         lead = fits[simple].aicc - fits[best].aicc
-        if lead <= MAX_LOSS:
+        if lead <= MAX_AICC_LOSS:
             best = simple
         elif weights[best] < MIN_WEIGHT * weight:
             return UNDECIDED, f"{label(best)} is ahead of {label(simple)} by {lead:.1f} in AICc only"

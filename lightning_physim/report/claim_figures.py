@@ -9,13 +9,11 @@ from lightning_physim.claims import heads_of
 from lightning_physim.claims.geometry import N_LLC, N_SCORE, Rises
 from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, final, rise
 from lightning_physim.emergence import LAWS, Growth, label
-from lightning_physim.report.curve_figures import FAINT, HUES, INK, NOTE, add_line, new_figure
+from lightning_physim.report.curve_figures import FAINT, HUES, INK, NOTE, PAPER, add_line, new_figure
 from lightning_physim.report.sampler_figures import grid_cell, panel_grid
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-PAPER = "#fdfcf9"
 
 
 def seed_color(index: int) -> str:

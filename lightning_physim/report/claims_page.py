@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 TONES = {"supported": "#00694c", "not supported": "#a33b00", "undecided": "#5d626b"}
-CAPTIONS = {
+CLAIM_CAPTIONS = {
     "heads": """Final enrichment of every head, a mean of the last three measurements: attention to near particles over
         that of a head that attends to all alike. <b>Filled</b> are collision heads, of at least $threshold,
         that the network uses, by the ablation. Untrained networks, and the one that was trained on outcomes exchanged
@@ -150,7 +150,7 @@ def _runs(findings: Findings) -> str:
 
 
 def _plot(name: str, figure: "Figure") -> str:
-    return plot_html(name, figure, Template(CAPTIONS[name]).substitute(threshold=f"{COLLISION_HEAD:g}"))
+    return plot_html(name, figure, Template(CLAIM_CAPTIONS[name]).substitute(threshold=f"{COLLISION_HEAD:g}"))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], escaped: bool = True) -> str:

@@ -41,7 +41,7 @@ def _last(key: str) -> Callable[[Metrics], str]:
     return lambda metrics: _number(last(metrics, key))
 
 
-COLUMNS: dict[str, tuple[str, Callable[[Metrics], str]]] = {
+RUN_COLUMNS: dict[str, tuple[str, Callable[[Metrics], str]]] = {
     keys.VAL_LOSS: ("loss", _last(keys.VAL_LOSS)),
     keys.VAL_LOSS_COLLIDING: ("loss, colliding", _last(keys.VAL_LOSS_COLLIDING)),
     keys.BEST_ENRICHMENT: ("best head, × uniform", _last(keys.BEST_ENRICHMENT)),
@@ -227,7 +227,7 @@ def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, fol
 
 
 def _table(results: Sequence[Result], lines: Sequence[Line], varied: Sequence[str], metric: str, folder: Path) -> str:
-    columns = {key: column for key, column in COLUMNS.items() if key != metric or not any(r.state for r in results)}
+    columns = {key: column for key, column in RUN_COLUMNS.items() if key != metric or not any(r.state for r in results)}
     columns = {k: v for k, v in columns.items() if "/" not in k or any(k in result.metrics for result in results)}
     trials = any(result.state for result in results)
     header = ["trial" if trials else "run", *varied, *([metric] if trials else [])]

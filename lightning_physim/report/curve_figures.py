@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 INK, FAINT, GRID = "#24262b", "#8a8f98", "#e8e6e1"
+PAPER = "#fdfcf9"
 FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 NOTE = {"size": 12, "color": INK}
 # Eight hues that keep their order of lightness and stay apart for colour-blind readers (Okabe-Ito without its yellow,

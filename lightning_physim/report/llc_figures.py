@@ -18,6 +18,7 @@ from lightning_physim.report.curve_figures import (
     FAINT,
     HUES,
     INK,
+    PAPER,
     add_line,
     head_style,
     left_edge,
@@ -28,8 +29,6 @@ from lightning_physim.report.curve_figures import (
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-PAPER = "#fdfcf9"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.curves import Metrics
-from lightning_physim.report.curve_figures import DASHES, HUES, INK, add_line, blend, style_figure
+from lightning_physim.report.curve_figures import DASHES, HUES, INK, PAPER, add_line, blend, style_figure
 from lightning_physim.report.llc_figures import (
-    PAPER,
     Estimates,
     add_markers,
     axis_limits,
@@ -21,7 +20,7 @@ from lightning_physim.report.llc_figures import (
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-COLUMNS = 2
+PANELS_ABREAST = 2
 
 
 def llc_trace_figure(table: Mapping[str, Any], metrics: Metrics | None = None) -> "Figure":
@@ -158,14 +157,14 @@ def _trace_title(region: str, chains: list[np.ndarray], rhat: float) -> str:
 
 def grid_cell(i: int) -> tuple[int, int]:
     """Row and column of a panel, counted from 1."""
-    return 1 + i // COLUMNS, 1 + i % COLUMNS
+    return 1 + i // PANELS_ABREAST, 1 + i % PANELS_ABREAST
 
 
 def panel_grid(titles: list[str], height: int, x_title: str) -> "Figure":
     """Panels in two columns, each with axes of its own and its title at the left."""
     from plotly.subplots import make_subplots
 
-    columns = min(COLUMNS, len(titles))
+    columns = min(PANELS_ABREAST, len(titles))
     rows = -(-len(titles) // columns)
     total = rows * (height + 60)
     figure = make_subplots(

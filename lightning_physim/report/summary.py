@@ -13,7 +13,7 @@ from lightning_physim.tracking import RunDirectory, read_metrics
 
 FAILED = "†"
 """Before an estimate that failed its diagnostics."""
-COLUMNS = {
+HEAD_COLUMNS = {
     "head": ("head", "{}"),
     "enrichment": ("× uniform", "{:.1f}"),
     "partner_score": ("partner score", "{:.3f}"),
@@ -121,7 +121,7 @@ def print_summary(run: RunDirectory) -> None:
 
 def table_text(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The names of the columns that rows of :func:`head_table` have, and the rows as text; a dash where nothing is."""
-    columns = {key: COLUMNS[key] for key in COLUMNS if key in rows[0]}
+    columns = {key: HEAD_COLUMNS[key] for key in HEAD_COLUMNS if key in rows[0]}
     texts = [
         [form.format(row[key]) if _is_there(row[key]) else "–" for key, (_, form) in columns.items()] for row in rows
     ]

@@ -17,7 +17,7 @@ import yaml
 from lightning_physim.errors import InputError
 from lightning_physim.files import nest
 
-KEYS = (
+FILE_KEYS = (
     "name", "description", "project", "entity", "program", "command", "method", "metric", "parameters",
     "early_terminate",
 )  # fmt: skip
@@ -137,7 +137,7 @@ class SweepSpec:
             raise InputError(f"a sweep is a YAML file; got {path}: {error}") from error
         if not isinstance(content, dict):
             raise InputError(f"a sweep is a YAML file with method, metric and parameters; got {path} without them")
-        _known(content, KEYS, f"a sweep file, here {path}")
+        _known(content, FILE_KEYS, f"a sweep file, here {path}")
         if content.get("method") not in ("grid", "random", "bayes"):
             raise InputError(
                 f"method must be grid, random or bayes; got {content.get('method')}: change it, {ELSEWHERE}"

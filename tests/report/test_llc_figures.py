@@ -16,8 +16,8 @@ from lightning_physim.report import (
     scores_figure,
     write_report,
 )
-from lightning_physim.report.curve_figures import HUES, INK, head_style
-from lightning_physim.report.llc_figures import PAPER, regions
+from lightning_physim.report.curve_figures import HUES, INK, PAPER, head_style
+from lightning_physim.report.llc_figures import regions
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 
 NAN, INF = float("nan"), float("inf")
