@@ -1,23 +1,12 @@
 """Imports point one way."""
 
 import ast
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lightning_physim"
-LAYERS = [
-    {"errors", "files", "keys", "run_logger", "stopwatch"},
-    {"curves", "protocols"},
-    {"physics", "target"},
-    {"metrics"},
-    {"model", "data"},
-    {"module", "probes", "llc", "emergence"},
-    {"claims"},
-    {"callbacks"},
-    {"tracking"},
-    {"sweeps"},
-    {"report"},
-    {"cli"},
-]
+PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
+LAYERS = [set(re.findall(r"`(\w+)`", rooms)) for rooms in re.findall(r"^\| \d+ \| ([^|]*) \|", PAGE, re.M)]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
