@@ -102,6 +102,9 @@ class Key(str):
         self.charts, self.chance, self.column = charts, chance, column
         return self
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)  # a copy in a file or another process is the string
+
     @property
     def quantity(self) -> str:
         """The part that names what is measured: ``auroc`` of ``probe/auroc/{head}``."""

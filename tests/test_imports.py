@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lightning_physim"
+# Parsed when tests are collected: late in a long process CPython 3.11 can fail to (gh-106905).
+TREES = {path: ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
 PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
 LAYERS = [set(re.findall(r"`(\w+)`", rooms)) for rooms in re.findall(r"^\| \d+ \| ([^|]*) \|", PAGE, re.M)]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -12,7 +14,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 def imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(TREES[path]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -23,7 +23,7 @@ SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""
 NOT_COMPARED = ("runs", "ckpt_path", "data.cache_dir", "threads", "trainer.default_root_dir", "trainer.callbacks")
 """Parameters that are of no account, and those below them."""
-OUTCOME = keys.VAL_LOSS_COLLIDING
+OUTCOME = str(keys.VAL_LOSS_COLLIDING)
 """What runs are judged by where no sweep says it."""
 
 
