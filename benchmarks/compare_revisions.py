@@ -116,8 +116,8 @@ def values_of(run_dir: Path) -> dict[str, Any]:
             if key != "time" and not key.startswith("time/"):
                 values[f"{key} at {step}"] = value
     for path in sorted((run_dir / "figures").rglob("*")):
-        # One name for a file, wherever the logger puts it.
-        name = "/".join(path.relative_to(run_dir / "figures").parts)
+        # Older revisions leave the family of a table out of the name of its file.
+        name = re.sub(r"^(probe|llc|emergence|report)_", "", path.relative_to(run_dir / "figures").as_posix())
         if path.suffix == ".json":
             table = json.loads(path.read_text())
             for i, row in enumerate(table["data"]):

@@ -64,12 +64,12 @@ def test_probes_and_validations_come_at_log_spaced_steps_the_first_and_the_last_
     validated = sorted({step for step, key in values(run) if key == "val/loss"})
     assert validated == [1, 2, 3, 6, 10, 18, 30]
     assert sorted({step for step, key in values(run) if key == "llc/model/mean"}) == [10, 30]
-    traces = json.loads((run / "figures" / "trace.json").read_text())
+    traces = json.loads((run / "figures" / "llc_trace.json").read_text())
     assert traces["step"] == 30 and len(traces["data"]) == 12 and "L1H1/1" in traces["columns"]
 
 
 def test_snapshots_are_log_spaced_and_the_last_shows_the_final_network(run):
-    snapshots = read_arrays(run / "figures" / "snapshots")
+    snapshots = read_arrays(run / "figures" / "probe_snapshots")
     assert list(snapshots) == [0, 1, 2, 5, 10, 22, 30]
     assert all(arrays["attention"].shape == (2, 4, 2, 6, 6) for arrays in snapshots.values())
     assert all(arrays["rollout"].shape == (2, 7, 6, 2) for arrays in snapshots.values())
@@ -130,10 +130,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, folder, tmp_path, killed
     # Rows past the checkpoint, as a run that was killed later leaves them, and a torn last line.
     with (resumed / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": killed_at + 1, "time": 1.0, "train/loss": 9.9}) + '\n{"step": 99, "ti')
-    (resumed / "figures" / "snapshots" / "step-00000019.npz").write_bytes(b"torn")
+    (resumed / "figures" / "probe_snapshots" / "step-00000019.npz").write_bytes(b"torn")
     physim("fit", "--ckpt_path", "last", "--trainer.max_steps=30", cwd=tmp_path)
     assert only_run(tmp_path) == resumed
-    once, twice = (read_arrays(path / "figures" / "snapshots") for path in (run, resumed))
+    once, twice = (read_arrays(path / "figures" / "probe_snapshots") for path in (run, resumed))
     assert set(once) == set(twice) - {killed_at}
     for step, arrays in once.items():
         assert all(np.array_equal(array, twice[step][name]) for name, array in arrays.items())
@@ -238,7 +238,7 @@ def test_llc_estimates_at_checkpoints_of_a_run_with_the_settings_that_it_trained
 
 def test_llc_calibrates_on_a_grid_and_recommends_a_setting_of_it(copied, tmp_path):
     done = physim("llc", "last", "--calibrate", "--regions=[L0H0]", "--sgld.n_draws=30", cwd=tmp_path)
-    table = json.loads((copied / "figures" / "calibration.json").read_text())
+    table = json.loads((copied / "figures" / "llc_calibration.json").read_text())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     assert len(rows) == 27 and {row["region"] for row in rows} == {"L0H0"}
     assert len({row["n_beta"] for row in rows}) == 3 == len({row["localization"] for row in rows})

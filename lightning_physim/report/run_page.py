@@ -30,7 +30,7 @@ from lightning_physim.report.sampler_figures import calibration_figure, llc_trac
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.summary import FAILED, head_table, headline, table_text
 from lightning_physim.report.viewer import Snapshots, key_svg, viewer_html
-from lightning_physim.tracking import RunDirectory, read_arrays, read_metrics
+from lightning_physim.tracking import RunDirectory, arrays_folder, read_arrays, read_metrics, table_path
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -89,6 +89,11 @@ HEAD_NOTES = {
         exponential, stretched exponential, logistic and broken power law; &alpha; is the exponent of the approach to
         the plateau.""",
 }
+TABLE_KEYS = {
+    "llc_trace": keys.LLC_TRACE,
+    "calibration": keys.LLC_CALIBRATION,
+    "attention_distance": keys.ATTENTION_DISTANCE,
+}
 TITLES = {part.name: part.title for part in SECTIONS}
 
 
@@ -115,7 +120,7 @@ class RunContent:
 
     @cached_property
     def snapshots(self) -> Snapshots:
-        return read_arrays(self.run.figures / "snapshots")
+        return read_arrays(arrays_folder(self.run.figures, keys.SNAPSHOTS))
 
     @cached_property
     def curves(self) -> dict[str, "Figure"]:
@@ -233,7 +238,9 @@ def _values(run: RunDirectory, name: str, metrics: Metrics) -> dict[str, str]:
 
 def _table(run: RunDirectory, name: str) -> dict[str, Any] | None:
     """What ``log_table`` wrote for a figure, if it did and the table has rows."""
-    path = run.figures / f"{name.removeprefix('llc_')}.json"
+    if name not in TABLE_KEYS:
+        return None
+    path = table_path(run.figures, TABLE_KEYS[name])
     table = json.loads(path.read_text()) if path.is_file() else {}
     return table if table.get("data") else None
 

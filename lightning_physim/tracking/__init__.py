@@ -1,6 +1,6 @@
 """Where the numbers of a run go: its directory, ``metrics.jsonl`` and Weights & Biases."""
 
-from lightning_physim.tracking.jsonl import JsonlLogger, read_arrays, read_metrics
+from lightning_physim.tracking.jsonl import JsonlLogger, arrays_folder, read_arrays, read_metrics, table_path
 from lightning_physim.tracking.loggers import new_loggers
 from lightning_physim.tracking.provenance import provenance
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
@@ -10,6 +10,7 @@ __all__ = [
     "JsonlLogger",
     "PhysimWandbLogger",
     "RunDirectory",
+    "arrays_folder",
     "checkpoint_step",
     "find_run",
     "last_checkpoint",
@@ -18,4 +19,5 @@ __all__ = [
     "provenance",
     "read_arrays",
     "read_metrics",
+    "table_path",
 ]

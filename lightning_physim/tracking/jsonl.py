@@ -84,28 +84,28 @@ class JsonlLogger(RunLogger, Logger):
 
     @rank_zero_only
     def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:
-        """Write ``figures/<last part of key>.json`` beside the file, over the table of an earlier step.
+        """Write the :func:`table_path` of ``key`` beside the file, over the table of an earlier step.
 
         The file holds ``{"step": int, "columns": [...], "data": [[...], ...]}``, with ``null`` for a number that is
         not finite.
         """
         with self._never_fatal():
             rows = [[None if isinstance(x, float) and not math.isfinite(x) else x for x in row] for row in data]
-            path = self.path.parent / "figures" / f"{key.rsplit('/', 1)[-1]}.json"
+            path = table_path(self.path.parent / "figures", key)
             path.parent.mkdir(parents=True, exist_ok=True)
             content = json.dumps({"step": step, "columns": columns, "data": rows}, allow_nan=False).encode()
             replace_file(path, content)
 
     @rank_zero_only
     def log_arrays(self, key: str, arrays: Mapping[str, Any], step: int) -> None:
-        """Write ``figures/<last part of key>/step-<step>.npz`` beside the file; :func:`read_arrays` reads it back.
+        """Write ``step-<step>.npz`` in the :func:`arrays_folder` of ``key``; :func:`read_arrays` reads it back.
 
         Args:
             arrays: of numbers or booleans.
         """
         with self._never_fatal():
             self._open_once()
-            path = self.path.parent / "figures" / key.rsplit("/", 1)[-1] / f"step-{step:08d}.npz"
+            path = arrays_folder(self.path.parent / "figures", key) / f"step-{step:08d}.npz"
             path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
             np.savez_compressed(content, **arrays)
@@ -129,6 +129,16 @@ class JsonlLogger(RunLogger, Logger):
                 if self.resume_step is not None and _step_of(path) > self.resume_step:
                     path.unlink()
             self._opened = True
+
+
+def table_path(figures: Path, key: str) -> Path:
+    """The file of a table in the ``figures/`` of a run: ``llc_trace.json`` for ``llc/trace``."""
+    return figures / f"{key.replace('/', '_')}.json"
+
+
+def arrays_folder(figures: Path, key: str) -> Path:
+    """The folder of arrays in the ``figures/`` of a run, a file for each step: ``probe_snapshots`` for its key."""
+    return figures / key.replace("/", "_")
 
 
 def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -161,7 +171,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 
 
 def read_arrays(folder: str | Path) -> dict[int, dict[str, np.ndarray]]:
-    """What :meth:`JsonlLogger.log_arrays` has left in ``figures/<name>/``: arrays by name, by ascending step."""
+    """What :meth:`JsonlLogger.log_arrays` has left in a folder: arrays by name, by ascending step."""
     found = {}
     for path in sorted(Path(folder).glob("step-*.npz"), key=_step_of):
         with np.load(path, allow_pickle=False) as file:

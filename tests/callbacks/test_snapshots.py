@@ -95,7 +95,7 @@ def test_files_come_back_whole_hold_no_pickles_and_those_after_a_resume_go(tmp_p
     arrays = {"a": np.arange(6, dtype=np.uint8).reshape(2, 3), "b": np.float32(0.5), "c": np.array([True, False])}
     for step in (0, 5, 1_000_000_000):
         logger.log_arrays("probe/snapshots", arrays, step)
-    folder = tmp_path / "figures" / "snapshots"
+    folder = tmp_path / "figures" / "probe_snapshots"
     back = read_arrays(folder)
     assert list(back) == [0, 5, 1_000_000_000]
     for name, array in arrays.items():

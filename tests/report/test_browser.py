@@ -244,7 +244,7 @@ def test_no_page_is_wider_than_its_window(chromium, run, width):
 
 def test_a_run_without_attention_shows_its_rollouts(chromium, tmp_path):
     run = write_run(tmp_path / "blind")
-    for path in (run.figures / "snapshots").iterdir():
+    for path in (run.figures / "probe_snapshots").iterdir():
         with np.load(path) as arrays:
             kept = {name: arrays[name] for name in arrays if name != "attention"}
         np.savez(path, **kept)

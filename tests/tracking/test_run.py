@@ -124,7 +124,7 @@ def test_tables_are_strict_json_and_the_last_one_stays(tmp_path):
     for step in (1, 2):
         logger.log_table("probe/distance", ["a", "b"], [[float("nan"), 0.5], [None, "x"]], step)
     (file,) = (tmp_path / "figures").iterdir()
-    assert file.name == "distance.json"
+    assert file.name == "probe_distance.json"
     assert strict_rows(file) == [{"step": 2, "columns": ["a", "b"], "data": [[None, 0.5], [None, "x"]]}]
 
 

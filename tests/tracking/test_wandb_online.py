@@ -185,7 +185,7 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
         if key == "llc/trace":
             table = content
     assert shown == SHOWN
-    trace = json.loads((run / "figures" / "trace.json").read_text())
+    trace = json.loads((run / "figures" / "llc_trace.json").read_text())
     assert table["columns"] == trace["columns"] and table["data"] == trace["data"]
     assert {artifact.state for artifact in wandb_server.artifacts} == {"COMMITTED"} and wandb_server.artifacts
 
