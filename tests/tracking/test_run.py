@@ -12,7 +12,17 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.errors import InputError
-from lightning_physim.tracking import JsonlLogger, RunDirectory, find_run, last_checkpoint, new_run, read_metrics
+from lightning_physim.tracking import (
+    JsonlLogger,
+    RunDirectory,
+    arrays_folder,
+    find_run,
+    last_checkpoint,
+    new_run,
+    read_arrays,
+    read_metrics,
+    table_path,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +136,17 @@ def test_tables_are_strict_json_and_the_last_one_stays(tmp_path):
     (file,) = (tmp_path / "figures").iterdir()
     assert file.name == "probe_distance.json"
     assert strict_rows(file) == [{"step": 2, "columns": ["a", "b"], "data": [[None, 0.5], [None, "x"]]}]
+
+
+def test_tables_and_arrays_whose_keys_end_alike_stay_apart(tmp_path):
+    logger = JsonlLogger(tmp_path / "metrics.jsonl")
+    for number, key in enumerate(("probe/heads", "emergence/heads")):
+        logger.log_table(key, ["a"], [[number]], 1)
+        logger.log_arrays(key, {"a": np.full(2, number)}, 1)
+    figures = tmp_path / "figures"
+    for number, key in enumerate(("probe/heads", "emergence/heads")):
+        assert json.loads(table_path(figures, key).read_text())["data"] == [[number]]
+        assert read_arrays(arrays_folder(figures, key))[1]["a"].tolist() == [number, number]
 
 
 def test_a_later_row_of_a_step_counts(tmp_path):
