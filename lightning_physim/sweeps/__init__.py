@@ -1,8 +1,9 @@
 """Many trainings: what a sweep asks for, and who runs its trials."""
 
-from lightning_physim.sweeps.local import LocalSweep, read_trials
+from lightning_physim.sweeps.local import LocalSweep
 from lightning_physim.sweeps.online import OnlineSweep
 from lightning_physim.sweeps.reproduction import Reproduction
 from lightning_physim.sweeps.spec import SweepSpec, Trial
+from lightning_physim.sweeps.state import read_trials
 
 __all__ = ["LocalSweep", "OnlineSweep", "Reproduction", "SweepSpec", "Trial", "read_trials"]

@@ -4,12 +4,10 @@ import contextlib
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import yaml
 
 from lightning_physim.errors import InputError
+from lightning_physim.sweeps.signals import collecting_signals
 
 TIMEOUT = 10
 """Seconds that the server has for each answer before a sweep is made."""
@@ -82,7 +81,7 @@ class OnlineSweep:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        with _passed_on(agent) as received:
+        with collecting_signals(agent.terminate) as received:
             code = agent.wait()
         return 128 + received[0] if received else code
 
@@ -109,20 +108,3 @@ def _knock(url: str) -> None:
         urllib.request.urlopen(request, timeout=TIMEOUT).close()
     except urllib.error.HTTPError:
         pass  # an answer, if not a friendly one: it was not told who we are
-
-
-@contextlib.contextmanager
-def _passed_on(process: subprocess.Popen) -> Iterator[list[int]]:
-    """Signals that would end this process go to that one; which came is in the list."""
-    received: list[int] = []
-
-    def pass_on(number: int, _: Any) -> None:
-        received.append(number)
-        process.terminate()
-
-    former = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield received
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

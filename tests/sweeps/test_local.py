@@ -15,7 +15,7 @@ import yaml
 
 from lightning_physim.report import write_comparison
 from lightning_physim.sweeps import LocalSweep, SweepSpec
-from lightning_physim.sweeps import local as trials_module
+from lightning_physim.sweeps import early as early_module
 from lightning_physim.sweeps.engine import SweepEngine
 from tests.helpers.fits import physim, said, values, without
 from tests.helpers.processes import start, until
@@ -357,7 +357,7 @@ for step in range(10):
 
 
 def test_hyperband_stops_the_worse_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr(trials_module, "EARLY_POLL", 0.1)
+    monkeypatch.setattr(early_module, "EARLY_POLL", 0.1)
     early = {"type": "hyperband", "min_iter": 3, "eta": 3}
     write(tmp_path, parameters={"k": {"values": [0, 5]}}, early_terminate=early)
     (tmp_path / "trial.py").write_text(SLOW)

@@ -1,0 +1,64 @@
+"""What became of the trials of a sweep, in a file: any process can be killed at any moment, that of the sweep too."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning_physim.errors import InputError
+from lightning_physim.files import append_json_line, json_number, replace_file
+from lightning_physim.sweeps.spec import Trial
+
+
+class SweepState:
+    """``sweep.jsonl`` in the folder of a sweep: a line when a trial starts, and one when it ends.
+
+    A line holds ``trial``, ``parameters``, ``run_id``, ``state``, ``exit_code``, ``metric``. ``state`` is ``started``,
+    ``finished``, ``stopped`` (early, which is an end too), ``failed`` or ``interrupted``; the last line of a trial
+    counts. A trial whose last line says that it started was interrupted.
+
+    Args:
+        folder: of the sweep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "sweep.jsonl"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The last line of every trial that has one, by index; all that earlier commands ran as well."""
+        lines = self.file.read_bytes().splitlines(keepends=True) if self.file.is_file() else []
+        rows = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return sorted({row["run_id"]: row for row in rows}.values(), key=lambda row: row["trial"])
+
+    def record(self, trial: Trial, state: str, exit_code: int | None = None, value: float | None = None) -> None:
+        """Append a line; ``value`` is the last one of the metric."""
+        row = {"trial": trial.index, "parameters": trial.parameters, "run_id": trial.run_id, "state": state}
+        number = None if value is None else json_number(value)
+        append_json_line(self.file, row | {"exit_code": exit_code, "metric": number})
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other sweeps off the folder, and drop the torn line that a machine that died may have left.
+
+        Raises:
+            InputError: another process runs this sweep.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"one process runs a sweep; got another at work in {self.folder}: wait for it, or raise its --jobs"
+                ) from None
+            if self.file.is_file() and not (content := self.file.read_bytes()).endswith(b"\n"):
+                replace_file(self.file, content[: content.rfind(b"\n") + 1], durable=True)
+            yield
+
+
+def read_trials(folder: str | Path) -> list[dict[str, Any]]:
+    """The last line of every trial in the ``sweep.jsonl`` of a sweep's folder, by index; none where it has no such."""
+    return SweepState(Path(folder)).rows()
