@@ -8,7 +8,7 @@ import fcntl
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,32 +39,32 @@ class EarlierProcess:
 
 
 def start_trial(
-    words: Sequence[str], environment: Mapping[str, str], log: Path, resume: Callable[[], list[str]]
+    command: Callable[[], list[str]], environment: Mapping[str, str], log: Path, resume: Callable[[], list[str]]
 ) -> TrialProcess | EarlierProcess:
     """Start a trial, unless it still runs.
 
     Args:
-        words: of its command.
+        command: gives its words. Asked for, like ``resume``, once it is sure that the trial does not run.
         environment: variables of its processes.
         log: file that its output is appended to.
-        resume: more words, asked for when it is sure that the trial does not run.
+        resume: gives the options that go on with what is there.
     """
     with log.open("ab") as output:
         try:
             fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return EarlierProcess()
-        more = resume()
+        options = resume()
         # A session of its own: Ctrl-C reaches a trial through this process alone, and once.
         process = subprocess.Popen(
-            [*words, *more],
+            command() + options,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return TrialProcess(process, goes_on=bool(more))
+    return TrialProcess(process, goes_on=bool(options))
 
 
 def resume_options(run: RunDirectory, folder: Path, say: Callable[[str], None]) -> list[str]:
