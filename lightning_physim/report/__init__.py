@@ -3,13 +3,15 @@
 from lightning_physim.report.claims_page import write_reproduction
 from lightning_physim.report.comparison_page import runs_headline, write_comparison, write_runs
 from lightning_physim.report.curve_figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
+from lightning_physim.report.heads import head_table
 from lightning_physim.report.live import LiveReport
 from lightning_physim.report.llc_figures import llc_figure
 from lightning_physim.report.page import plot_html, section, write_page
-from lightning_physim.report.run_page import RunContent, write_report
+from lightning_physim.report.run_page import write_report
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
+from lightning_physim.report.sections import RunContent
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
-from lightning_physim.report.summary import head_table, headline, print_summary
+from lightning_physim.report.summary import headline, print_summary
 from lightning_physim.report.viewer import viewer_html
 
 __all__ = [

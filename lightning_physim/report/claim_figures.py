@@ -9,8 +9,8 @@ from lightning_physim.claims import heads_of
 from lightning_physim.claims.geometry import N_LLC, N_SCORE, Rises
 from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, final, rise
 from lightning_physim.emergence import LAWS, Growth, label
-from lightning_physim.report.curve_figures import FAINT, HUES, INK, NOTE, PAPER, add_line, new_figure
-from lightning_physim.report.sampler_figures import grid_cell, panel_grid
+from lightning_physim.report.plot import add_level, add_line, axis_title, error_bars, new_figure, panel, panel_grid
+from lightning_physim.report.style import FAINT, HUES, INK, PAPER, marker
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -41,17 +41,7 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) ->
         values, found = [final(head.enrichment) for head in heads], [head.is_used_collision_head for head in heads]
         _points(figure, name, values, found, seed_color(i))
     for value, words in ((COLLISION_HEAD, "collision head"), (1.0, "uniform attention")):
-        figure.add_hline(value, line={"color": INK, "width": 1.2, "dash": "dot"})
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="right",
-            y=np.log10(value),
-            yanchor="bottom",
-            text=words,
-            font=NOTE,
-            showarrow=False,
-        )
+        add_level(figure, value, words, log=True, x=1, xanchor="right", yanchor="bottom")
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
     return figure
@@ -64,22 +54,20 @@ def geometry_figure(seeds: Mapping[str, Metrics]) -> "Figure":
     for i, (name, metrics) in enumerate(seeds.items()):
         heads = heads_of(metrics)
         rises = [Rises.of(head) for head in heads]
-        for panel, column in enumerate(columns.values()):
-            row, col = grid_cell(panel)
+        for j, column in enumerate(columns.values()):
             figure.add_scatter(
                 x=[getattr(row, column) for row in rises],
                 y=[row.score for row in rises],
                 mode="markers",
-                marker=_marker([head.is_used_collision_head for head in heads], seed_color(i)),
+                marker=marker([head.is_used_collision_head for head in heads], seed_color(i)),
                 name=name,
                 legendgroup=name,
-                showlegend=panel == 0,
+                showlegend=j == 0,
                 text=[head.name for head in heads],
                 hovertemplate="%{text}: %{x:.3~g}, %{y:.3~g}<extra>%{fullData.name}</extra>",
-                row=row,
-                col=col,
+                **panel(j),
             )
-    figure.update_yaxes(title={"text": "rise of the score", "standoff": 6, "font": {"size": 13}}, col=1)
+    figure.update_yaxes(title=axis_title("rise of the score", small=True), col=1)
     return figure
 
 
@@ -145,23 +133,15 @@ def exponents_figure(rows: Sequence[Growth]) -> "Figure":
     figure = new_figure("exponent of the approach to the plateau", "")
     names = list(dict.fromkeys(growth.run for growth in rows))
     for growth in shown:
-        assert growth.fit is not None
+        fit = growth.fit
+        assert fit is not None
         color = seed_color(names.index(growth.run))
         figure.add_scatter(
-            x=[growth.fit.exponent],
+            x=[fit.exponent],
             y=[f"{growth.run} {growth.name}"],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                # The most likely exponent may lie outside, where it is at the edge of its range.
-                "array": [max(growth.fit.exponent_hi - growth.fit.exponent, 0.0)],
-                "arrayminus": [max(growth.fit.exponent - growth.fit.exponent_lo, 0.0)],
-                "color": color,
-                "thickness": 1.5,
-                "width": 0,
-            },
+            error_x=error_bars([fit.exponent_lo], [fit.exponent], [fit.exponent_hi], type="data", color=color),
             mode="markers",
-            marker=_marker([growth.is_power_law], color),
+            marker=marker([growth.is_power_law], color),
             showlegend=False,
             hovertemplate="%{x:.3~g}<extra>%{y}</extra>",
         )
@@ -177,18 +157,10 @@ def _points(figure: "Figure", column: str, values: list[float], filled: list[boo
             x=[column] * len(values),
             y=values,
             mode="markers",
-            marker=_marker(filled, color),
+            marker=marker(filled, color),
             showlegend=False,
             hovertemplate="%{y:.3~g}<extra>%{x}</extra>",
         )
-
-
-def _marker(filled: Sequence[bool], color: str) -> dict[str, object]:
-    return {
-        "size": 9,
-        "color": [color if full else PAPER for full in filled],
-        "line": {"color": color, "width": 1.5},
-    }
 
 
 def _share(curve: Curve, n: int) -> Curve:

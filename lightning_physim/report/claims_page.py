@@ -7,8 +7,6 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lightning_physim.claims import Claim, Findings, heads_of
 from lightning_physim.curves import COLLISION_HEAD, Metrics, final
 from lightning_physim.emergence import Growth, label
@@ -20,7 +18,8 @@ from lightning_physim.report.claim_figures import (
     seed_color,
     timing_figure,
 )
-from lightning_physim.report.page import plot_html, section, write_page
+from lightning_physim.report.page import folded, plot_html, section, write_page
+from lightning_physim.report.table import Html, html_table, number_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -78,7 +77,7 @@ def growth_row(growth: Growth, metrics: Metrics | None) -> list[str]:
         "–" if fit is None else f"{fit.exponent:.2f} ({fit.exponent_lo:.2f} to {fit.exponent_hi:.2f})",
         "–" if fit is None else f"{fit.order:.2f}",
         "–" if fit is None else f"{fit.order_llc:.2f}",
-        _number(llc, ".1f"),
+        number_text(llc, ".1f"),
     ]
 
 
@@ -97,22 +96,18 @@ def _sections(findings: Findings) -> Iterator[str]:
         plots = _plot("laws", laws_figure(rows))
         if any(growth.fit for growth in findings.growth):
             plots += _plot("exponents", exponents_figure(findings.growth))
-        table = f"<details><summary>Every curve</summary>{_table(header, body)}</details>"
-        yield section("(c) Growth laws", plots + table)
+        yield section("(c) Growth laws", plots + folded("Every curve", html_table(header, body)))
     yield section("Peers", _peers(findings))
     yield section("Trainings", _runs(findings))
 
 
 def _claim(letter: str, claim: Claim) -> str:
-    numbers = "".join(
-        f"<tr><td>{escape(name)}</td><td>{_number(value, '.4g')}</td></tr>" for name, value in claim.numbers.items()
-    )
+    numbers = html_table([], [[name, number_text(value)] for name, value in claim.numbers.items()])
     reason = escape(claim.reason[:1].upper() + claim.reason[1:])
     return (
         f'<div class="claim"><p><b>({letter}) {escape(claim.statement)}</b> '
         f'<span class="verdict" style="background: {TONES[claim.verdict]}">{claim.verdict}</span></p><p>{reason}.</p>'
-        f'<details><summary>What the rule looked at</summary><div class="scroll"><table>{numbers}</table></div>'
-        "</details></div>"
+        f"{folded('What the rule looked at', numbers)}</div>"
     )
 
 
@@ -122,9 +117,9 @@ def _peers(findings: Findings) -> str:
     rows = [
         [
             peer.name + (f", median of {peer.n}" if peer.n > 1 else ""),
-            *(_number(value, ".3g") for value in (*peer.losses, *peer.rollout)),
-            _number(peer.n_parameters, ",.0f"),
-            _number(peer.cpu_seconds, ",.0f"),
+            *(number_text(value, ".3g") for value in (*peer.losses, *peer.rollout)),
+            number_text(peer.n_parameters, ",.0f"),
+            number_text(peer.cpu_seconds, ",.0f"),
         ]
         for peer in findings.peers
     ]
@@ -133,33 +128,21 @@ def _peers(findings: Findings) -> str:
         and relative error of energy. The interaction network is given what the attention has to find: a neighbourhood,
         and relative coordinates. <i>Do not believe</i> small differences: all but the seeds are single runs,
         and at a constant rate the last losses jitter by tens of per cent."""
-    return f'{_table(header, rows)}<p class="caption">{caption}</p>'
+    return f'{html_table(header, rows)}<p class="caption">{caption}</p>'
 
 
 def _runs(findings: Findings) -> str:
     colors = {name: seed_color(i) for i, name in enumerate(findings.seeds)}
     rows = [
         [
-            f'<span style="color: {colors.get(training.name, "inherit")}">●</span> {escape(training.name)}',
-            escape(training.state),
-            f'<a href="{escape(training.report)}">report</a>' if training.report else "–",
+            Html(f'<span style="color: {colors.get(training.name, "inherit")}">●</span> {escape(training.name)}'),
+            training.state,
+            Html(f'<a href="{escape(training.report)}">report</a>') if training.report else "–",
         ]
         for training in findings.trainings
     ]
-    return _table(["training", "state", ""], rows, escaped=False)
+    return html_table(["training", "state", ""], rows)
 
 
 def _plot(name: str, figure: "Figure") -> str:
     return plot_html(name, figure, Template(CLAIM_CAPTIONS[name]).substitute(threshold=f"{COLLISION_HEAD:g}"))
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], escaped: bool = True) -> str:
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell) if escaped else cell}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _number(value: float, spec: str) -> str:
-    return f"{value:{spec}}" if np.isfinite(value) else "–"

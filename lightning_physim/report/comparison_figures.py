@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_physim.curves import Metrics
-from lightning_physim.report.curve_figures import (
-    DASHES,
-    HUES,
-    INK,
+from lightning_physim.curves import Curve, Metrics
+from lightning_physim.report.plot import (
     add_line,
-    blend,
+    axis_title,
     left_edge,
     log_step_axis,
     new_figure,
+    panel,
+    panel_grid,
     shift_steps,
 )
-from lightning_physim.report.sampler_figures import grid_cell, panel_grid
+from lightning_physim.report.style import INK, blend, nth_style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -44,7 +43,7 @@ class Line:
     @property
     def style(self) -> tuple[str, str]:
         """Colour and dash."""
-        return HUES[self.index % len(HUES)], DASHES[self.index // len(HUES) % len(DASHES)]
+        return nth_style(self.index)
 
 
 def overlay_figure(lines: Sequence[Line], key: str, y_title: str) -> "Figure":
@@ -58,8 +57,7 @@ def overlay_figure(lines: Sequence[Line], key: str, y_title: str) -> "Figure":
         kinds.setdefault(line.kind, []).append(line)
     repeated = any(len(same) > 1 for same in kinds.values())
     for line, (steps, values) in zip(shown, curves, strict=True):
-        color, dash = line.style
-        add_line(figure, shift_steps(steps, edge), values, line.name, color, dash, width=1.3 if repeated else 2.2)
+        add_line(figure, shift_steps(steps, edge), values, line.name, *line.style, width=1.3 if repeated else 2.2)
     for kind, same in kinds.items():
         if len(same) > 1:
             steps, values = _median([line.metrics[key] for line in same])
@@ -71,42 +69,40 @@ def overlay_figure(lines: Sequence[Line], key: str, y_title: str) -> "Figure":
 
 
 def metric_figure(
-    lines: Sequence[Line], values: Sequence[Mapping[str, Any]], metrics: Sequence[float], name: str
+    lines: Sequence[Line], parameters: Sequence[Mapping[str, Any]], metrics: Sequence[float], name: str
 ) -> "Figure":
     """A metric against each varied parameter, a panel per parameter and a point per run.
 
     Args:
-        values: the varied parameters of every run.
+        parameters: the varied parameters of every run.
         metrics: of every run; those that are not finite are left out.
         name: of the metric.
     """
-    varied = list(values[0])
+    varied = list(parameters[0])
     figure = panel_grid(varied, 190, "")
     for i, parameter in enumerate(varied):
-        row, col = grid_cell(i)
-        given = [point[parameter] for point in values]
-        numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in given)
+        values = [point[parameter] for point in parameters]
+        numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
         figure.add_scatter(
-            x=given if numeric else [str(x) for x in given],
+            x=values if numeric else [str(x) for x in values],
             y=[metric if math.isfinite(metric) else None for metric in metrics],
             mode="markers",
             marker={"size": 9, "color": [line.style[0] for line in lines]},
             text=[line.name for line in lines],
             hovertemplate="%{x}: %{y:.4~g}<extra>%{text}</extra>",
             showlegend=False,
-            row=row,
-            col=col,
+            **panel(i),
         )
         if not numeric:
-            figure.update_xaxes(type="category", row=row, col=col)
-        elif min(given) > 0 and max(given) >= 8 * min(given):
-            figure.update_xaxes(type="log", dtick="D2", row=row, col=col)
-    figure.update_yaxes(title={"text": name, "standoff": 6, "font": {"size": 13}}, col=1)
+            figure.update_xaxes(type="category", **panel(i))
+        elif min(values) > 0 and max(values) >= 8 * min(values):
+            figure.update_xaxes(type="log", dtick="D2", **panel(i))
+    figure.update_yaxes(title=axis_title(name, small=True), col=1)
     return figure
 
 
-def _median(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """At the steps that all have."""
+def _median(curves: Sequence[Curve]) -> Curve:
+    """The median curve, at the steps that all have."""
     steps = curves[0][0]
     for other, _ in curves[1:]:
         steps = np.intersect1d(steps, other)

@@ -12,11 +12,14 @@ import numpy as np
 import yaml
 
 from lightning_physim import keys
-from lightning_physim.curves import COLLISION_HEAD, ONSET, Metrics, collision_heads, first_step, head_curves, last
+from lightning_physim.curves import ONSET, Metrics, collision_heads, first_step, head_curves, last
 from lightning_physim.files import flatten
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
 from lightning_physim.report.page import plot_html, section, write_page
-from lightning_physim.report.viewer import key_svg
+from lightning_physim.report.plot import NEAR_ATTENTION
+from lightning_physim.report.style import key_svg
+from lightning_physim.report.summary import sentence
+from lightning_physim.report.table import Html, html_table, number_text, value_text
 from lightning_physim.tracking import RunDirectory, read_metrics
 
 SEEDS = ("seed_everything", "data.seed")
@@ -27,32 +30,16 @@ OUTCOME = str(keys.VAL_LOSS_COLLIDING)
 """What runs are judged by where no sweep says it."""
 
 
-def _found(metrics: Metrics) -> str:
-    n_heads = len(head_curves(metrics, keys.ENRICHMENT))
-    return f"{len(collision_heads(metrics))} of {n_heads}" if n_heads else "–"
-
-
-def _onset(metrics: Metrics) -> str:
-    steps = [first_step(curve, ONSET) for curve in head_curves(metrics, keys.ENRICHMENT).values()]
-    return f"{min(step for step in steps if step is not None):,}" if any(step is not None for step in steps) else "–"
-
-
-def _last(key: str) -> Callable[[Metrics], str]:
-    return lambda metrics: _number(last(metrics, key))
-
-
-RUN_COLUMNS: dict[str, tuple[str, Callable[[Metrics], str]]] = {
-    keys.VAL_LOSS: ("loss", _last(keys.VAL_LOSS)),
-    keys.VAL_LOSS_COLLIDING: ("loss, colliding", _last(keys.VAL_LOSS_COLLIDING)),
-    keys.BEST_ENRICHMENT: ("best head, × uniform", _last(keys.BEST_ENRICHMENT)),
-    "heads": ("collision heads", _found),
-    "onset": (f"first step of {ONSET:g}×", _onset),
+OUTCOMES_SHOWN = {
+    keys.VAL_LOSS: "loss",
+    keys.VAL_LOSS_COLLIDING: "loss, colliding",
+    keys.BEST_ENRICHMENT: "best head, × uniform",
 }
-"""What the table tells of every run beside the metric: a key that it needs or a name, a title, and the text."""
+"""Curves whose last values the table tells, and the titles of their columns."""
 OVERLAYS = {
     keys.BEST_ENRICHMENT: (
         "Best head of each",
-        "attention to near particles, × uniform",
+        NEAR_ATTENTION,
         "Attention to near particles over that of a head that attends to all alike, for whichever head is best at the "
         "step. {median}<i>Do not believe</i> one run per setting: seeds differ too (sweeps/seeds.yaml).",
     ),
@@ -94,7 +81,13 @@ class Result:
     @property
     def kind(self) -> str:
         """The same for runs that differ by their seed alone."""
-        return ", ".join(f"{_short(name)} {_text(value)}" for name, value in self.values.items() if name not in SEEDS)
+        return ", ".join(
+            f"{_last_part(name)} {value_text(value)}" for name, value in self.values.items() if name not in SEEDS
+        )
+
+
+Cell = Callable[[Result], str]
+"""The text of a column for a run."""
 
 
 def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -110,12 +103,12 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
         The file.
     """
     folder = Path(folder)
-    kept = folder / "sweep.yaml"
-    known = sweep is not None or kept.is_file()
+    file = folder / "sweep.yaml"
+    known = sweep is not None or file.is_file()
     if sweep is None:
-        sweep = yaml.safe_load(kept.read_text()) if kept.is_file() else {"metric": {"name": OUTCOME}}
+        sweep = yaml.safe_load(file.read_text()) if file.is_file() else {"metric": {"name": OUTCOME}}
     else:
-        kept.write_text(yaml.safe_dump(dict(sweep), sort_keys=False))
+        file.write_text(yaml.safe_dump(dict(sweep), sort_keys=False))
     metric, goal = sweep["metric"]["name"], sweep["metric"].get("goal", "minimize")
     points = [flatten(row["parameters"]) for row in rows]
     varied = _varied(points)
@@ -178,7 +171,7 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
     return write_page(
         output,
         title=f"{len(runs)} {'seeds of one configuration' if seeds else 'runs'}",
-        facts=[] if seeds else [f"they differ in {', '.join(map(_short, varied))}"],
+        facts=[] if seeds else [f"they differ in {', '.join(map(_last_part, varied))}"],
         headline=runs_headline([result.metrics for result in results]),
         sections=_sections(results, [] if seeds else varied, OUTCOME, output.parent),
         config=runs[0].config.read_text() if seeds and runs[0].config.is_file() else "",
@@ -192,13 +185,12 @@ def runs_headline(runs: Sequence[Metrics]) -> str:
     parts = []
     if np.isfinite(scores).any():
         parts.append(
-            f"Heads that find near particles emerged in {np.count_nonzero(scores >= COLLISION_HEAD)} of {len(runs)} "
+            f"Heads that find near particles emerged in {sum(map(bool, map(collision_heads, runs)))} of {len(runs)} "
             f"runs: the best head of each ends at {_range(scores, '.1f')} times uniform attention"
         )
     if np.isfinite(losses).any():
         parts.append(f"the loss on colliding particles at {_range(losses, '.2g')}")
-    sentence = ", ".join(parts)
-    return sentence[:1].upper() + sentence[1:] + "." if sentence else "Nothing has been measured yet."
+    return sentence(", ".join(parts))
 
 
 def _lines(results: Sequence[Result]) -> list[Line]:
@@ -223,38 +215,66 @@ def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, fol
         values = [result.values for result in results]
         figure = metric_figure(lines, values, [result.metric for result in results], metric)
         yield section("What it depends on", plot_html("metric", figure, caption))
-    yield section("Trials" if any(r.state for r in results) else "Runs", _table(results, lines, varied, metric, folder))
-
-
-def _table(results: Sequence[Result], lines: Sequence[Line], varied: Sequence[str], metric: str, folder: Path) -> str:
-    columns = {key: column for key, column in RUN_COLUMNS.items() if key != metric or not any(r.state for r in results)}
-    columns = {k: v for k, v in columns.items() if "/" not in k or any(k in result.metrics for result in results)}
     trials = any(result.state for result in results)
-    header = ["trial" if trials else "run", *varied, *([metric] if trials else [])]
-    header += [*(name for name, _ in columns.values()), *(["state"] if trials else [])]
-    rows = ["".join(f"<th>{escape(name)}</th>" for name in header)]
+    yield section(
+        "Trials" if trials else "Runs", _table(results, lines, _columns(results, varied, metric, trials), folder)
+    )
+
+
+def _columns(results: Sequence[Result], varied: Sequence[str], metric: str, trials: bool) -> dict[str, Cell]:
+    """Columns of the table: parameters, what trials are judged by, outcomes as far as they were logged, and states."""
+    columns: dict[str, Cell] = {name: _parameter(name) for name in varied}
+    if trials:
+        columns[metric] = lambda result: number_text(result.metric)
+    for key, title in OUTCOMES_SHOWN.items():
+        if any(key in result.metrics for result in results) and not (trials and key == metric):
+            columns[title] = _last_value(key)
+    columns |= {"collision heads": _n_collision_heads, f"first step of {ONSET:g}×": _onset}
+    if trials:
+        columns["state"] = lambda result: result.state
+    return columns
+
+
+def _table(results: Sequence[Result], lines: Sequence[Line], columns: Mapping[str, Cell], folder: Path) -> str:
+    rows = []
     for result, line in zip(results, lines, strict=True):
         name = escape(result.name)
         if result.metrics:
             link = Path(os.path.relpath(result.run.report.resolve(), folder.resolve())).as_posix()
             name = f'<a href="{escape(link)}">{name}</a>'
-        cells = [*(_text(result.values[name]) for name in varied), *([_number(result.metric)] if trials else [])]
-        cells += [text(result.metrics) for _, text in columns.values()] + ([result.state] if trials else [])
-        rows.append("".join(f"<td>{cell}</td>" for cell in (key_svg(*line.style) + name, *map(escape, cells))))
-    return f'<div class="scroll"><table>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
+        rows.append([Html(key_svg(*line.style) + name), *(text(result) for text in columns.values())])
+    return html_table(["trial" if any(result.state for result in results) else "run", *columns], rows)
+
+
+def _parameter(name: str) -> Cell:
+    return lambda result: value_text(result.values[name])
+
+
+def _last_value(key: str) -> Cell:
+    return lambda result: number_text(last(result.metrics, key))
+
+
+def _n_collision_heads(result: Result) -> str:
+    n_heads = len(head_curves(result.metrics, keys.ENRICHMENT))
+    return f"{len(collision_heads(result.metrics))} of {n_heads}" if n_heads else "–"
+
+
+def _onset(result: Result) -> str:
+    steps = [first_step(curve, ONSET) for curve in head_curves(result.metrics, keys.ENRICHMENT).values()]
+    return f"{min(reached):,}" if (reached := [step for step in steps if step is not None]) else "–"
 
 
 def _best(results: Sequence[Result], metric: str, goal: str) -> str:
-    found = [result for result in results if math.isfinite(result.metric)]
-    if not found:
-        return "Nothing has been measured yet."
-    values = np.array([result.metric for result in found])
-    best = found[int(values.argmin() if goal == "minimize" else values.argmax())]
-    which = ", ".join(f"{name} {_text(value)}" for name, value in best.values.items())
-    sentence = f"{best.name.capitalize()} has the best {metric}, {best.metric:.3g}"
-    if len(found) > 1:
-        sentence += f" of {values.min():.3g} to {values.max():.3g} in {len(found)} trials"
-    return f"{sentence}{f', with {which}' if which else ''}."
+    judged = [result for result in results if math.isfinite(result.metric)]
+    if not judged:
+        return sentence("")
+    values = np.array([result.metric for result in judged])
+    best = judged[int(values.argmin() if goal == "minimize" else values.argmax())]
+    parameters = ", ".join(f"{name} {value_text(value)}" for name, value in best.values.items())
+    text = f"{best.name.capitalize()} has the best {metric}, {best.metric:.3g}"
+    if len(judged) > 1:
+        text += f" of {values.min():.3g} to {values.max():.3g} in {len(judged)} trials"
+    return f"{text}{f', with {parameters}' if parameters else ''}."
 
 
 def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -273,13 +293,6 @@ def _range(values: np.ndarray, form: str) -> str:
     return low if low == high else f"{low} to {high} (median {middle})"
 
 
-def _short(name: str) -> str:
+def _last_part(name: str) -> str:
+    """A parameter as it is called where it is declared: ``lr`` for ``model.lr``."""
     return name.rsplit(".", 1)[-1]
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "–"

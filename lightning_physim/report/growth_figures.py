@@ -1,71 +1,98 @@
 """What ``EmergenceMonitor`` said while training ran: forecasts of the scores, and exponents of the approach."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lightning_physim import keys
-from lightning_physim.curves import Metrics, head_curves
+from lightning_physim.curves import NOTHING, Curve, Metrics, head_curves
 from lightning_physim.emergence.laws import LAWS
-from lightning_physim.report.curve_figures import add_line, head_style, left_edge, log_step_axis
-from lightning_physim.report.llc_figures import stacked_panels
+from lightning_physim.keys import Key
+from lightning_physim.report.plot import add_line, error_bars, left_edge, log_step_axis, stacked_panels
+from lightning_physim.report.style import head_style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+APART = 1.02
+"""Ratio of the steps at which markers of two heads stand, so that bars do not cover each other."""
+
+
+class IntervalPanel(NamedTuple):
+    """A panel of values with their 95 % intervals.
+
+    Args:
+        key, low, high: of the value, and of the ends of its interval.
+        title: of the panel.
+        height: in pixels.
+    """
+
+    key: Key
+    low: Key
+    high: Key
+    title: str
+    height: int
+
+
+FORECASTS = IntervalPanel(
+    keys.FORECAST,
+    keys.FORECAST_LO,
+    keys.FORECAST_HI,
+    "partner score, and forecast of its last value at the step where it was made",
+    300,
+)
+EXPONENTS = IntervalPanel(
+    keys.EXPONENT, keys.EXPONENT_LO, keys.EXPONENT_HI, "exponent α of the approach to the plateau", 220
+)
+
+
+def emerging_heads(metrics: Metrics) -> list[str]:
+    """The heads with a forecast or an exponent, highest enrichment first."""
+    logged = {head for panel in (FORECASTS, EXPONENTS) for head in head_curves(metrics, panel.key)}
+    return [head for head in head_curves(metrics, keys.ENRICHMENT) if head in logged]
 
 
 def emergence_figure(metrics: Metrics) -> "Figure":
     """Forecasts of each head's last score, beside the score itself, and exponents; bars are 95 % intervals.
 
-    Every head's markers stand a little beside the others', so that bars do not cover each other.
+    Needs at least one of :func:`emerging_heads`.
     """
-    logged = {head for row in (keys.EXPONENT, keys.FORECAST) for key in metrics if (head := row.match(key))}
-    heads = [head for head in head_curves(metrics, keys.ENRICHMENT) if head in logged]
-    rows = {
-        "forecast": "partner score, and forecast of its last value at the step where it was made",
-        "exponent": "exponent α of the approach to the plateau",
-    }
-    shown = {
-        key: title for key, title in rows.items() if any(keys.EMERGENCE[key].of(head=head) in metrics for head in heads)
-    }
-    figure = stacked_panels(list(shown.values()), [300 if key == "forecast" else 220 for key in shown])
-    scores = [
-        metrics[keys.PARTNER_SCORE.of(head=head)] for head in heads if keys.PARTNER_SCORE.of(head=head) in metrics
-    ]
-    for row, key in enumerate(shown, start=1):
+    heads = emerging_heads(metrics)
+    panels = [panel for panel in (FORECASTS, EXPONENTS) if any(panel.key.of(head=head) in metrics for head in heads)]
+    figure = stacked_panels([panel.title for panel in panels], [panel.height for panel in panels])
+    scores = {head: metrics[key] for head in heads if (key := keys.PARTNER_SCORE.of(head=head)) in metrics}
+    for row, panel in enumerate(panels, start=1):
         for i, head in enumerate(heads):
-            color, dash = head_style(head)
-            if key == "forecast" and keys.PARTNER_SCORE.of(head=head) in metrics:
-                steps, values = metrics[keys.PARTNER_SCORE.of(head=head)]
-                steps, values = steps[steps > 0], values[steps > 0]
-                add_line(figure, steps, values, head, color, dash, width=1.2, row=row)
-            if keys.EMERGENCE[key].of(head=head) in metrics:
-                _add_bars(
-                    figure, metrics, head, key, 1.02 ** (i - len(heads) // 2), row, legend=not scores and row == 1
-                )
-    log_step_axis(figure, scores, left_edge(scores))
-    if "exponent" in shown:
+            if panel is FORECASTS and head in scores:
+                steps, values = scores[head]
+                add_line(figure, steps[steps > 0], values[steps > 0], head, *head_style(head), width=1.2, row=row)
+            if panel.key.of(head=head) in metrics:
+                beside = APART ** (i - len(heads) // 2)
+                _add_intervals(figure, metrics, head, panel, beside, row, legend=not scores and row == 1)
+    log_step_axis(figure, list(scores.values()), left_edge(scores.values()))
+    if EXPONENTS in panels:
         searched = LAWS["power_law"].shapes["exponent"]
         ends = np.log10([searched.lo, searched.hi]).tolist()
-        figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=ends, row=len(shown))
+        figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=ends, row=len(panels))
     return figure
 
 
-def _add_bars(figure: "Figure", metrics: Metrics, head: str, key: str, beside: float, row: int, legend: bool) -> None:
-    steps, values = metrics[keys.EMERGENCE[key].of(head=head)]
-    ends = [metrics.get(keys.EMERGENCE[f"{key}_{end}"].of(head=head), (steps, values * np.nan)) for end in ("lo", "hi")]
-    low, high = (np.array([dict(zip(*end, strict=True)).get(step, np.nan) for step in steps]) for end in ends)
-    add_line(figure, steps * beside, values, head, head_style(head)[0], mode="markers", legend=legend, row=row)
+def _add_intervals(
+    figure: "Figure", metrics: Metrics, head: str, panel: IntervalPanel, beside: float, row: int, legend: bool
+) -> None:
+    steps, values = metrics[panel.key.of(head=head)]
+    lows, highs = (_at(metrics.get(key.of(head=head), NOTHING), steps) for key in (panel.low, panel.high))
+    color, _ = head_style(head)
+    add_line(figure, steps * beside, values, head, color, mode="markers", legend=legend, row=row)
     figure.data[-1].update(
-        error_y={
-            # The most likely exponent may lie outside of its interval, where it is at the edge of its range.
-            "array": np.maximum(np.nan_to_num(high - values), 0.0),
-            "arrayminus": np.maximum(np.nan_to_num(values - low), 0.0),
-            "symmetric": False,
-            "width": 0,
-            "thickness": 1.5,
-        },
-        customdata=np.stack([steps, low, high], axis=-1),
+        error_y=error_bars(lows, values, highs),
+        customdata=np.stack([steps, lows, highs], axis=-1),
         hovertemplate="step %{customdata[0]:,}: %{y:.3~g} (%{customdata[1]:.3~g} to %{customdata[2]:.3~g})"
         "<extra>%{fullData.name}</extra>",
     )
+
+
+def _at(curve: Curve, steps: np.ndarray) -> np.ndarray:
+    """The values ``[n]`` of a curve at steps ``[n]``, NaN where it has none."""
+    known = dict(zip(*curve, strict=True))
+    return np.array([known.get(step, np.nan) for step in steps])

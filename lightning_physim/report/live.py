@@ -8,8 +8,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim import keys
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
-from lightning_physim.report.run_page import RunContent, write_report
-from lightning_physim.report.summary import head_table
+from lightning_physim.report.heads import head_table
+from lightning_physim.report.run_page import write_report
+from lightning_physim.report.sections import RunContent
 from lightning_physim.run_logger import RunLogger, run_loggers
 from lightning_physim.stopwatch import Stopwatch
 from lightning_physim.tracking import RunDirectory

@@ -1,26 +1,30 @@
 """Figures to judge a sampler of learning coefficients by: the draws of its chains, and its settings compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lightning_physim import keys
-from lightning_physim.curves import Metrics
-from lightning_physim.report.curve_figures import DASHES, HUES, INK, PAPER, add_line, blend, style_figure
-from lightning_physim.report.llc_figures import (
+from lightning_physim.curves import NOTHING, Metrics
+from lightning_physim.report.estimates import (
     Estimates,
-    add_markers,
+    Limits,
+    add_estimates,
     axis_limits,
     explain_hollow,
     linear_axis,
+    region_name,
     region_style,
 )
+from lightning_physim.report.plot import Place, add_line, panel, panel_grid
+from lightning_physim.report.style import DASHES, DOTTED, HUES, PAPER, blend
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-PANELS_ABREAST = 2
+Row = Mapping[str, Any]
+"""A setting of the sampler with its estimate: a row of the table of a calibration."""
 
 
 def llc_trace_figure(table: Mapping[str, Any], metrics: Metrics | None = None) -> "Figure":
@@ -36,21 +40,19 @@ def llc_trace_figure(table: Mapping[str, Any], metrics: Metrics | None = None) -
     regions: dict[str, list[np.ndarray]] = {}
     for name, values in columns.items():
         regions.setdefault(name.rpartition("/")[0], []).append(values)
-    rhats = {region: _at(metrics or {}, keys.LLC_RHAT.of(region=region), table.get("step")) for region in regions}
+    rhats = {region: _rhat(metrics or {}, region, table.get("step")) for region in regions}
     figure = panel_grid(
         [_trace_title(region, chains, rhats[region]) for region, chains in regions.items()], 130, "draw"
     )
     for i, (region, chains) in enumerate(regions.items()):
-        row, col = grid_cell(i)
         color, _ = region_style(region, regions)
         for j, chain in enumerate(chains):
             shade = blend(color, "#ffffff", 0.6 * j / len(chains))
-            add_line(
-                figure, draws, chain, f"{_name(region)}, chain {j}", shade, width=1, legend=False, row=row, col=col
-            )
+            name = f"{region_name(region)}, chain {j}"
+            add_line(figure, draws, chain, name, shade, width=1, legend=False, **panel(i))
         finite = np.concatenate([chain[np.isfinite(chain)] for chain in chains])
         if len(finite):
-            figure.add_hline(float(finite.mean()), line={"color": INK, "width": 1.2, "dash": "dot"}, row=row, col=col)
+            figure.add_hline(float(finite.mean()), line=DOTTED, **panel(i))
     return figure
 
 
@@ -67,72 +69,105 @@ def calibration_figure(table: Mapping[str, Any]) -> "Figure":
     """
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     regions = list(dict.fromkeys(row["region"] for row in rows))
-    n_betas = sorted({row["n_beta"] for row in rows})
-    ratios = sorted({_ratio(row) for row in rows})
-    shades = [blend("#93bcd6", "#00314f", share) for share in np.linspace(0, 1, len(ratios))]
-    figure = panel_grid([_name(region) for region in regions], 190, "step size")
-    named: set[str] = set()
+    styles = _styles(rows)
+    figure = panel_grid([region_name(region) for region in regions], 190, "step size")
+    in_legend: set[str] = set()
     for i, region in enumerate(regions):
-        row, col = grid_cell(i)
-        here = sorted((row for row in rows if row["region"] == region), key=lambda row: float(row["step_size"]))
+        settings = sorted((row for row in rows if row["region"] == region), key=lambda row: float(row["step_size"]))
         # Strict: where a plateau ends estimates grow without bound, and some of them fail by little.
-        limits = axis_limits([_estimates(here)], strict=True)
-        for (n_beta, pull), line in _lines(here).items():
-            shade, dash = shades[ratios.index(_ratio(line[0]))], DASHES[n_betas.index(n_beta) % len(DASHES)]
-            name = f"{_short(n_beta)} / {_short(pull)}"
-            points = _estimates(line)
-            y = points.within(limits)
-            add_line(figure, points.x, y, name, shade, dash, width=1.8, legend=name not in named, row=row, col=col)
-            add_markers(figure, points.x, points, name, shade, limits, bars=True, row=row, col=col)
-            named.add(name)
-        best = _estimates([row for row in here if row["recommended"]])
-        if len(best.x):
-            figure.add_scatter(
-                x=best.x,
-                y=best.within(limits),
-                name="recommended",
-                mode="markers",
-                marker={"symbol": "star", "size": 15, "color": HUES[1], "line": {"color": PAPER, "width": 1}},
-                hovertext=best.hover,
-                hovertemplate="%{hovertext}<extra></extra>",
-                legendgroup="recommended",
-                showlegend="recommended" not in named,
-                row=row,
-                col=col,
-            )
-            named.add("recommended")
-        figure.update_yaxes(linear_axis(limits), row=row, col=col)
-    sizes = [row["step_size"] for row in rows]
-    if max(sizes) > 30 * min(sizes):
-        # Plotly sets powers a quarter larger than it is told.
-        figure.update_xaxes(type="log", exponentformat="power", dtick=1, tickfont={"size": 10})
-    else:
-        ticks = [digit * 10.0**power for power in range(-12, 6) for digit in (1, 2, 5)]
-        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[_short(tick) for tick in ticks])
+        limits = axis_limits([_estimates(settings)], strict=True)
+        for setting, line in _lines(settings).items():
+            in_legend |= _add_setting(figure, line, *styles[setting], limits, in_legend, panel(i))
+        in_legend |= _add_recommended(figure, settings, limits, in_legend, panel(i))
+        figure.update_yaxes(linear_axis(limits), **panel(i))
+    figure.update_xaxes(type="log", **_step_size_ticks([row["step_size"] for row in rows]))
     # A legend of many settings takes many lines on a telephone, and takes them from the panels.
-    figure.update_layout(height=figure.layout.height + 10 * len(named))
+    figure.update_layout(height=figure.layout.height + 10 * len(in_legend))
     figure.update_layout(legend_title={"text": "n<sub>β</sub> / localization", "font": {"size": 13}, "side": "top"})
     explain_hollow(figure, [_estimates(rows)])
     return figure
 
 
-def _lines(rows: list[dict[str, Any]]) -> dict[tuple[float, float], list[dict[str, Any]]]:
-    found: dict[tuple[float, float], list[dict[str, Any]]] = {}
+def _styles(rows: Sequence[Row]) -> dict[tuple[float, float], tuple[str, str]]:
+    """Shade and dash of each n_beta and localization."""
+    n_betas = sorted({row["n_beta"] for row in rows})
+    ratios = sorted({_ratio(row) for row in rows})
+    shades = [blend("#93bcd6", "#00314f", fraction) for fraction in np.linspace(0, 1, len(ratios))]
+    return {
+        (row["n_beta"], row["localization"]): (
+            shades[ratios.index(_ratio(row))],
+            DASHES[n_betas.index(row["n_beta"]) % len(DASHES)],
+        )
+        for row in rows
+    }
+
+
+def _lines(rows: Sequence[Row]) -> dict[tuple[float, float], list[Row]]:
+    """The rows of each n_beta and localization, in their order."""
+    lines: dict[tuple[float, float], list[Row]] = {}
     for row in rows:
-        found.setdefault((row["n_beta"], row["localization"]), []).append(row)
-    return dict(sorted(found.items()))
+        lines.setdefault((row["n_beta"], row["localization"]), []).append(row)
+    return dict(sorted(lines.items()))
 
 
-def _estimates(rows: list[dict[str, Any]]) -> Estimates:
+def _add_setting(
+    figure: "Figure",
+    line: Sequence[Row],
+    shade: str,
+    dash: str,
+    limits: Limits,
+    in_legend: set[str],
+    place: Place,
+) -> set[str]:
+    """Draw the estimates with one n_beta and localization; return what is in the legend by it."""
+    name = f"{_short(line[0]['n_beta'])} / {_short(line[0]['localization'])}"
+    points = _estimates(line)
+    y = points.within(limits)
+    add_line(figure, points.x, y, name, shade, dash, width=1.8, legend=name not in in_legend, **place)
+    add_estimates(figure, points.x, points, name, shade, limits, bars=True, **place)
+    return {name}
+
+
+def _add_recommended(
+    figure: "Figure", rows: Sequence[Row], limits: Limits, in_legend: set[str], place: Place
+) -> set[str]:
+    """Draw a star at the setting that is recommended; return what is in the legend by it."""
+    best = _estimates([row for row in rows if row["recommended"]])
+    if not len(best.x):
+        return set()
+    figure.add_scatter(
+        x=best.x,
+        y=best.within(limits),
+        name="recommended",
+        mode="markers",
+        marker={"symbol": "star", "size": 15, "color": HUES[1], "line": {"color": PAPER, "width": 1}},
+        hovertext=best.hover,
+        hovertemplate="%{hovertext}<extra></extra>",
+        legendgroup="recommended",
+        showlegend="recommended" not in in_legend,
+        **place,
+    )
+    return {"recommended"}
+
+
+def _step_size_ticks(sizes: Sequence[float]) -> dict[str, Any]:
+    if max(sizes) > 30 * min(sizes):
+        # Plotly sets powers a quarter larger than it is told.
+        return {"exponentformat": "power", "dtick": 1, "tickfont": {"size": 10}}
+    ticks = [digit * 10.0**power for power in range(-12, 6) for digit in (1, 2, 5)]
+    return {"tickvals": ticks, "ticktext": [_short(tick) for tick in ticks]}
+
+
+def _estimates(rows: Sequence[Row]) -> Estimates:
     titles = [
-        f"<b>{_name(row['region'])}</b>, step size {row['step_size']:.2g}<br>"
+        f"<b>{region_name(row['region'])}</b>, step size {row['step_size']:.2g}<br>"
         f"n<sub>β</sub> {_short(row['n_beta'])}, localization {_short(row['localization'])}"
         for row in rows
     ]
     return Estimates.of([row["step_size"] for row in rows], rows, titles)
 
 
-def _ratio(row: Mapping[str, Any]) -> float:
+def _ratio(row: Row) -> float:
     return float(f"{row['localization'] / row['n_beta']:.3g}")
 
 
@@ -140,49 +175,13 @@ def _short(number: float) -> str:
     return f"{float(f'{number:.3g}'):,g}"
 
 
-def _name(region: str) -> str:
-    return "whole model" if region == "model" else region
-
-
-def _at(metrics: Metrics, key: str, step: int | None) -> float:
-    steps, values = metrics.get(key, (np.array([]), np.array([])))
+def _rhat(metrics: Metrics, region: str, step: int | None) -> float:
+    """R-hat of a region at a step; NaN where none was logged."""
+    steps, values = metrics.get(keys.LLC_RHAT.of(region=region), NOTHING)
     return float(next(iter(values[steps == step]), np.nan))
 
 
-def _trace_title(region: str, chains: list[np.ndarray], rhat: float) -> str:
+def _trace_title(region: str, chains: Sequence[np.ndarray], rhat: float) -> str:
     dead = sum(not np.isfinite(chain).any() for chain in chains)
-    parts = [_name(region), f"R-hat {rhat:.2f}" if np.isfinite(rhat) else "", f"{dead} dead" if dead else ""]
+    parts = [region_name(region), f"R-hat {rhat:.2f}" if np.isfinite(rhat) else "", f"{dead} dead" if dead else ""]
     return ", ".join(part for part in parts if part)
-
-
-def grid_cell(i: int) -> tuple[int, int]:
-    """Row and column of a panel, counted from 1."""
-    return 1 + i // PANELS_ABREAST, 1 + i % PANELS_ABREAST
-
-
-def panel_grid(titles: list[str], height: int, x_title: str) -> "Figure":
-    """Panels in two columns, each with axes of its own and its title at the left."""
-    from plotly.subplots import make_subplots
-
-    columns = min(PANELS_ABREAST, len(titles))
-    rows = -(-len(titles) // columns)
-    total = rows * (height + 60)
-    figure = make_subplots(
-        rows=rows,
-        cols=columns,
-        vertical_spacing=60 / total,
-        horizontal_spacing=0.14,
-        subplot_titles=titles,
-        specs=[[{} if row * columns + col < len(titles) else None for col in range(columns)] for row in range(rows)],
-    )
-    style_figure(figure, "", "", height=total + 90)
-    figure.update_layout(margin_t=50)  # the mode bar above the titles
-    for i, note in enumerate(figure.layout.annotations):
-        axis = figure.layout["xaxis" if i == 0 else f"xaxis{i + 1}"]
-        note.update(x=axis.domain[0], xanchor="left", font={"size": 12, "color": INK})
-    figure.update_xaxes(tickfont={"size": 12})
-    figure.update_yaxes(tickfont={"size": 12})
-    for i in range(max(len(titles) - columns, 0), len(titles)):
-        row, col = grid_cell(i)
-        figure.update_xaxes(title={"text": x_title, "standoff": 6, "font": {"size": 13}}, row=row, col=col)
-    return figure

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.keys import head_name
-from lightning_physim.report.curve_figures import FAINT, INK, blend, head_style, style_figure
+from lightning_physim import keys
+from lightning_physim.report.plot import style_figure
+from lightning_physim.report.style import FAINT, INK, blend, head_style
 from lightning_physim.report.viewer import Snapshots
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def attention_map_figure(snapshots: Snapshots, state: int = 0, head_names: Itera
     scene = snapshots[step]
     attention = scene["attention"][:, state].astype(float) / 255
     n_layers, n_heads = attention.shape[:2]
-    names = [[head_name(layer, head) for head in range(n_heads)] for layer in range(n_layers)]
+    names = [[keys.head_name(layer, head) for head in range(n_heads)] for layer in range(n_layers)]
     figure = make_subplots(
         rows=n_layers,
         cols=n_heads,
@@ -43,7 +44,7 @@ def attention_map_figure(snapshots: Snapshots, state: int = 0, head_names: Itera
         horizontal_spacing=0.02,
         vertical_spacing=0.09,
     )
-    style_figure(figure, "", "", height=260 * n_layers + 70)
+    style_figure(figure, height=260 * n_layers + 70)
     places = scene["states"][state, :, :2].astype(float)
     marked = scene["touching"][state].any(0)
     for layer, row in enumerate(names):
@@ -86,7 +87,7 @@ def rollout_animation_figure(snapshots: Snapshots, trajectory: int = 0) -> "Figu
 
     names = [f"{k * interval:.3g}" for k in range(len(truth))]
     figure = Figure(traces(0), frames=[Frame(data=traces(k), name=name) for k, name in enumerate(names)])
-    style_figure(figure, "", "", height=560)
+    style_figure(figure, height=560)
     _box(figure, scene["box"])
     still = {"mode": "immediate", "transition": {"duration": 0}}
     figure.update_layout(

@@ -3,16 +3,14 @@
 import base64
 import json
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from lightning_physim import keys
-from lightning_physim.curves import COLLISION_HEAD, Metrics, head_curves
-from lightning_physim.keys import head_name
-from lightning_physim.report.curve_figures import head_style
+from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, head_curves
+from lightning_physim.report.page import asset
+from lightning_physim.report.style import SVG_DASHES, head_style, key_svg
 
 Snapshots = Mapping[int, Mapping[str, np.ndarray]]
 """Arrays as :class:`lightning_physim.callbacks.Snapshots` records them, by training step."""
@@ -21,15 +19,6 @@ MAX_BYTES = 2_500_000
 """Of attention and rollouts in a page; of more, every second snapshot goes until it fits."""
 LOST = 65535
 """Of a position that is not finite, or a box's width or more outside of it."""
-SVG_DASHES = {
-    "solid": "",
-    "dash": "6 4",
-    "dot": "2 3",
-    "dashdot": "6 3 2 3",
-    "longdash": "9 4",
-    "longdashdot": "9 3 2 3",
-}
-"""Dashes of plotly as SVG and canvas take them."""
 
 CAPTION = """<b>Attention:</b> a held-out state in which some particles are about to touch (heavy rings, dotted links);
     thin lines show where each is bound for in one interval. Lines in the colour of the head run from the particle that
@@ -41,7 +30,7 @@ CAPTION = """<b>Attention:</b> a held-out state in which some particles are abou
 
 
 def viewer_html(snapshots: Snapshots, metrics: Metrics | None = None, caption: str = CAPTION) -> str:
-    """The content of a section that holds the viewer; one to a page, of :func:`html.write_page`.
+    """The content of a section that holds the viewer; one to a page.
 
     Args:
         snapshots: at least one.
@@ -68,26 +57,12 @@ def viewer_html(snapshots: Snapshots, metrics: Metrics | None = None, caption: s
     )
 
 
-@cache
-def asset(name: str) -> str:
-    """A file of ``report/assets/``."""
-    return (files("lightning_physim.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def key_svg(color: str, dash: str) -> str:
-    """The line of a head as the figures draw it."""
-    return (
-        f'<svg class="key" viewBox="0 0 28 8" aria-hidden="true"><line x1="0" x2="28" y1="4" y2="4" stroke-width="3" '
-        f'stroke="{color}" stroke-dasharray="{SVG_DASHES[dash]}"/></svg>'
-    )
-
-
 def _thinned(snapshots: Snapshots) -> Snapshots:
-    """Every second one goes, from the end, until the rest are small enough; the last stays."""
+    """Every second snapshot, again and again until they are small enough; the last stays."""
     steps = sorted(snapshots)
     size = sum(snapshots[steps[-1]][name].nbytes for name in ("attention", "rollout") if name in snapshots[steps[-1]])
     while len(steps) > 2 and size * len(steps) > MAX_BYTES:
-        steps = steps[::-2][::-1]
+        steps = sorted(steps[::-2])  # counted from the last
     return {step: snapshots[step] for step in steps}
 
 
@@ -125,10 +100,8 @@ def _data(snapshots: Snapshots, metrics: Metrics) -> dict[str, Any]:
     return data
 
 
-def _head(
-    layer: int, index: int, per_layer: int, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> dict[str, Any]:
-    name = head_name(layer, index)
+def _head(layer: int, index: int, per_layer: int, curves: Mapping[str, Curve]) -> dict[str, Any]:
+    name = keys.head_name(layer, index)
     color, dash = head_style(name)
     head: dict[str, Any] = {"name": name, "layer": layer, "index": index, "per_layer": per_layer, "color": color}
     head["dash"] = SVG_DASHES[dash]

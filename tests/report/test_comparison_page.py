@@ -9,7 +9,7 @@ import pytest
 from lightning_physim.cli.main import main
 from lightning_physim.report import runs_headline, write_comparison
 from lightning_physim.report.comparison_figures import Line, overlay_figure
-from lightning_physim.report.curve_figures import HUES
+from lightning_physim.report.style import HUES
 from lightning_physim.report.summary import headline
 from lightning_physim.tracking import JsonlLogger, RunDirectory, read_metrics
 

@@ -16,8 +16,8 @@ from lightning_physim.report import (
     scores_figure,
     write_report,
 )
-from lightning_physim.report.curve_figures import HUES, INK, PAPER, head_style
 from lightning_physim.report.llc_figures import regions
+from lightning_physim.report.style import HUES, INK, PAPER, head_style
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 
 NAN, INF = float("nan"), float("inf")
@@ -259,7 +259,7 @@ def test_regions_of_other_networks(tmp_path):
     metrics = as_metrics(named, scores={})
     assert regions(metrics) == ["model", "first layer", "last/layer"]
     figure = llc_figure(metrics)
-    assert figure.layout.annotations[0].text == "learning coefficient of the part"
+    assert figure.layout.annotations[0].text == "learning coefficient of the region"
     assert drawn(figure, "first layer", "lines", "y").line.color == HUES[0]
     assert drawn(figure, "last/layer", "lines", "y").line.color == HUES[1]
     trace = TRACE | {"columns": ["draw", "model/0", "model/1", "last/layer/0", "last/layer/1"]}

@@ -1,0 +1,229 @@
+"""The plot kit: figures, panels, axes and lines of all figures of the report.
+
+Step 0, the untrained network, has no place on a logarithmic axis. It stands at the left edge, under a tick of its own.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lightning_physim.curves import Curve
+from lightning_physim.report.style import DOTTED, FAINT, FONT, GRID, INK, NOTE
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+N_COLUMNS = 2
+"""Columns of a grid of panels."""
+NEAR_ATTENTION = "attention to near particles, × uniform"
+"""Title of an axis of enrichment."""
+
+
+class Place(TypedDict):
+    """Row and column of a panel, counted from 1, as plotly takes them."""
+
+    row: int
+    col: int
+
+
+def new_figure(x_title: str, y_title: str) -> "Figure":
+    """An empty figure with one pair of axes."""
+    from plotly.graph_objects import Figure
+
+    return style_figure(Figure(), x_title, y_title)
+
+
+def style_figure(figure: "Figure", x_title: str = "", y_title: str = "", height: int = 460) -> "Figure":
+    """Give a figure the layout that all have.
+
+    Args:
+        x_title, y_title: of all its axes.
+        height: in pixels.
+    """
+    figure.update_layout(
+        template="simple_white",
+        height=height,
+        margin={"l": 58, "r": 14, "t": 26, "b": 8},
+        font={"family": FONT, "size": 14, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hovermode="closest",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#d3d0c9", "activecolor": INK},
+        # Under the plot, where it takes no width from it on a telephone.
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0, "font": {"size": 13}},
+    )
+    axis = {"showgrid": True, "gridcolor": GRID, "linecolor": FAINT, "tickcolor": FAINT, "tickfont": {"size": 13}}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    figure.update_xaxes(title=axis_title(x_title))
+    figure.update_yaxes(title=axis_title(y_title))
+    return figure
+
+
+def axis_title(text: str, small: bool = False) -> dict[str, Any]:
+    """The title of an axis; a small one for a panel of a grid."""
+    return {"text": text, "standoff": 6 if small else 8, "font": {"size": 13 if small else 14}}
+
+
+def stacked_panels(titles: Sequence[str], heights: Sequence[int], x_title: str = "training step") -> "Figure":
+    """Panels one above the other over one x-axis, with a title at the left of each.
+
+    Args:
+        heights: in pixels, one for each title.
+    """
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(
+        rows=len(titles),
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=34 / (sum(heights) + 34 * (len(titles) - 1)),
+        row_heights=list(heights),
+        subplot_titles=list(titles),
+    )
+    style_figure(figure, height=sum(heights) + 34 * len(titles) + 110)
+    figure.update_annotations(font={"size": 13, "color": INK}, x=0, xanchor="left")
+    figure.update_xaxes(title=axis_title(x_title), row=len(titles))
+    return figure
+
+
+def panel_grid(titles: Sequence[str], height: int, x_title: str) -> "Figure":
+    """Panels in :data:`N_COLUMNS` columns, each with axes of its own and its title at the left.
+
+    Args:
+        height: of a panel, in pixels.
+        x_title: of the lowest panel of each column.
+    """
+    from plotly.subplots import make_subplots
+
+    columns = min(N_COLUMNS, len(titles))
+    rows = -(-len(titles) // columns)
+    total = rows * (height + 60)
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        vertical_spacing=60 / total,
+        horizontal_spacing=0.14,
+        subplot_titles=list(titles),
+        specs=[[{} if row * columns + col < len(titles) else None for col in range(columns)] for row in range(rows)],
+    )
+    style_figure(figure, height=total + 90)
+    figure.update_layout(margin_t=50)  # the mode bar above the titles
+    for i, note in enumerate(figure.layout.annotations):
+        axis = figure.layout["xaxis" if i == 0 else f"xaxis{i + 1}"]
+        note.update(x=axis.domain[0], xanchor="left", font={"size": 12, "color": INK})
+    figure.update_xaxes(tickfont={"size": 12})
+    figure.update_yaxes(tickfont={"size": 12})
+    for i in range(max(len(titles) - columns, 0), len(titles)):
+        figure.update_xaxes(title=axis_title(x_title, small=True), **panel(i))
+    return figure
+
+
+def panel(i: int) -> Place:
+    """The place of panel ``i`` of :func:`panel_grid`."""
+    return {"row": 1 + i // N_COLUMNS, "col": 1 + i % N_COLUMNS}
+
+
+def add_line(
+    figure: "Figure",
+    x: Any,
+    y: Any,
+    name: str,
+    color: str,
+    dash: str = "solid",
+    width: float = 2.2,
+    mode: str = "lines",
+    legend: bool = True,
+    row: int | None = None,
+    col: int = 1,
+) -> None:
+    """Draw a curve, with a gap where a value is not finite.
+
+    Args:
+        x, y: ``[n]``.
+        name: in the legend and under the pointer; lines of one name are switched on and off together.
+        mode: of plotly: lines, markers, or both.
+        legend: whether it is in the legend.
+        row, col: of the panel, counted from 1; None for a figure without panels.
+    """
+    values = np.asarray(y, dtype=float)
+    figure.add_scatter(
+        x=np.asarray(x, dtype=float),
+        y=np.where(np.isfinite(values), values, np.nan),
+        name=name,
+        mode=mode,
+        line={"color": color, "width": width, "dash": dash},
+        marker={"size": 5},
+        legendgroup=name,
+        showlegend=legend,
+        hovertemplate="%{x:,.4~g}: %{y:.4~g}<extra>%{fullData.name}</extra>",
+        row=row,
+        col=None if row is None else col,
+    )
+
+
+def error_bars(low: ArrayLike, middle: ArrayLike, high: ArrayLike, **style: Any) -> dict[str, Any]:
+    """Bars from ``low`` to ``high``, each ``[n]``, as plotly takes them; none where an end is not finite.
+
+    The most likely value may lie outside of its interval, where it is at the edge of its range: its bar ends there.
+    """
+    return {
+        "array": np.maximum(np.nan_to_num(np.subtract(high, middle)), 0.0),
+        "arrayminus": np.maximum(np.nan_to_num(np.subtract(middle, low)), 0.0),
+        "symmetric": False,
+        "width": 0,
+        "thickness": 1.5,
+    } | style
+
+
+def add_level(figure: "Figure", value: float, text: str, log: bool, **place: Any) -> None:
+    """A dotted line at a value, with words at one end of it.
+
+    Args:
+        log: whether the axis is logarithmic.
+        place: of the words, as annotations of plotly take it.
+    """
+    figure.add_hline(value, line=DOTTED)
+    # An annotation of add_hline would stand at the wrong place of a logarithmic axis.
+    figure.add_annotation(
+        xref="paper", y=np.log10(value) if log else value, text=text, font=NOTE, showarrow=False, **place
+    )
+
+
+def add_uniform(figure: "Figure", value: float, log: bool, x: float) -> None:
+    """The value of uniform attention, with words at the left (``x`` = 0) or the right end (1) of the line."""
+    xanchor = "right" if x else "left"
+    add_level(figure, value, "uniform attention", log, x=x, xanchor=xanchor, yanchor="top", yshift=-4)
+
+
+def left_edge(curves: Iterable[Curve]) -> float:
+    """Where step 0 stands: half the first step after it."""
+    positive = [steps[steps > 0] for steps, _ in curves]
+    return 0.5 * min((float(steps[0]) for steps in positive if len(steps)), default=1.0)
+
+
+def shift_steps(steps: np.ndarray, edge: float) -> np.ndarray:
+    """Steps ``[n]`` with step 0 at the left edge."""
+    return np.maximum(steps, edge)
+
+
+def log_step_axis(figure: "Figure", curves: Sequence[Curve], edge: float) -> None:
+    """A logarithmic axis of training steps for these curves, with a tick for step 0 where one of them starts there."""
+    last = max((int(steps[-1]) for steps, _ in curves), default=1)
+    decades = [10**power for power in range(13) if 1.5 * edge < 10**power <= max(last, 10)]
+    ticks: dict[float, str] = {edge: "0"} if any(steps[0] == 0 for steps, _ in curves) else {}
+    figure.update_xaxes(
+        type="log",
+        range=[np.log10(edge) - 0.03, np.log10(max(last, 2 * edge)) + 0.03],
+        tickvals=[*ticks, *decades],
+        ticktext=[*ticks.values(), *map(_short_step, decades)],
+    )
+
+
+def _short_step(step: int) -> str:
+    for unit, letter in ((10**6, "M"), (1000, "k")):
+        if step >= unit:
+            return f"{step // unit}{letter}"
+    return str(step)

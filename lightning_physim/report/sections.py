@@ -1,0 +1,291 @@
+"""The sections of the page of a run: what each draws, and what its caption says.
+
+Titles and order are those of :data:`lightning_physim.keys.SECTIONS`. A section is added by a row there and a
+:class:`Content` in :data:`CONTENTS` here.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from lightning_physim import keys
+from lightning_physim.curves import ONSET, Curve, Metrics, head_curves, last
+from lightning_physim.emergence import Growth, growth_of_collision_heads
+from lightning_physim.keys import SECTIONS, Section
+from lightning_physim.report.curve_figures import (
+    LOSS_LINES,
+    attention_distance_figure,
+    loss_figure,
+    rollout_figure,
+    scores_figure,
+)
+from lightning_physim.report.growth_figures import emergence_figure, emerging_heads
+from lightning_physim.report.heads import head_table_html
+from lightning_physim.report.llc_figures import llc_figure, regions
+from lightning_physim.report.page import plot_html
+from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
+from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
+from lightning_physim.report.viewer import Snapshots, viewer_html
+from lightning_physim.tracking import RunDirectory, arrays_folder, read_arrays, read_metrics, table_path
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """What the page of a run and its figures in W&B are made of, each read, computed or drawn once.
+
+    Args:
+        run: the run directory.
+
+    Raises:
+        InputError: no ``metrics.jsonl``, or not a readable one.
+    """
+
+    run: RunDirectory
+    drawn: dict[str, "Figure | None"] = field(default_factory=dict, repr=False)
+    """The figures that have been asked for, by name of their section."""
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        return read_metrics(self.run.metrics)
+
+    @cached_property
+    def growth(self) -> dict[str, Growth]:
+        return growth_of_collision_heads(self.metrics)
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        return read_arrays(arrays_folder(self.run.figures, keys.SNAPSHOTS))
+
+    def table(self, key: str) -> dict[str, Any] | None:
+        """What ``log_table`` wrote under a key: ``step``, ``columns`` and ``data``; None where it has no rows."""
+        path = table_path(self.run.figures, key)
+        table = json.loads(path.read_text()) if path.is_file() else {}
+        return table if table.get("data") else None
+
+    def figure(self, name: str) -> "Figure | None":
+        """The figure of a section of :data:`lightning_physim.keys.SECTIONS`; None where the run has nothing for it."""
+        if name not in self.drawn:
+            self.drawn[name] = CONTENTS[name].draw(self)
+        return self.drawn[name]
+
+    def figures(self) -> dict[str, "Figure"]:
+        """All figures that the run has something for, by name of their section and in that order."""
+        figures = {section.name: self.figure(section.name) for section in SECTIONS}
+        return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _nothing_open(_: RunContent) -> Mapping[str, str]:
+    return {}
+
+
+def _nothing_below(_: RunContent) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a section shows.
+
+    Args:
+        draw: the figure; None where the run has nothing for it.
+        caption: HTML under the figure. Without one the figure goes to loggers alone, and the page shows what is below.
+        fill: what stands for each ``$name`` of the caption.
+        below: more HTML.
+        folded_into: name of the section at whose end this one is folded away; empty for a section of its own.
+    """
+
+    draw: "Callable[[RunContent], Figure | None]"
+    caption: str = ""
+    fill: Callable[[RunContent], Mapping[str, str]] = _nothing_open
+    below: Callable[[RunContent], str] = _nothing_below
+    folded_into: str = ""
+
+
+def section_html(name: str, run: RunContent) -> str:
+    """What a section of the page shows under its title; empty where the run has nothing for it."""
+    content, figure = CONTENTS[name], run.figure(name) if CONTENTS[name].caption else None
+    plot = "" if figure is None else plot_html(name, figure, Template(content.caption).substitute(content.fill(run)))
+    return plot + content.below(run)
+
+
+def folded_sections(name: str) -> list[Section]:
+    """The sections that are folded into another one; those that stand by themselves for an empty name."""
+    return [section for section in SECTIONS if CONTENTS[section.name].folded_into == name]
+
+
+def _attention_map(run: RunContent) -> "Figure | None":
+    last = run.snapshots[max(run.snapshots)] if run.snapshots else {}
+    return attention_map_figure(run.snapshots) if "attention" in last else None
+
+
+def _rollout_animation(run: RunContent) -> "Figure | None":
+    last = run.snapshots[max(run.snapshots)] if run.snapshots else {}
+    return rollout_animation_figure(run.snapshots) if "rollout" in last else None
+
+
+def _viewer(run: RunContent) -> str:
+    return viewer_html(run.snapshots, run.metrics) if run.snapshots else ""
+
+
+def _loss(run: RunContent) -> "Figure | None":
+    logged = {keys.TRAIN_LOSS, *(key for key, _, _ in LOSS_LINES)} & run.metrics.keys()
+    return loss_figure(run.metrics) if logged else None
+
+
+def _scores(run: RunContent) -> "Figure | None":
+    if not head_curves(run.metrics, keys.ENRICHMENT):
+        return None
+    lines = {head: _enrichment_line(run.metrics, growth) for head, growth in run.growth.items()}
+    return scores_figure(run.metrics, fits={head: line for head, line in lines.items() if line is not None})
+
+
+def _enrichment_line(metrics: Metrics, growth: Growth) -> Curve | None:
+    """The fitted line of a head's partner score in units of uniform attention; None where it has none."""
+    line = growth.line()
+    if line is None:
+        return None
+    scale = last(metrics, keys.ENRICHMENT.of(head=growth.name)) / last(metrics, keys.PARTNER_SCORE.of(head=growth.name))
+    return line[0], scale * line[1]
+
+
+def _heads(run: RunContent) -> str:
+    return head_table_html(run.metrics, {head: growth.text for head, growth in run.growth.items()})
+
+
+def _emergence(run: RunContent) -> "Figure | None":
+    return emergence_figure(run.metrics) if emerging_heads(run.metrics) else None
+
+
+def _llc(run: RunContent) -> "Figure | None":
+    return llc_figure(run.metrics) if regions(run.metrics) else None
+
+
+def _settings(run: RunContent) -> dict[str, str]:
+    """The onset, and what the estimates were sampled with, as far as it was logged."""
+    logged = []
+    for key in (keys.LLC_N_BETA, keys.LLC_LOCALIZATION):
+        curves = [values for name, (_, values) in run.metrics.items() if key.match(name) is not None]
+        logged.append({float(value) for values in curves for value in values})
+    if not all(logged):
+        settings = ""
+    elif any(len(values) > 1 for values in logged):
+        settings = ", <b>and these have different ones</b>"
+    else:
+        n_beta, localization = (values.pop() for values in logged)
+        settings = f", here {n_beta:,g} and {localization:,g}"
+    return {"onset": f"{ONSET:g}", "settings": settings}
+
+
+def _llc_trace(run: RunContent) -> "Figure | None":
+    table = run.table(keys.LLC_TRACE) if regions(run.metrics) else None
+    return llc_trace_figure(table, run.metrics) if table else None
+
+
+def _calibration(run: RunContent) -> "Figure | None":
+    table = run.table(keys.LLC_CALIBRATION)
+    return calibration_figure(table) if table else None
+
+
+def _attention_distance(run: RunContent) -> "Figure | None":
+    table = run.table(keys.ATTENTION_DISTANCE)
+    return attention_distance_figure(table) if table else None
+
+
+def _rollout(run: RunContent) -> "Figure | None":
+    logged = any(key.match(name) is not None for key in keys.ROLLOUT.values() for name in run.metrics)
+    return rollout_figure(run.metrics) if logged else None
+
+
+def _step_of(key: str) -> Callable[[RunContent], Mapping[str, str]]:
+    def fill(run: RunContent) -> Mapping[str, str]:
+        table = run.table(key)
+        return {"step": f"{table['step']:,}"} if table else {}
+
+    return fill
+
+
+CONTENTS = {
+    "attention_map": Content(_attention_map, below=_viewer),
+    "scores": Content(
+        _scores,
+        """The attention that a head gives to near particles, self excluded, over what uniform attention would give
+        them. A head that climbs away from 1 has found the particles that may collide. Thin lines are power laws
+        <i>s</i> &minus; <i>A</i> (<i>t</i> &minus; <i>t</i><sub>0</sub>)<sup>&minus;&alpha;</sup>. They are drawn only
+        for heads whose growth a power law, broken or not, describes better than any other law. <i>Do not believe</i> a
+        head because of one step: scores of a small probe set scatter by some per cent. <i>Do not believe</i> that
+        attention to near particles is use of it: the ablation in the table tells. A power law is no proof of a
+        degenerate potential, as the loss may fall like one too.""",
+        below=_heads,
+    ),
+    "loss": Content(
+        _loss,
+        """The error of one predicted interval on held-out data. A loss of 1 is free flight over all particles.
+        <b>Colliding</b> are the particles that touched another one in the interval. The no-pair oracle knows walls and
+        gravity exactly but no other particle. A network far below it must use its neighbours. <i>Do not believe</i> a
+        small overall loss by itself, as most particles touch nothing. <i>Do not believe</i> a colliding loss some ten
+        per cent under the oracle. A network without attention reaches that by knowing what collisions do on average.
+        The training loss is averaged in log-spaced bins.""",
+    ),
+    "emergence": Content(
+        _emergence,
+        """Forecasts and exponents as they were while training ran. The upper panel shows the score of each emerging
+        head. Beside it stand forecasts of its last value, at the steps where they were made. The lower panel shows the
+        exponent of a power law fitted to the approach so far. Bars are 95 % intervals for parameters, noise and, in
+        forecasts, the choice of the law. <i>Do not believe</i> a forecast of a head that rises in stages: no law knows
+        of the next. <i>Do not believe</i> an exponent whose bar reaches across the panel. The table of heads tells
+        where another law describes the growth better: no exponent is to be believed there.""",
+    ),
+    "llc": Content(
+        _llc,
+        """The <b>learning coefficient</b> (LLC) of a head counts the ways of changing its weights that the data rule
+        out, at half a unit each. Weights that do not matter count nothing. It rises when a head takes on structure:
+        compare the step with that at which its score rises. Dotted verticals are where collision heads passed $onset
+        times uniform attention. Bands are two standard errors either way. <b>Hollow</b> estimates failed a diagnostic,
+        which one shows under the pointer. A hollow triangle lies beyond the panel, a cross has no finite value. <i>Do
+        not believe</i> a hollow estimate, nor one below 0, which no minimum has. <i>Do not believe</i> that a rise is
+        detection of collisions, as any structure raises it. The number by itself says nothing: it compares only with
+        others of the same n<sub>β</sub> and localization$settings.""",
+        fill=_settings,
+    ),
+    "llc_trace": Content(
+        _llc_trace,
+        """The rise of the loss times n<sub>β</sub>, draw by draw, for the estimates at step $step. Each chain has a
+        line, and their mean is dotted. Chains that mix look alike and soon forget where they were. <i>Do not
+        believe</i> an estimate whose chains drift, or keep to levels of their own. It has not seen all of the
+        neighbourhood that it speaks of.""",
+        fill=_step_of(keys.LLC_TRACE),
+        folded_into="llc",
+    ),
+    "calibration": Content(
+        _calibration,
+        """Estimates at step $step with other settings of the sampler. Bars are two standard errors either way. A good
+        step size lies on a plateau, where half of it gives the same. To the right discretisation errors raise the
+        estimate until chains diverge. To the left chains are too slow. Lines of one shade have one ratio of
+        localization to n<sub>β</sub>, and should agree. <b>Hollow</b> estimates failed a diagnostic, and the
+        <b>star</b> is recommended. <i>Do not believe</i> a plateau of hollow estimates. <i>Do not believe</i> a
+        difference between shades: they leave out directions of other curvatures.""",
+        fill=_step_of(keys.LLC_CALIBRATION),
+    ),
+    "attention_distance": Content(
+        _attention_distance,
+        """The attention to a single particle at a given distance, at step $step. A collision head falls steeply beyond
+        contact. The axis ends at a thousandth of uniform attention. <i>Do not believe</i> the bins below 1 and those at
+        the far end, where few pairs are found. <i>Do not believe</i> the average of a head that switches between
+        particles.""",
+        fill=_step_of(keys.ATTENTION_DISTANCE),
+    ),
+    "rollout": Content(
+        _rollout,
+        """The network applied to its own output. Energy and momentum say whether it still is physics where positions
+        have become unpredictable. <i>Do not believe</i> positions beyond a few collisions: the true system is chaotic.
+        Two exact simulations of slightly different states differ as much.""",
+    ),
+    "rollout_animation": Content(_rollout_animation),
+}
+"""By name of the section. The viewer of ``attention_map`` shows ``rollout_animation`` as well."""
