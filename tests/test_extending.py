@@ -20,7 +20,7 @@ def block(language: str, recipe: str) -> str:
 
 def test_the_recipes_are_these():
     kinds = [recipe.split(",")[0] for recipe in RECIPES]
-    assert kinds == ["A probe score", "A network", "A growth law", "A contact law"]
+    assert kinds == ["A probe score", "A network", "A growth law", "A contact law", "A section of the report"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.split(",")[0] for recipe in RECIPES])
