@@ -51,20 +51,29 @@ def first_step(curve: Curve, level: float) -> int | None:
     return int(reached[0]) if len(reached) else None
 
 
-def crossing_step(curve: Curve, level: float) -> float:
+def crossing_step(curve: Curve, level: float, if_above: float = float("nan")) -> float:
     """The step at which a curve passes ``level`` upwards for good, interpolated in the logarithm of the step.
 
-    NaN where the last value lies below the level, and where the first one lies above it for good: then the curve has
-    passed it before. A value that equals the level has passed it. Step 0 has no logarithm, so that a crossing right
-    after it gives NaN.
+    A value that equals the level has not passed it yet. Step 0 has no logarithm, so that a crossing right after it
+    gives NaN.
+
+    Args:
+        curve: steps and values ``[n]``.
+        level: to be passed.
+        if_above: the result where all values lie above the level: the curve has passed it before the first one.
+
+    Returns:
+        In steps; NaN where the curve has no points, or its last value does not lie above the level.
     """
     steps, values = curve
-    below = np.flatnonzero(values < level)
-    if not len(below) or below[-1] + 1 == len(values) or steps[below[-1]] <= 0:
-        return float("nan")
+    below = np.flatnonzero(values <= level)
+    if not len(below):
+        return if_above if len(values) else float("nan")
     i = below[-1]
+    if i + 1 == len(values) or steps[i] <= 0:
+        return float("nan")
     fraction = (level - values[i]) / (values[i + 1] - values[i])
-    return float(steps[i] * (steps[i + 1] / steps[i]) ** fraction)
+    return float(np.exp((1 - fraction) * np.log(steps[i]) + fraction * np.log(steps[i + 1])))
 
 
 def head_curves(metrics: Metrics, key: Key) -> dict[str, Curve]:

@@ -315,8 +315,8 @@ EXPONENT = Key("emergence/{head}/exponent", "exponent of the power law of the ap
 EXPONENT_LO = Key("emergence/{head}/exponent_lo", "lower end of its 95 % interval", "1", None, _EXPONENT)
 EXPONENT_HI = Key("emergence/{head}/exponent_hi", "upper end of its 95 % interval", "1", None, _EXPONENT)
 ONSET_STEP = Key(
-    "emergence/{head}/onset_step", "step at which the partner score left its baseline for good", "optimizer steps",
-    None, Chart("Step of onset", "emergence"),
+    "emergence/{head}/onset_step", "step at which the partner score departed from its baseline for good",
+    "optimizer steps", None, Chart("Step of onset", "emergence"),
 )  # fmt: skip
 FORECAST = Key(
     "emergence/{head}/forecast", "partner score to expect at the last step", "fraction of attention", None, _FORECAST

@@ -32,7 +32,7 @@ class Numbers:
         verdicts: heads by verdict.
         wins: held-out extrapolations by the law that wins them, power laws of any form counted as one.
         losses, losses_power_law: losses on colliding particles, the control.
-        sgd, sgd_decided, sgd_power_law: collision heads under plain SGD.
+        sgd, sgd_decided, sgd_power_law: collision heads that are used, under plain SGD.
     """
 
     heads: int
@@ -56,7 +56,7 @@ class Numbers:
     def table(self) -> dict[str, float]:
         """By name, for the page."""
         return {
-            "collision heads": float(self.heads),
+            "collision heads that are used": float(self.heads),
             **{f"called {label(law)}": float(count) for law, count in self.verdicts.items()},
             "share of power laws among the decided": self.fraction,
             "share, low": self.fraction_interval[0],
@@ -64,7 +64,7 @@ class Numbers:
             **{f"extrapolations won by {label(law)}": float(count) for law, count in self.wins.items()},
             "losses called power law": float(self.losses_power_law),
             "losses": float(self.losses),
-            "collision heads under SGD": float(self.sgd),
+            "collision heads that are used, under SGD": float(self.sgd),
             "of them decided": float(self.sgd_decided),
             "of these called power law": float(self.sgd_power_law),
         }
@@ -120,12 +120,12 @@ def tell(n: Numbers, verdict: str, decided_by: list[str]) -> str:
     """What decided, in a sentence."""
     low, high = n.fraction_interval
     if "too few are decided" in decided_by:
-        few = f"of {n.heads} collision heads {n.decided} have a clear law, on {n.seeds} seeds"
+        few = f"of {n.heads} collision heads that are used {n.decided} have a clear law, on {n.seeds} seeds"
         return f"{few}; it takes half of them, and {MIN_SEEDS} seeds"
-    seen = f"of {n.heads} collision heads {n.decided} have a clear law, {100 * n.fraction:.0f} % of them a power law"
-    seen += f" ({100 * low:.0f} to {100 * high:.0f})"
+    seen = f"of {n.heads} collision heads that are used {n.decided} have a clear law, "
+    seen += f"{100 * n.fraction:.0f} % of them a power law ({100 * low:.0f} to {100 * high:.0f})"
     won = f"win {n.wins[POWER_LAW]} of {n.wins.total()} held-out extrapolations"
-    sgd = f"{n.sgd_decided} of {n.sgd} collision heads have a clear law"
+    sgd = f"{n.sgd_decided} of {n.sgd} collision heads that are used have a clear law"
     against = {
         "interval": "the interval reaches below one half",
         "extrapolation": f"power laws {won}, another law {n.rival}",
@@ -142,7 +142,7 @@ def growth_is_power_law(heads: Sequence[Growth], losses: Sequence[Growth], sgd: 
     Args:
         heads: of every seed.
         losses: of every seed, the control.
-        sgd: collision heads under plain SGD.
+        sgd: collision heads that are used, under plain SGD.
     """
     numbers = measure(heads, losses, sgd)
     verdict, decided_by = judge(numbers)

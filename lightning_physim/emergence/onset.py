@@ -5,24 +5,35 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from lightning_physim.curves import crossing_step
 from lightning_physim.emergence.curve import approach, checked
 from lightning_physim.emergence.growth import best_fit, fit_laws
 from lightning_physim.errors import InputError
 
 MIN_ONSET = 15
+"""Points from which an onset is dated."""
 MIN_RISEN = 12
+"""Points after :data:`DEPARTURE` from which laws are fitted, and the noise is taken from their residuals."""
 N_BASELINE = 3
-SHARE = 0.1
-"""Of the way from the baseline to the highest possible score, at which a head counts as emerging."""
+"""First measurements whose median is the baseline."""
+DEPARTURE = 0.1
+"""Fraction of the way from the baseline to the highest possible score, or to the end of the curve, at which a score has
+left its baseline."""
 N_FOR_GOOD = 5
+"""Last measurements that must all lie above the threshold where a head emerges."""
 
 
 @dataclass(frozen=True)
 class Onset:
-    """The step at which a curve crosses ``threshold`` upwards for good.
+    """The step at which a score departs from its baseline: its curve crosses ``threshold`` upwards for good.
+
+    This is ``emergence/{head}/onset_step``, of the partner score. It is neither the first step with an enrichment of 3
+    (:data:`lightning_physim.curves.ONSET`, a column of the table of heads) nor the time origin of a power law
+    (:attr:`lightning_physim.emergence.PowerLawFit.onset`).
 
     Args:
-        step: where the measured curve does, interpolated in the logarithm of the step; NaN where it has not.
+        step: where the measured curve does, interpolated in the logarithm of the step; NaN where it has not, the first
+            step where all of it lies above.
         lo, hi: 95 % interval, ends at measured steps; ``hi`` is infinite where the curve has not surely crossed yet.
         threshold: the value crossed.
     """
@@ -45,7 +56,7 @@ def emergence_threshold(values: np.ndarray, ceiling: float = 1.0) -> float:
     above the noise of a measurement.
     """
     start = baseline(values)
-    return start + SHARE * (ceiling - start)
+    return start + DEPARTURE * (ceiling - start)
 
 
 def emerging(values: np.ndarray, ceiling: float = 1.0) -> bool:
@@ -83,9 +94,9 @@ def onset_step(
         raise InputError(f"an onset takes {MIN_ONSET} points; got {len(steps)}")
     if threshold is None:
         start = baseline(values)
-        threshold = start + SHARE * (float(np.median(values[-N_BASELINE:])) - start)
+        threshold = start + DEPARTURE * (float(np.median(values[-N_BASELINE:])) - start)
     if noise is None:
-        risen = approach(steps, values, SHARE)
+        risen = approach(steps, values, DEPARTURE)
         if len(risen[0]) < MIN_RISEN:
             raise InputError(
                 f"noise is taken from {MIN_RISEN} points after the rise; there are {len(risen[0])}: give noise=..."
@@ -97,19 +108,8 @@ def onset_step(
     before, after = np.flatnonzero(distance < -reach), np.flatnonzero(distance > reach)
     after = after[after > before[-1]] if len(before) else after
     return Onset(
-        step=_crossing(steps, values - threshold),
+        step=crossing_step((steps, values - threshold), 0.0, if_above=float(steps[0])),
         lo=float(steps[before[-1]]) if len(before) else 0.0,
         hi=float(steps[after[0]]) if len(after) else float("inf"),
         threshold=float(threshold),
     )
-
-
-def _crossing(steps: np.ndarray, above: np.ndarray) -> float:
-    below = np.flatnonzero(above <= 0)
-    if not len(below):
-        return float(steps[0])
-    last = below[-1]
-    if last == len(above) - 1:
-        return float("nan")
-    share = -above[last] / (above[last + 1] - above[last])
-    return float(np.exp((1 - share) * np.log(steps[last]) + share * np.log(steps[last + 1])))

@@ -32,15 +32,16 @@ CLAIM_CAPTIONS = {
         among particles, are the controls. <i>Do not believe</i> a head because of its score alone: attention is not
         yet use.""",
     "geometry": """A point per head of every seed: its rise of score against that of its learning coefficient, and of
-        the controls. Collision heads are filled. The rule looks at ranks within one network, so that differences
-        between colours play no part. <i>Do not believe</i> a cloud by itself: what matters is whether the first panel
-        orders the heads better than the others do.""",
-    "timing": """How far score and learning coefficient of each collision head have come on their way from the first
-        value to the last, thin, and the medians. <i>Do not believe</i> a correlation in time: whatever grows during
-        training correlates with whatever else does.""",
-    "laws": """Akaike weight of each growth law for every collision head, and for the seeds’ losses on colliding
-        particles as controls. A row that is dark in one column has a clear law; the broken power law counts as a power
-        law. <i>Do not believe</i> a weight without the verdict beside it: weights only compare these five.""",
+        the controls. Filled as above. The rule looks at ranks within one network, so that differences between colours
+        play no part. <i>Do not believe</i> a cloud by itself: what matters is whether the first panel orders the heads
+        better than the others do.""",
+    "timing": """How far score and learning coefficient of each collision head that is used have come on their way from
+        the first value to the last, thin, and the medians. <i>Do not believe</i> a correlation in time: whatever grows
+        during training correlates with whatever else does.""",
+    "laws": """Akaike weight of each growth law for every collision head that is used, and for the seeds’ losses on
+        colliding particles as controls. A row that is dark in one column has a clear law; the broken power law counts
+        as a power law. <i>Do not believe</i> a weight without the verdict beside it: weights only compare these
+        laws.""",
     "exponents": """Exponent of a power law fitted to the approach of each head, with its 95 % interval; filled where a
         power law is the verdict. <i>Do not believe</i> a hollow one: whatever saturates can be given an exponent.""",
 }
