@@ -13,7 +13,7 @@ from tests.helpers.processes import clear_environment
 from tests.helpers.wandb_server import WandbServer
 
 # The same few examples every time: a suite that fails by chance is not believed.
-settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.register_profile("suite", max_examples=20, deadline=None, derandomize=True, database=None)
 settings.load_profile("suite")
 
 
