@@ -1,6 +1,5 @@
 """Shared helpers: a two-process gloo pool for everything that is reduced over ranks, and a loopback W&B server."""
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,10 +9,11 @@ import torch
 import torch.multiprocessing as mp
 from hypothesis import settings
 
+from tests.helpers.processes import clear_environment
 from tests.helpers.wandb_server import WandbServer
 
 # The same few examples every time: a suite that fails by chance is not believed.
-settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.register_profile("suite", max_examples=20, deadline=None, derandomize=True, database=None)
 settings.load_profile("suite")
 
 
@@ -44,8 +44,7 @@ def on_ranks() -> Callable[..., list[Any]]:
 def wandb_server(tmp_path, monkeypatch) -> Iterator[WandbServer]:
     """A W&B server that the genuine client of a subprocess logs in to, and that is all it knows of the world."""
     server = WandbServer()
-    for name in [name for name in os.environ if name.startswith(("WANDB", "PHYSIM", "PL_"))]:
-        monkeypatch.delenv(name)
+    clear_environment(monkeypatch)
     home = tmp_path / "home"
     home.mkdir()
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "HOME"):

@@ -15,8 +15,8 @@ from lightning_physim.data.batch import TrajectoryDataset
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem
 from lightning_physim.target import ResidualTarget
+from tests.helpers.systems import SIX
 
-SYSTEM = ParticleSystem(n_particles=6, box=(1.0, 1.0), radius=0.08, restitution=0.8, gravity=1.0, interval=0.05)
 SIZES: dict[str, Any] = {"n_train": 40, "n_val": 7, "n_test": 5, "n_intervals": 10, "velocity_std": 0.7}
 
 
@@ -26,7 +26,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def module(cache: str, **options: Any) -> ParticleDataModule:
-    data = ParticleDataModule(SYSTEM, **{**SIZES, "cache_dir": cache, "batch_size": 8, "eval_batch_size": 3, **options})
+    data = ParticleDataModule(SIX, **{**SIZES, "cache_dir": cache, "batch_size": 8, "eval_batch_size": 3, **options})
     data.prepare_data()
     data.setup()
     return data
@@ -43,7 +43,7 @@ def on_disk(data: ParticleDataModule, split: str, name: str) -> np.ndarray:
 
 def standardised(data: ParticleDataModule, now: np.ndarray, then: np.ndarray, gravity: float) -> np.ndarray:
     """The target by its definition, in float64."""
-    h = SYSTEM.interval
+    h = SIX.interval
     flown = now.astype(np.float64)
     flown[..., 0] += h * now[..., 2]
     flown[..., 1] += h * now[..., 3] - gravity * h**2 / 2
@@ -184,7 +184,7 @@ def test_the_estimation_set_is_spread_evenly_and_at_most_the_training_split(data
 
 
 def test_contact_distance_is_the_sum_of_radii(cache: str) -> None:
-    unequal = replace(SYSTEM, radius=[0.05, 0.06, 0.07, 0.08, 0.09, 0.1])
+    unequal = replace(SIX, radius=[0.05, 0.06, 0.07, 0.08, 0.09, 0.1])
     data = ParticleDataModule(unequal, **{**SIZES, "n_train": 2}, ood={}, cache_dir=cache)
     data.prepare_data()
     data.setup()
@@ -202,12 +202,12 @@ def test_default_ood_changes_what_the_system_allows(data: ParticleDataModule) ->
     assert data.test_splits == ["test", "ood_particles", "ood_restitution", "ood_gravity"]
     assert data.split("ood_particles")[[0]].masses.shape == (9,)
     assert data.specs["ood_restitution"].system.restitution == 0.5
-    assert data.specs["ood_restitution"].system.stiffness == SYSTEM.stiffness
-    assert set(default_ood(replace(SYSTEM, gravity=0.0, mass=[1.0] * 6))) == {"restitution"}
-    assert default_ood(replace(SYSTEM, restitution=0.5))["restitution"] == {"restitution": 0.9}
-    damped = ParticleDataModule(replace(SYSTEM, restitution=None, damping=1.0)).specs["ood_restitution"].system
+    assert data.specs["ood_restitution"].system.stiffness == SIX.stiffness
+    assert set(default_ood(replace(SIX, gravity=0.0, mass=[1.0] * 6))) == {"restitution"}
+    assert default_ood(replace(SIX, restitution=0.5))["restitution"] == {"restitution": 0.9}
+    damped = ParticleDataModule(replace(SIX, restitution=None, damping=1.0)).specs["ood_restitution"].system
     assert damped.damping is None and damped.restitution == 0.9
-    assert ParticleDataModule(SYSTEM, ood={}).test_splits == ["test"]
+    assert ParticleDataModule(SIX, ood={}).test_splits == ["test"]
 
 
 def test_statistics_come_from_the_training_split_alone(data: ParticleDataModule) -> None:
@@ -263,13 +263,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("options", "message"), BAD, ids=lambda case: str(case))
 def test_bad_values_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        ParticleDataModule(SYSTEM, **{**SIZES, **options})
+        ParticleDataModule(SIX, **{**SIZES, **options})
 
 
 def test_what_is_not_there_is_refused(data: ParticleDataModule, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one of train, val, test, ood_particles.*got 'ood'"):
         data.split("ood")
-    fresh = ParticleDataModule(SYSTEM, **SIZES, cache_dir=str(tmp_path))
+    fresh = ParticleDataModule(SIX, **SIZES, cache_dir=str(tmp_path))
     with pytest.raises(InputError, match=r"prepare_data\(\)"):
         fresh.setup("fit")
     with pytest.raises(InputError, match=r"prepare_data\(\) and setup\(\)"):

@@ -11,12 +11,11 @@ import pytest
 from lightning_physim.data import SplitSpec, generate, make_split, no_pair_oracle
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem, sample_initial_states, simulate
-
-SYSTEM = ParticleSystem(n_particles=6, box=(1.0, 1.0), radius=0.08, restitution=0.8, gravity=1.0, interval=0.05)
+from tests.helpers.systems import SIX
 
 
 def spec(name: str = "val", **changes: Any) -> SplitSpec:
-    standard = SplitSpec(name, SYSTEM, 7, 5, velocity_std=0.7, integrator="averaged", dt=None, seed=3)
+    standard = SplitSpec(name, SIX, 7, 5, velocity_std=0.7, integrator="averaged", dt=None, seed=3)
     return replace(standard, **changes)
 
 
@@ -26,8 +25,8 @@ def load(directory: Path, name: str) -> np.ndarray:
 
 def test_a_split_is_what_the_simulator_says(tmp_path: Path) -> None:
     directory = make_split(spec(), tmp_path)
-    x, v = sample_initial_states(SYSTEM, 7, 3, velocity_std=0.7, split="val")
-    run = simulate(SYSTEM, x, v, 5)
+    x, v = sample_initial_states(SIX, 7, 3, velocity_std=0.7, split="val")
+    run = simulate(SIX, x, v, 5)
     states = load(directory, "states")
     assert states.dtype == np.float32 and states.shape == (7, 6, 6, 4)
     np.testing.assert_array_equal(states[..., :2], run.positions.astype(np.float32))
@@ -95,7 +94,7 @@ def test_the_oracle_keeps_each_particles_mass_radius_and_walls() -> None:
 
 
 def test_the_oracle_flies_freely_in_free_space() -> None:
-    system = replace(SYSTEM, walls=False)
+    system = replace(SIX, walls=False)
     states = np.random.default_rng(0).uniform(0.1, 0.9, (4, 5, 6, 4))
     after = no_pair_oracle(system, states)
     h, g = system.interval, system.gravity
@@ -105,7 +104,7 @@ def test_the_oracle_flies_freely_in_free_space() -> None:
 
 
 CHANGES: list[dict[str, Any]] = [
-    {"name": "test"}, {"system": replace(SYSTEM, gravity=2.0)}, {"n_trajectories": 8}, {"n_intervals": 6},
+    {"name": "test"}, {"system": replace(SIX, gravity=2.0)}, {"n_trajectories": 8}, {"n_intervals": 6},
     {"velocity_std": 0.8}, {"integrator": "verlet"}, {"dt": 1e-3}, {"seed": 4},
 ]  # fmt: skip
 
@@ -118,7 +117,7 @@ def test_whatever_changes_the_data_changes_the_name(tmp_path: Path, monkeypatch:
 
 
 def test_a_system_that_cannot_be_simulated_is_named(tmp_path: Path) -> None:
-    crowded = replace(SYSTEM, n_particles=500)
+    crowded = replace(SIX, n_particles=500)
     with pytest.raises(InputError, match="must fit in the box.*split ood_crowd"):
         make_split(spec("ood_crowd", system=crowded), tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]

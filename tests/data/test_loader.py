@@ -1,6 +1,7 @@
 """The order of batches: on ranks, over epochs, and after a resume in the middle of one."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from lightning_physim.data import Batch, ParticleDataModule, ShardedBatchSampler
 from lightning_physim.errors import InputError
-from lightning_physim.physics import ParticleSystem
+from tests.helpers.systems import SIX
 
-SYSTEM = ParticleSystem(n_particles=3, box=(1.0, 1.0), radius=0.08, restitution=0.8, gravity=1.0, interval=0.05)
+SYSTEM = replace(SIX, n_particles=3)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

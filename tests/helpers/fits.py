@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 import warnings
@@ -14,7 +13,7 @@ import pytest
 import torch
 
 from lightning_physim.cli import main
-from tests.helpers.processes import clean_environment
+from tests.helpers.processes import clean_environment, clear_environment
 
 TINY = {
     "seed_everything": 0,
@@ -59,8 +58,7 @@ def physim(*argv: str, cwd: Path, code: int = 0) -> Done:
     """Run the command in this process: what a new one adds is seconds of imports."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        for name in [name for name in os.environ if name.startswith(("WANDB", "PL_", "PHYSIM"))]:
-            patch.delenv(name)
+        clear_environment(patch)
         patch.setenv("HOME", str(cwd))
         patch.chdir(cwd)
         warnings.simplefilter("ignore")

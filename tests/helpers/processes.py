@@ -6,10 +6,21 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+FOREIGN = ("WANDB", "PL_", "PHYSIM", "LOCAL_RANK")
+"""What W&B, Lightning or a run before this one has put into the environment begins with one of these."""
+
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what W&B, Lightning, or a run before this one has put there."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PL_", "PHYSIM", "LOCAL_RANK"))}
+    """A copy of the environment without what is foreign."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+
+
+def clear_environment(patch: pytest.MonkeyPatch) -> None:
+    """Take what is foreign out of the environment until ``patch`` is undone."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        patch.delenv(name)
 
 
 def until(condition, seconds: float = 60.0):

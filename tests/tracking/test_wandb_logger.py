@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, new_loggers
 from lightning_physim.tracking import wandb_logger as wandb_module
+from tests.helpers.processes import clear_environment
 
 wandb = pytest.importorskip("wandb")
 
@@ -23,8 +24,7 @@ wandb = pytest.importorskip("wandb")
 @pytest.fixture
 def no_key(tmp_path, monkeypatch):
     """A home without credentials, a server that nobody runs, and a wandb that has read nothing else yet."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
+    clear_environment(monkeypatch)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))

@@ -21,6 +21,7 @@ from lightning_physim import keys
 from lightning_physim.tracking import RunDirectory, checkpoint_step, last_checkpoint
 from lightning_physim.tracking.jsonl import read_rows
 from tests.helpers.fits import TINY, only_run, physim, rows, values, without
+from tests.helpers.processes import until
 from tests.helpers.wandb_server import Artifact, Faults, Run, WandbServer
 
 pytest.importorskip("wandb")
@@ -100,14 +101,6 @@ def sync(run: Path, pattern: str = "offline-run-*", **environment: str) -> None:
     """``wandb sync`` of the files that match; those of an online run, or synced elsewhere, as well."""
     directories = sorted(str(path.relative_to(run)) for path in (run / "wandb").glob(pattern))
     finish(start("sync", "--no-skip-online", "--no-skip-synced", *directories, cwd=run, module="wandb", **environment))
-
-
-def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
-    """Wait for it."""
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.1)
 
 
 def is_figure(row: dict) -> bool:
