@@ -79,12 +79,33 @@ def repulsion(
         approach: speed towards each other (length/time).
 
     Returns:
-        A force; an acceleration where both coefficients are given per mass.
+        A force; an acceleration where both coefficients are given per mass, as walls do. A law must therefore be
+        proportional to the two.
     """
     force = stiffness * depth + damping * fraction * approach
     if law.clip and force < 0:
         return 0.0
     return force
+
+
+def stable_step(frequency_squared: float, damping: float, averaged: bool) -> float:
+    """Largest linearly stable step (time) of one mode; infinite where nothing pulls it back.
+
+    It needs ``omega_0^2 dt^2 + 2 gamma dt < 4``, and ``omega_0^2 dt^2 + 4 gamma dt < 4`` where contacts are averaged,
+    for their dashpots see a predicted velocity.
+
+    Args:
+        frequency_squared: ``omega_0^2``, spring constant over effective mass (1/time^2).
+        damping: ``gamma`` (1/time).
+        averaged: see :func:`touch`.
+    """
+    linear = (4 if averaged else 2) * damping
+    return 8 / (linear + math.sqrt(linear**2 + 16 * frequency_squared)) if frequency_squared else math.inf
+
+
+def critical_damping(stiffness: float, effective_mass: float) -> float:
+    """Damping ``gamma`` (1/time) from which a contact is overdamped: with its attractive end kept it never ends."""
+    return 2 * math.sqrt(stiffness / effective_mass)
 
 
 def contact_duration(stiffness: float, damping: float, effective_mass: float, attractive_tail: bool) -> float:

@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lightning_physim.errors import InputError
-from lightning_physim.physics.contact import ContactLaw, contact_duration, damping_for_restitution
+from lightning_physim.physics.contact import (
+    ContactLaw,
+    contact_duration,
+    critical_damping,
+    damping_for_restitution,
+    stable_step,
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ class ParticleSystem:
         if self.n_particles > 1:
             contacts.append(("pair", *self.pair_contact, float(1 / np.sum(1 / heaviest))))
         for kind, stiffness, damping, effective_mass in contacts:
-            limit = 2 * math.sqrt(stiffness / effective_mass)
+            limit = critical_damping(stiffness, effective_mass)
             if damping >= limit:
                 raise InputError(
                     f"a {kind} contact must not be overdamped while its attractive tail is kept, for it would never "
@@ -183,6 +189,28 @@ class ParticleSystem:
             lightest = float(self.masses.min())
             durations.append(contact_duration(*self.wall_contact, lightest, self.attractive_tail))
         return min(durations)
+
+    def stable_step(self, averaged: bool) -> float:
+        """Largest linearly stable step (time) of the stiffest mode; infinite if nothing can touch.
+
+        In a triangular pack that mode is three times as stiff, and as damped, as that of a lone pair. A wall adds its
+        own.
+
+        Args:
+            averaged: whether the integrator averages contacts over a step.
+        """
+        lightest = np.sort(self.masses)[:2]
+        frequency_squared, total_damping = 0.0, 0.0
+        if self.n_particles > 1:
+            stiffness, damping = self.pair_contact
+            crowd = 1 if self.n_particles == 2 else 3
+            frequency_squared += crowd * stiffness * float(np.sum(1 / lightest))
+            total_damping += crowd * damping
+        if self.walls:
+            stiffness, damping = self.wall_contact
+            frequency_squared += stiffness / float(lightest[0])
+            total_damping += damping
+        return stable_step(frequency_squared, total_damping, averaged)
 
     @property
     def packing_fraction(self) -> float:

@@ -140,7 +140,7 @@ def _n_substeps(system: ParticleSystem, integrator: Integrator, dt: float | None
     """Steps per interval, after refusing what is unknown, unstable or too coarse."""
     if integrator not in STEPS_PER_CONTACT:
         raise InputError(f"integrator must be averaged or verlet; got {integrator!r}; give integrator='averaged'")
-    contact_time, stable = system.contact_time, stable_step(system, integrator)
+    contact_time, stable = system.contact_time, system.stable_step(integrator == "averaged")
     default = min(contact_time / STEPS_PER_CONTACT[integrator], stable / 4)
     if dt is None:
         dt = default
@@ -163,28 +163,6 @@ def _n_substeps(system: ParticleSystem, integrator: Integrator, dt: float | None
             stacklevel=3,
         )
     return n_substeps
-
-
-def stable_step(system: ParticleSystem, integrator: Integrator = "averaged") -> float:
-    """Largest linearly stable step (time).
-
-    One contact needs ``omega_0^2 dt^2 + 2 gamma dt < 4`` with ``"verlet"``, and ``omega_0^2 dt^2 + 4 gamma dt < 4``
-    with ``"averaged"``, whose dashpot sees a predicted velocity. In a triangular pack the stiffest mode is three times
-    as stiff, and as damped, as that of a lone pair; a wall adds its own share.
-    """
-    per_gamma = 4 if integrator == "averaged" else 2
-    lightest = np.sort(system.masses)[:2]
-    quadratic, linear = 0.0, 0.0
-    if system.n_particles > 1:
-        stiffness, damping = system.pair_contact
-        crowd = 1 if system.n_particles == 2 else 3
-        quadratic += crowd * stiffness * float(np.sum(1 / lightest))
-        linear += crowd * per_gamma * damping
-    if system.walls:
-        stiffness, damping = system.wall_contact
-        quadratic += stiffness / float(lightest[0])
-        linear += per_gamma * damping
-    return 8 / (linear + math.sqrt(linear**2 + 16 * quadratic)) if quadratic else math.inf
 
 
 def _checked_states(

@@ -5,7 +5,6 @@ import pytest
 
 from lightning_physim.physics import ParticleSystem
 from lightning_physim.physics.engine import Constants, simulate_all
-from lightning_physim.physics.trajectory import stable_step
 
 
 def swing_at_rest(system: ParticleSystem, integrator: str, dt: float) -> float:
@@ -33,7 +32,7 @@ def swing_at_rest(system: ParticleSystem, integrator: str, dt: float) -> float:
 def test_one_contact_is_stable_up_to_the_bound_and_not_beyond(integrator, damping):
     # Heavy enough to stay in contact while it swings: the bound is that of a linear oscillator.
     system = ParticleSystem(n_particles=1, damping=damping, gravity=50.0)
-    bound = stable_step(system, integrator)
+    bound = system.stable_step(integrator == "averaged")
     if damping == 0:
         assert bound == pytest.approx(2 / np.sqrt(2000.0))
     assert swing_at_rest(system, integrator, 0.98 * bound) < 20
@@ -55,5 +54,5 @@ def test_no_mode_of_a_triangular_pack_beats_the_bound():
             matrix[i, 1, i, 1] += stiffness
     stiffest = np.linalg.eigvalsh(matrix.reshape(2 * n, 2 * n)).max()
     system = ParticleSystem(n_particles=n, box=(20.0, 20.0), damping=0.0)
-    bound = stable_step(system, "verlet")
+    bound = system.stable_step(averaged=False)
     assert 0.8 * 4 / bound**2 < stiffest < 4 / bound**2
