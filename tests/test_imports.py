@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "lightning_physim"
 LAYERS = [
     {"errors", "keys"},
-    {"curves", "protocols"},
+    {"curves", "modes", "protocols"},
     {"physics", "target"},
     {"metrics"},
     {"model", "data"},

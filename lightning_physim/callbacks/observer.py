@@ -1,14 +1,12 @@
 """What every measuring callback shares: when it measures, that it leaves no trace, and where its numbers go."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
 
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
+from lightning_physim.modes import evaluating
 
 
 class Observer(pl.Callback):
@@ -62,21 +60,9 @@ class Observer(pl.Callback):
             return
         self.last_step = trainer.global_step
         start = time.perf_counter()
-        with frozen(module):
+        with evaluating(module):
             metrics = self.measure(trainer, module, final)
         self.seconds += time.perf_counter() - start
         metrics[f"time/{self.name}"] = self.seconds
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, and every submodule's own train/eval flag back afterwards."""
-    flags = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, training in flags:
-            m.training = training

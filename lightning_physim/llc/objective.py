@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from lightning_physim.errors import InputError
 from lightning_physim.llc.regions import Region
+from lightning_physim.modes import evaluating
 
 Batch = tuple[Tensor, ...]
 LossFn = Callable[[Any, Any], Tensor]
@@ -255,13 +256,12 @@ def without_trace(module: nn.Module) -> Iterator[None]:
             "an LLC needs gradients, which torch.inference_mode forbids; got a call from a validation, test or predict "
             "hook: measure in a training hook, or make the Trainer with inference_mode=False"
         )
-    flags = [(m, m.training) for m in module.modules()]
     device = next(module.parameters()).device
     python, legacy = random.getstate(), np.random.get_state()
     try:
-        module.eval()
         devices = [device] if device.type == "cuda" else []
         with (
+            evaluating(module),
             torch.random.fork_rng(devices=devices, device_type="cuda"),
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),
@@ -270,5 +270,3 @@ def without_trace(module: nn.Module) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)
-        for m, training in flags:
-            m.training = training
