@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.protocols import AttentionLayer, offers
 
@@ -42,7 +43,7 @@ def head_regions(module: nn.Module) -> dict[str, HeadRegion]:
             "give {name: {parameter: mask}}"
         )
     return {
-        f"L{layer}H{head}": HeadRegion(
+        keys.head_name(layer, head): HeadRegion(
             {f"{path}.{name}" if path else name: mask for name, mask in attention.head_masks(head).items()}, path, head
         )
         for layer, (path, attention) in enumerate(layers)
