@@ -116,7 +116,7 @@ class LearningCoefficient(Observer):
                 pl_module, HasEstimationLoss, "LearningCoefficient", "module",
                 "give loss_fn=lambda module, batch: ...",
             )  # fmt: skip
-            self.loss_fn = _own_loss
+            self.loss_fn = own_loss
         if self.data is None:
             datamodule: Any = getattr(trainer, "datamodule", None)
             require(datamodule, EstimationData, "LearningCoefficient", "data module", "give data=(inputs, targets)")
@@ -195,5 +195,6 @@ def log_traces(loggers: Sequence[RunLogger], result: LLCResult, step: int) -> No
         logger.log_table(keys.LLC_TRACE, ["draw", *columns], rows, step)
 
 
-def _own_loss(module: Any, batch: Any) -> Tensor:
+def own_loss(module: HasEstimationLoss, batch: Any) -> Tensor:
+    """The loss that a module brings along, scalar, of a tuple of rows of the estimation set."""
     return module.estimation_loss(batch)

@@ -1,14 +1,12 @@
 """What every measuring callback shares: when it measures, that it leaves no trace, and where its numbers go."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
 
 from lightning_physim import keys
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
+from lightning_physim.modes import evaluating
 from lightning_physim.stopwatch import Stopwatch
 
 
@@ -67,20 +65,8 @@ class Observer(pl.Callback):
         if trainer.global_step == self.last_step or not self.due(trainer, final):
             return
         self.last_step = trainer.global_step
-        with self.stopwatch, frozen(module):
+        with self.stopwatch, evaluating(module):
             metrics = self.measure(trainer, module, final)
         metrics[keys.time_of(self.name)] = self.seconds
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, and every submodule's own train/eval flag back afterwards."""
-    flags = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, training in flags:
-            m.training = training

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 
 from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
-from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces
+from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, own_loss
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
 from lightning_physim.data import ParticleDataModule
@@ -123,13 +123,13 @@ def _measure(
         regions = _regions(module, given.regions)
         # Both are collective: ranks share the chains, and all get the results.
         if given.calibrate:
-            grid = calibrate(module, _loss, samples, regions, given.sgld, distributed=True)
+            grid = calibrate(module, own_loss, samples, regions, given.sgld, distributed=True)
             if fabric.is_global_zero:
                 columns, rows = grid.table()
                 logger.log_table(keys.LLC_CALIBRATION, columns, rows, step=step)
                 print(f"step {step}: {_recommendation(grid)}")
             continue
-        result = estimate_llc(module, _loss, samples, regions, given.sgld, distributed=True)
+        result = estimate_llc(module, own_loss, samples, regions, given.sgld, distributed=True)
         if fabric.is_global_zero:
             logger.log_metrics(result.metrics(), step=step)
             log_traces([logger], result, step)
@@ -151,7 +151,3 @@ def _recommendation(grid: Calibration) -> str:
         return "no setting passes its diagnostics; give more --sgld.n_draws or a larger --sgld.batch_size"
     words = (f"{name} {value:.3g}" for name, value in settings.items())
     return f"widest plateau at {', '.join(words)} (step_factor: times the automatic step size)"
-
-
-def _loss(module: Any, batch: Any) -> torch.Tensor:
-    return module.estimation_loss(batch)

@@ -93,14 +93,14 @@ def calibrate(
         )
         grid = list(product(*(range(len(axis)) for axis in axes)))
         jobs: list[Job] = []
-        keys: list[tuple[str, Position]] = []
+        settings: list[tuple[str, Position]] = []
         for name, spec in regions.items():
             region = Region(name, spec, objective.frozen)
             for i, j, k in grid:
                 jobs.append(Job(region, axes[1][j], axes[2][k], config.step_size, axes[0][i]))
-                keys.append((name, (i, j, k)))
-        found, _ = sample(objective, jobs, config, Ranks(distributed))
-    results = dict(zip(keys, found, strict=True))
+                settings.append((name, (i, j, k)))
+        estimates, _ = sample(objective, jobs, config, Ranks(distributed))
+    results = dict(zip(settings, estimates, strict=True))
     return Calibration(axes, results, _widest_plateau(results))
 
 

@@ -2,24 +2,24 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from lightning_physim.errors import InputError
+from lightning_physim.llc.chains import ChainRecord, Chains
 from lightning_physim.llc.config import SGLDConfig
-from lightning_physim.llc.objective import Anchor, Batch, Group, LossFn, Objective, as_tensors, without_trace
+from lightning_physim.llc.minibatches import Minibatches
+from lightning_physim.llc.objective import Group, LossFn, Objective, Samples, as_tensors, without_trace
+from lightning_physim.llc.pilots import pilot_steps, start_chains
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
-from lightning_physim.llc.result import LLCResult, RegionResult, summarize
-from lightning_physim.llc.sampler import Anchors, Job, Minibatches, Walkers
+from lightning_physim.llc.result import LLCResult, RegionResult, Summary, summarize
+from lightning_physim.llc.sampler import Job, Key
 
-Key = tuple[int, int]
-"""Number of a job, number of a chain."""
-PILOT = -1
-"""Chain number of pilots."""
+T = TypeVar("T")
 CHECK_EVERY = 25
 """Draws between looks at the budget."""
 DIAGNOSTIC_BATCHES = 3
@@ -68,9 +68,9 @@ def estimate_llc(
         n_beta = config.n_beta or default_n_beta(objective.n)
         jobs = [Job(region, n_beta, config.localization, config.step_size) for region in resolved]
         results, note = sample(objective, jobs, config, Ranks(distributed))
-    found = LLCResult(zip(regions, results, strict=True))
-    found.seconds, found.note = time.perf_counter() - start, note
-    return found
+    result = LLCResult(zip(regions, results, strict=True))
+    result.seconds, result.note = time.perf_counter() - start, note
+    return result
 
 
 def default_n_beta(n: int) -> float:
@@ -84,140 +84,74 @@ def sample(
     """Run every chain of every job in one loop; results in the order of the jobs. Collective."""
     # Each rank of DDP has batch statistics of its own; the chains of all are to see the same network.
     objective.buffers = ranks.of_first(objective.buffers)
-    batches = Minibatches(objective, config.batch_size, config.seed)
-    _check_loss(objective, batches[0])
     regions = list({job.region.name: job.region for job in jobs}.values())
-    anchors = Anchors(objective, regions, config, batches)
-    groups, note = _groups(objective, regions, batches[0])
-    mine = [(job, chain) for job in range(len(jobs)) for chain in range(config.n_chains)][ranks.rank :: ranks.world]
-
-    pilot_steps = config.n_burn_in // 2 if config.step_size == "auto" or config.preconditioner else 0
-    dealt = [(group, [key for key in mine if jobs[key[0]].region in group.regions]) for group in groups]
-    refusal, records = None, []
-    try:
-        records = [_Record(chains) for chains in _started(jobs, dealt, config, anchors, pilot_steps)]
-    except InputError as error:
-        refusal = str(error)
-    # Collective: a rank that holds no chain of the region at fault would wait for the others for ever.
-    for told in ranks.gather(refusal):
-        if told:
-            raise InputError(told)
-    clock, checking = time.perf_counter(), bool(config.target_mcse or config.max_seconds)
-    n_steps = config.n_burn_in + config.n_draws
-    for t in range(pilot_steps, n_steps):
-        batch = batches[t]
-        anchor = anchors(batch)
-        for record in records:
-            record.step(batch, anchor, kept=t >= config.n_burn_in)
-        n_draws = t + 1 - config.n_burn_in
-        if checking and n_draws > 0 and n_draws % CHECK_EVERY == 0:
-            # Collective: all ranks look at the same traces and the same clock, and stop at the same draw.
-            rows_so_far = _gathered(ranks, (record.traces() for record in records))
-            errors = [_summary(job, config, rows_so_far, not batches.full)["mcse"] for job in range(len(jobs))]
-            seconds = ranks.agreed(time.perf_counter() - clock)
-            if max(errors) <= (config.target_mcse or -1.0) or seconds > (config.max_seconds or math.inf):
-                break
-    centres = _centres(jobs, records, objective, ranks)
-    upcoming = [batches[t + 1 + i] for i in range(1 if batches.full else DIAGNOSTIC_BATCHES)]
-    rows_of_all = _gathered(ranks, (record.rows(centres, upcoming) for record in records))
-    results = []
-    for number, job in enumerate(jobs):
-        chains = [rows_of_all[number, chain] for chain in range(config.n_chains)]
-        summary = _summary(number, config, rows_of_all, not batches.full)
-        norms = {
-            "grad_norm": float(job.region.gather(anchors.whole.gradients).norm()),
-            "weight_norm": float(job.region.gather(objective.frozen).norm()),
-        }
-        results.append(_result(job, config.about, chains, summary, float(anchors.whole.loss), norms))
+    names = list(dict.fromkeys(name for region in regions for name in region.index))
+    minibatches = Minibatches(objective, names, config.batch_size, config.seed, config.control_variate)
+    _check_loss(objective, minibatches.samples(0))
+    groups, note = _groups(objective, regions, minibatches.samples(0))
+    chains = _started(jobs, groups, config, minibatches, ranks)
+    end = _run(chains, len(jobs), config, minibatches, ranks)
+    upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
+    centres = _centres(jobs, chains, objective, ranks)
+    records = _of_all(ranks, [each.records(centres, upcoming) for each in chains])
+    results = [
+        _result(job, config.about, [records[number, chain] for chain in range(config.n_chains)], minibatches)
+        for number, job in enumerate(jobs)
+    ]
     return results, note
 
 
-class _Record:
-    """Chains of one group, and what is remembered of their kept draws."""
-
-    def __init__(self, walkers: Walkers) -> None:
-        self.walkers = walkers
-        self.values: list[Tensor] = []
-        self.virials: list[Tensor] = []
-        self.displacement = torch.zeros_like(walkers.u)
-        self.share = torch.zeros_like(walkers.u[:, 0])
-
-    def step(self, batch: Batch, anchor: Anchor, kept: bool) -> None:
-        w = self.walkers
-        if kept:
-            self.displacement += w.u
-            self.share += w.gamma[:, 0] * w.u.square().mean(1)
-        value, virial = w.step(batch, anchor)
-        if kept:
-            self.values.append(value)
-            self.virials.append(virial)
-
-    def mean_displacement(self) -> Tensor:
-        return self.displacement / len(self.values)
-
-    def traces(self) -> dict[Key, dict[str, Any]]:
-        trace, virial = (torch.stack(draws, 1).double().cpu() for draws in (self.values, self.virials))
-        return {key: {"trace": trace[row], "virial": virial[row]} for row, key in enumerate(self.walkers.rows)}
-
-    def rows(self, centres: Mapping[int, Tensor], upcoming: Sequence[Batch]) -> dict[Key, dict[str, Any]]:
-        """What every rank has to know of each chain."""
-        w = self.walkers
-        jobs = sorted({job for job, _ in w.rows})
-        first = torch.tensor([[job for job, _ in w.rows].index(job) for job in jobs], device=w.u.device)
-        at_centre = w.mean_rise(torch.stack([centres[job] for job in jobs]), w.which[first], upcoming)
-        columns = {
-            "step_size": w.step_size[:, 0],
-            "step_stability": w.stability,
-            "noise_ratio": w.noise_ratio(upcoming),
-            "acceptance": w.acceptance(upcoming[0]),
-            "localization_share": self.share / len(self.values),
-            "rise_at_own_centre": w.mean_rise(self.mean_displacement(), w.which, upcoming),
-            "rise_at_centre": torch.stack([at_centre[jobs.index(job)] for job, _ in w.rows]),
-            "slope_at_centre": w.slope_at([centres[job] for job, _ in w.rows]),
-        }
-        rows = self.traces()
-        for name, column in columns.items():
-            for key, value in zip(w.rows, column.double().tolist(), strict=True):
-                rows[key][name] = value
-        return rows
-
-
 def _started(
-    jobs: Sequence[Job],
-    dealt: Sequence[tuple[Group, Sequence[Key]]],
-    config: SGLDConfig,
-    anchors: Anchors,
-    pilot_steps: int,
-) -> list[Walkers]:
-    """The chains of this rank with their step sizes and preconditioners, where their pilots took them."""
-    batches = anchors.batches
-    dealt = [(group, keys) for group, keys in dealt if keys]
-    pilots = []
-    for group, keys in dealt:
-        pilots.append(Walkers(group, jobs, [(job, PILOT) for job in sorted({job for job, _ in keys})], config, anchors))
-        pilots[-1].adapt(batches[0], roughly=pilot_steps > 0)
-    for t in range(pilot_steps):
-        batch = batches[t]
-        anchor = anchors(batch)
-        for pilot in pilots:
-            pilot.step(batch, anchor)
-    chains = []
-    for pilot, (group, keys) in zip(pilots, dealt, strict=True):
-        if pilot_steps:
-            pilot.adapt(batches[pilot_steps])
-        chains.append(Walkers(group, jobs, keys, config, anchors))
-        chains[-1].start_from(pilot)
+    jobs: Sequence[Job], groups: Sequence[Group], config: SGLDConfig, minibatches: Minibatches, ranks: Ranks
+) -> list[Chains]:
+    """The chains of this rank with their kernels, where their pilots took them. Collective.
+
+    Raises:
+        InputError: on every rank, what one of them refuses.
+    """
+    every = [(job, chain) for job in range(len(jobs)) for chain in range(config.n_chains)]
+    mine = every[ranks.rank :: ranks.world]
+    dealt = [(group, [key for key in mine if jobs[key[0]].region in group.regions]) for group in groups]
+    refusal, chains = None, []
+    try:
+        chains = start_chains(jobs, [(group, keys) for group, keys in dealt if keys], config, minibatches)
+    except InputError as error:
+        refusal = str(error)
+    # Collective: a rank that holds no chain of the region at fault would wait for the others for ever.
+    for message in ranks.gather(refusal):
+        if message:
+            raise InputError(message)
     return chains
 
 
-def _centres(jobs: Sequence[Job], records: Sequence[_Record], objective: Objective, ranks: Ranks) -> dict[int, Tensor]:
+def _run(chains: Sequence[Chains], n_jobs: int, config: SGLDConfig, minibatches: Minibatches, ranks: Ranks) -> int:
+    """Move the chains to the end; number of the first minibatch that they did not see. Collective."""
+    start, first, n_steps = time.perf_counter(), pilot_steps(config), config.n_burn_in + config.n_draws
+    checking = bool(config.target_mcse or config.max_seconds)
+    for t in range(first, n_steps):
+        minibatch = minibatches[t]
+        for each in chains:
+            each.step(minibatch, record=t >= config.n_burn_in)
+        n_draws = t + 1 - config.n_burn_in
+        if checking and n_draws > 0 and n_draws % CHECK_EVERY == 0:
+            # Collective: all ranks look at the same traces and the same clock, and stop at the same draw.
+            traces = _of_all(ranks, [each.traces() for each in chains])
+            by_job = [[traces[job, chain] for chain in range(config.n_chains)] for job in range(n_jobs)]
+            errors = [_summary([trace.values for trace in each], minibatches).mcse for each in by_job]
+            seconds = ranks.agreed(time.perf_counter() - start)
+            if max(errors) <= (config.target_mcse or -1.0) or seconds > (config.max_seconds or math.inf):
+                return t + 1
+    return n_steps
+
+
+def _centres(jobs: Sequence[Job], chains: Sequence[Chains], objective: Objective, ranks: Ranks) -> dict[int, Tensor]:
     """Mean displacement of every job over its living chains. Collective: ranks add up their chains."""
     sizes = [job.region.size for job in jobs]
     sums = torch.zeros(sum(sizes) + len(jobs), dtype=objective.dtype, device=objective.device)
     *by_job, counts = sums.split([*sizes, len(jobs)])
-    for record in records:
+    for each in chains:
         for (job, _), alive, mean in zip(
-            record.walkers.rows, record.walkers.alive.tolist(), record.mean_displacement(), strict=True
+            each.replicas.keys, each.state.alive.tolist(), each.mean_displacement(), strict=True
         ):
             if alive:
                 by_job[job] += mean
@@ -226,68 +160,64 @@ def _centres(jobs: Sequence[Job], records: Sequence[_Record], objective: Objecti
     return {job: total / counts[job].clamp_min(1) for job, total in enumerate(by_job)}
 
 
-def _gathered(ranks: Ranks, mine: Iterable[dict[Key, dict[str, Any]]]) -> dict[Key, dict[str, Any]]:
-    """Rows of all chains of all ranks. Collective."""
-    return {key: row for part in ranks.gather([*mine]) for rows in part for key, row in rows.items()}
+def _of_all(ranks: Ranks, mine: list[dict[Key, T]]) -> dict[Key, T]:
+    """What is known of the chains of all ranks. Collective."""
+    return {key: value for part in ranks.gather(mine) for group in part for key, value in group.items()}
 
 
-def _summary(number: int, config: SGLDConfig, rows: Mapping[Key, Mapping[str, Any]], shared: bool) -> dict[str, float]:
-    trace, virial = (
-        torch.stack([rows[number, chain][name] for chain in range(config.n_chains)]).numpy()
-        for name in ("trace", "virial")
-    )
-    checked = summarize(virial, shared)
-    return {**summarize(trace, shared), "virial": checked["mean"], "virial_mcse": checked["mcse"]}
+def _summary(draws: Sequence[Tensor], minibatches: Minibatches) -> Summary:
+    return summarize(torch.stack(list(draws)).numpy(), shared_noise=not minibatches.full)
 
 
-def _result(
-    job: Job,
-    about: str,
-    chains: Sequence[Mapping[str, Any]],
-    summary: Mapping[str, float],
-    loss: float,
-    norms: Mapping[str, float],
-) -> RegionResult:
-    trace = torch.stack([chain["trace"] for chain in chains])
-    alive = [chain for chain, values in zip(chains, trace, strict=True) if torch.isfinite(values).all()]
-
-    def mean(name: str) -> float:
-        return sum(float(chain[name]) for chain in alive) / len(alive) if alive else math.nan
-
+def _result(job: Job, about: str, chains: Sequence[ChainRecord], minibatches: Minibatches) -> RegionResult:
+    trace = torch.stack([chain.trace.values for chain in chains])
+    alive = [chain for chain in chains if torch.isfinite(chain.trace.values).all()]
+    values = _summary([chain.trace.values for chain in chains], minibatches)
+    virials = _summary([chain.trace.virials for chain in chains], minibatches)
     # The centre of so many draws is off the true one, by an error that has a loss of its own. It is as many times
     # smaller for all chains together as there are, which tells it (exactly so where the loss is quadratic).
     n = len(alive)
-    rise = job.n_beta * mean("rise_at_centre")
+    rise = job.n_beta * _mean([chain.rise_at_centre for chain in alive])
     if n > 1:
-        rise = (n * rise - job.n_beta * mean("rise_at_own_centre")) / (n - 1)
-    shift = rise + job.n_beta * mean("slope_at_centre")
+        rise = (n * rise - job.n_beta * _mean([chain.rise_at_own_centre for chain in alive])) / (n - 1)
+    shift = rise + job.n_beta * _mean([chain.slope_at_centre for chain in alive])
+    mean = values.mean
     if about == "centre":
-        trace = trace - rise
-        summary = {**summary, "mean": summary["mean"] - rise}
-    kept = trace[torch.isfinite(trace).all(1)]
+        trace, mean = trace - rise, mean - rise
+    draws = trace[torch.isfinite(trace).all(1)]
     return RegionResult(
         region=job.region.name,
         n_parameters=job.region.size,
         n_beta=job.n_beta,
         localization=job.localization,
-        step_size=float(chains[0]["step_size"]),
-        loss=loss,
-        trace=trace,
+        step_size=chains[0].step_size,
+        loss=float(minibatches.whole.loss),
         about=about,
+        trace=trace,
+        mean=mean,
         shift=shift,
+        mcse=values.mcse,
+        rhat=values.rhat,
+        ess=values.ess,
         n_dead=len(chains) - n,
-        step_stability=max(float(chain["step_stability"]) for chain in chains),
-        noise_ratio=mean("noise_ratio"),
-        acceptance=mean("acceptance"),
-        localization_share=mean("localization_share"),
-        below=float((kept < 0).double().mean()),
-        **norms,
-        **summary,
+        step_stability=max(chain.step_stability for chain in chains),
+        noise_ratio=_mean([chain.noise_ratio for chain in alive]),
+        virial=virials.mean,
+        virial_mcse=virials.mcse,
+        acceptance=_mean([chain.acceptance for chain in alive]),
+        localization_share=_mean([chain.localization_share for chain in alive]),
+        below=float((draws < 0).double().mean()),
+        grad_norm=float(job.region.gather(minibatches.whole.gradients).norm()),
+        weight_norm=float(job.region.gather(minibatches.objective.frozen).norm()),
     )
 
 
-def _check_loss(objective: Objective, batch: Batch) -> None:
-    loss = objective.loss({}, batch)
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _check_loss(objective: Objective, samples: Samples) -> None:
+    loss = objective.loss({}, samples)
     if not isinstance(loss, Tensor) or loss.ndim:
         got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(f"loss_fn must return a scalar tensor, the mean loss of the batch; got {got}: add .mean()")
@@ -295,7 +225,7 @@ def _check_loss(objective: Objective, batch: Batch) -> None:
         raise InputError(f"the loss at w* must be finite; got {loss.item()}: check the data and the weights")
 
 
-def _groups(objective: Objective, regions: Sequence[Region], batch: Batch) -> tuple[list[Group], str]:
+def _groups(objective: Objective, regions: Sequence[Region], samples: Samples) -> tuple[list[Group], str]:
     """Regions by structure, and a note where ``torch.vmap`` cannot batch them."""
     by_key: dict[Any, list[Region]] = {}
     for region in regions:
@@ -307,7 +237,7 @@ def _groups(objective: Objective, regions: Sequence[Region], batch: Batch) -> tu
         group = Group(objective, members, wanted, max(CHUNK, CHUNK_WEIGHTS // members[0].size))
         two = torch.zeros(2, group.size, dtype=objective.dtype, device=objective.device)
         which = torch.zeros(2, dtype=torch.long, device=objective.device)
-        tiny = tuple(tensor[:2] for tensor in batch)
+        tiny = tuple(tensor[:2] for tensor in samples)
         if wanted:
             try:
                 group.loss_and_gradient(two, which, tiny)

@@ -3,7 +3,8 @@
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,29 @@ from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from lightning_physim.errors import InputError
 from lightning_physim.llc.regions import Region
+from lightning_physim.modes import evaluating
 
-Batch = tuple[Tensor, ...]
+Samples = tuple[Tensor, ...]
+"""Rows of the estimation set: tensors with a common first dimension."""
 LossFn = Callable[[Any, Any], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Minibatch:
+    """Samples, with the loss and its gradients at w* over them.
+
+    Attributes:
+        samples: rows of the estimation set, or all of it.
+        loss: L_B(w*), a scalar.
+        gradients: of that loss, by parameter name; empty where they were not asked for.
+    """
+
+    samples: Samples
+    loss: Tensor
+    gradients: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.samples[0])
 
 
 class Objective:
@@ -29,7 +50,7 @@ class Objective:
         data: the estimation set, tensors with a common first dimension.
     """
 
-    def __init__(self, module: nn.Module, loss_fn: LossFn, data: Batch) -> None:
+    def __init__(self, module: nn.Module, loss_fn: LossFn, data: Samples) -> None:
         self.wrapped = _Loss(module, loss_fn)
         self.module = module
         self.frozen = {name: p.detach() for name, p in module.named_parameters()}
@@ -41,46 +62,33 @@ class Objective:
         self.data = tuple(tensor.to(self.device) for tensor in data)
         self.n = len(self.data[0])
 
-    def loss(self, moved: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    def loss(self, moved: Mapping[str, Tensor], samples: Samples) -> Tensor:
         """Loss with the named parameters replaced."""
         state = {f"module.{name}": tensor for name, tensor in (self.frozen | self.buffers | dict(moved)).items()}
-        return functional_call(self.wrapped, state, (batch,))
+        return functional_call(self.wrapped, state, (samples,))
 
-    def at_anchor(self, batch: Batch, names: Sequence[str] = ()) -> "Anchor":
-        """Loss at w*, and its gradients with respect to the named parameters (none: no gradient is computed)."""
+    def minibatch(self, samples: Samples, names: Sequence[str] = ()) -> Minibatch:
+        """These samples with gradients with respect to the named parameters (none: no gradient is computed)."""
         leaves = {name: self.frozen[name].clone().requires_grad_() for name in names}
         with torch.set_grad_enabled(bool(names)):
-            loss = self.loss(leaves, batch)
+            loss = self.loss(leaves, samples)
         gradients: Sequence[Tensor | None] = ()
         if names:
             gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         filled = (torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(names, gradients, strict=True))
-        return Anchor(loss.detach(), dict(zip(names, filled, strict=True)))
+        return Minibatch(samples, loss.detach(), dict(zip(names, filled, strict=True)))
 
-    def at_anchor_of_all(self, names: Sequence[str], batch_size: int | None) -> "Anchor":
-        """:meth:`at_anchor` over the whole estimation set, in parts of ``batch_size``."""
+    def whole(self, names: Sequence[str], part_size: int) -> Minibatch:
+        """:meth:`minibatch` of the whole estimation set, computed in parts of at most ``part_size``."""
         total = torch.zeros((), dtype=self.dtype, device=self.device)
         sums = {name: torch.zeros_like(self.frozen[name]) for name in names}
-        for part in self.parts(batch_size):
-            anchor = self.at_anchor(part, names)
-            weight = len(part[0]) / self.n
-            total += weight * anchor.loss
+        for start in range(0, self.n, part_size):
+            part = self.minibatch(tuple(tensor[start : start + part_size] for tensor in self.data), names)
+            weight = len(part) / self.n
+            total += weight * part.loss
             for name in names:
-                sums[name] += weight * anchor.gradients[name]
-        return Anchor(total, sums)
-
-    def parts(self, batch_size: int | None) -> Iterator[Batch]:
-        """The estimation set in order, in parts of at most ``batch_size``."""
-        size = self.n if batch_size is None else batch_size
-        for start in range(0, self.n, size):
-            yield tuple(tensor[start : start + size] for tensor in self.data)
-
-
-class Anchor(NamedTuple):
-    """Loss at w* over some samples, and gradients by parameter name."""
-
-    loss: Tensor
-    gradients: dict[str, Tensor]
+                sums[name] += weight * part.gradients[name]
+        return Minibatch(self.data, total, sums)
 
 
 class Group:
@@ -102,8 +110,7 @@ class Group:
         self.batched = batched
         self.chunk = chunk
         self.size = regions[0].size
-        dtype = objective.dtype
-        self.anchor = torch.stack([region.gather(objective.frozen) for region in regions]).to(dtype)
+        self.anchor = self.gather(objective.frozen).to(objective.dtype)
         self.names = list(regions[0].index)
         self.lengths = [
             objective.frozen[name].numel() if flat is None else len(flat) for name, flat in regions[0].index.items()
@@ -115,42 +122,46 @@ class Group:
         }
         self.attention = self._attention_with_head_output()
 
-    def loss(self, displacement: Tensor, which: Tensor, batch: Batch) -> Tensor:
+    def gather(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Coordinates of every region ``[regions, size]`` out of full tensors by parameter name."""
+        return torch.stack([region.gather(tensors) for region in self.regions])
+
+    def loss(self, displacement: Tensor, which: Tensor, samples: Samples) -> Tensor:
         """Losses ``[replicas]`` at ``anchor[which] + displacement`` ``[replicas, size]``, differentiable."""
         values = self.anchor[which] + displacement
         indices = [table[which] for table in self.indices.values()]
         if not self.batched:
             rows = zip(values, which, *indices, strict=True)
-            return torch.stack([self._one(value, region, index, batch) for value, region, *index in rows])
+            return torch.stack([self._one(value, region, index, samples) for value, region, *index in rows])
 
         def one(value: Tensor, region: Tensor, *index: Tensor) -> Tensor:
-            return self._one(value, region, index, batch)
+            return self._one(value, region, index, samples)
 
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
             return torch.vmap(one, randomness="same")(values, which, *indices)
 
-    def loss_and_gradient(self, displacement: Tensor, which: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss_and_gradient(self, displacement: Tensor, which: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
         """Losses ``[replicas]`` and their gradients ``[replicas, size]``, detached."""
         losses, gradients = [], []
         for rows in self._chunks(len(which)):
             u = displacement[rows].detach().requires_grad_()
-            loss = self.loss(u, which[rows], batch)
+            loss = self.loss(u, which[rows], samples)
             gradients.append(torch.autograd.grad(loss.sum(), u)[0])
             losses.append(loss.detach())
         return torch.cat(losses), torch.cat(gradients)
 
     @torch.no_grad()
-    def values(self, displacement: Tensor, which: Tensor, batch: Batch) -> Tensor:
+    def values(self, displacement: Tensor, which: Tensor, samples: Samples) -> Tensor:
         """Losses ``[replicas]`` alone."""
-        return torch.cat([self.loss(displacement[rows], which[rows], batch) for rows in self._chunks(len(which))])
+        return torch.cat([self.loss(displacement[rows], which[rows], samples) for rows in self._chunks(len(which))])
 
-    def hessian_product(self, displacement: Tensor, which: Tensor, vector: Tensor, batch: Batch) -> Tensor:
+    def hessian_product(self, displacement: Tensor, which: Tensor, vector: Tensor, samples: Samples) -> Tensor:
         """Hessian of each replica's loss at its displacement times ``vector``, all ``[replicas, size]``."""
         products = []
         for rows in self._chunks(len(which)):
             u = displacement[rows].detach().requires_grad_()
             with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-                (gradient,) = torch.autograd.grad(self.loss(u, which[rows], batch).sum(), u, create_graph=True)
+                (gradient,) = torch.autograd.grad(self.loss(u, which[rows], samples).sum(), u, create_graph=True)
             along = (gradient * vector[rows]).sum()
             product = torch.autograd.grad(along, u, allow_unused=True)[0] if along.requires_grad else None
             products.append(torch.zeros_like(u) if product is None else product)
@@ -161,11 +172,11 @@ class Group:
         for start in range(0, n, size):
             yield slice(start, start + size)
 
-    def _one(self, value: Tensor, region: Tensor, indices: Sequence[Tensor], batch: Batch) -> Tensor:
+    def _one(self, value: Tensor, region: Tensor, indices: Sequence[Tensor], samples: Samples) -> Tensor:
         pieces = dict(zip(self.names, value.split(self.lengths), strict=True))
         if self.attention is not None:
             with self._head_moved(pieces, region):
-                return self.objective.loss({}, batch)
+                return self.objective.loss({}, samples)
         index = dict(zip(self.indices, indices, strict=True))
         moved = {}
         for name, piece in pieces.items():
@@ -174,7 +185,7 @@ class Group:
             if name in index:
                 piece = full.flatten().scatter(0, index[name], piece)
             moved[name] = piece.view_as(full)
-        return self.objective.loss(moved, batch)
+        return self.objective.loss(moved, samples)
 
     def _attention_with_head_output(self) -> Any:
         head = self.regions[0].head
@@ -215,11 +226,11 @@ class _Loss(nn.Module):
         self.module = module
         self.loss_fn = loss_fn
 
-    def forward(self, batch: Batch) -> Tensor:
-        return self.loss_fn(self.module, batch)
+    def forward(self, samples: Samples) -> Tensor:
+        return self.loss_fn(self.module, samples)
 
 
-def as_tensors(data: Any) -> Batch:
+def as_tensors(data: Any) -> Samples:
     """The estimation set as a tuple of tensors with a common first dimension.
 
     Raises:
@@ -255,13 +266,12 @@ def without_trace(module: nn.Module) -> Iterator[None]:
             "an LLC needs gradients, which torch.inference_mode forbids; got a call from a validation, test or predict "
             "hook: measure in a training hook, or make the Trainer with inference_mode=False"
         )
-    flags = [(m, m.training) for m in module.modules()]
     device = next(module.parameters()).device
     python, legacy = random.getstate(), np.random.get_state()
     try:
-        module.eval()
         devices = [device] if device.type == "cuda" else []
         with (
+            evaluating(module),
             torch.random.fork_rng(devices=devices, device_type="cuda"),
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),
@@ -270,5 +280,3 @@ def without_trace(module: nn.Module) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)
-        for m, training in flags:
-            m.training = training

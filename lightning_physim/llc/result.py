@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -105,8 +106,24 @@ class LLCResult(dict[str, RegionResult]):
         }
 
 
-def summarize(trace: np.ndarray, shared_noise: bool) -> dict[str, float]:
-    """``mean``, ``mcse``, ``rhat`` and ``ess`` of draws ``[chains, draws]``, without chains that hold a NaN.
+class Summary(NamedTuple):
+    """Of draws of several chains.
+
+    Attributes:
+        mean: over living chains.
+        mcse: standard error of the mean.
+        rhat: split R-hat.
+        ess: effective sample size of all draws together.
+    """
+
+    mean: float
+    mcse: float
+    rhat: float
+    ess: float
+
+
+def summarize(trace: np.ndarray, shared_noise: bool) -> Summary:
+    """Of draws ``[chains, draws]``, without chains that hold a NaN; all NaN without a chain of four draws.
 
     Args:
         shared_noise: the chains saw the same minibatches. Their errors then have a part in common, which does not
@@ -117,17 +134,17 @@ def summarize(trace: np.ndarray, shared_noise: bool) -> dict[str, float]:
 
     alive = trace[np.isfinite(trace).all(1)]
     if alive.shape[0] < 1 or alive.shape[1] < 4:
-        return dict.fromkeys(("mean", "mcse", "rhat", "ess"), float("nan"))
+        return Summary(math.nan, math.nan, math.nan, math.nan)
     mean = float(alive.mean())
     if np.ptp(alive) == 0:
-        return {"mean": mean, "mcse": 0.0, "rhat": float("nan"), "ess": float("nan")}
+        return Summary(mean, 0.0, math.nan, math.nan)
     axes = {"chain_axis": 0, "draw_axis": 1}
     ess = float(array_stats.ess(alive, method="mean", **axes))
     rhat = float(array_stats.rhat(alive, method="split", **axes))
     variance = float(alive.var(ddof=1)) / ess
     if shared_noise and len(alive) > 1:
         variance *= max(1.0, _common_part(alive, ess))
-    return {"mean": mean, "mcse": math.sqrt(variance), "rhat": rhat, "ess": ess}
+    return Summary(mean, math.sqrt(variance), rhat, ess)
 
 
 def _common_part(trace: np.ndarray, ess: float) -> float:

@@ -231,18 +231,18 @@ def test_standard_errors_of_chains_with_a_known_autocorrelation():
     rho, shape = 0.8, (4, 2000)
     x = autoregressive(generator, rho, *shape)
     found = summarize(x, shared_noise=False)
-    assert found["mcse"] == pytest.approx(np.sqrt((1 + rho) / (1 - rho) / x.size), rel=0.15)
-    assert found["rhat"] == array_stats.rhat(x, chain_axis=0, draw_axis=1, method="split") < 1.02
+    assert found.mcse == pytest.approx(np.sqrt((1 + rho) / (1 - rho) / x.size), rel=0.15)
+    assert found.rhat == array_stats.rhat(x, chain_axis=0, draw_axis=1, method="split") < 1.02
     # What all chains have in common does not average out over them.
     exact = np.sqrt((1 + rho) / (1 - rho) / x.size + 1.0 / shape[1])
     shared = [
-        summarize(autoregressive(generator, rho, *shape) + generator.normal(size=shape[1]), shared_noise=True)["mcse"]
+        summarize(autoregressive(generator, rho, *shape) + generator.normal(size=shape[1]), shared_noise=True).mcse
         for _ in range(20)
     ]
     assert np.mean(shared) == pytest.approx(exact, rel=0.15)
-    assert summarize(x + 3 * np.arange(4)[:, None], shared_noise=False)["rhat"] > 2
+    assert summarize(x + 3 * np.arange(4)[:, None], shared_noise=False).rhat > 2
     x[1, 5] = np.nan
-    assert summarize(x, shared_noise=False)["mean"] == pytest.approx(x[[0, 2, 3]].mean())
+    assert summarize(x, shared_noise=False).mean == pytest.approx(x[[0, 2, 3]].mean())
 
 
 def test_calibration_keeps_away_from_settings_that_feel_the_wall():

@@ -1,0 +1,101 @@
+"""Estimates of the loss and its gradient from one minibatch: plain, or less what is known of the minibatch's error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from lightning_physim.llc.objective import Group, Minibatch
+
+
+class Rise(NamedTuple):
+    """Rise of the loss above w*, ``L_B(w) - L_B(w*)``, and the part of it that is linear in the displacement.
+
+    Attributes:
+        total: ``[replicas]``.
+        slope: of the part to leave out, ``[replicas, size]``.
+    """
+
+    total: Tensor
+    slope: Tensor
+
+    def beyond_slope(self, displacement: Tensor) -> Tensor:
+        """The rise without the linear part, ``[replicas]``."""
+        return self.total - (self.slope * displacement).sum(1)
+
+
+class GradientEstimator(Protocol):
+    """Estimates at displacements ``[replicas, size]`` from w* of the regions ``which`` ``[replicas]`` of a group."""
+
+    def rise(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> Rise:
+        """The rise of the loss alone."""
+
+    def rise_and_gradient(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
+        """The rise of the loss, and its gradient ``[replicas, size]``."""
+
+
+@dataclass(frozen=True)
+class PlainGradient:
+    """The minibatch's own loss and gradient.
+
+    Args:
+        group: of the regions.
+        slope: what every rise leaves out, ``[regions, size]``: the gradient at w* over the whole estimation set for
+            estimates about the centre, where the same slope is left out at the centre; else zero.
+    """
+
+    group: Group
+    slope: Tensor
+
+    def rise(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> Rise:
+        loss = self.group.values(displacement, which, minibatch.samples)
+        return Rise(loss - minibatch.loss, self.slope[which])
+
+    def rise_and_gradient(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
+        loss, gradient = self.group.loss_and_gradient(displacement, which, minibatch.samples)
+        return Rise(loss - minibatch.loss, self.slope[which]), gradient
+
+
+class ControlVariate:
+    """Another estimator less the minibatch's error at w*, which is known (Baker et al. 2019, arXiv 1706.05439).
+
+    The means stay the same; near w* little of the noise is left.
+
+    Args:
+        estimator: to improve.
+        group: of the regions.
+        whole: the estimation set, with gradients. Minibatches need gradients too.
+    """
+
+    def __init__(self, estimator: GradientEstimator, group: Group, whole: Minibatch) -> None:
+        self.estimator = estimator
+        self.group = group
+        self.exact = group.gather(whole.gradients)
+
+    def rise(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> Rise:
+        rise = self.estimator.rise(displacement, which, minibatch)
+        return Rise(rise.total, self._error(minibatch)[which] + rise.slope)
+
+    def rise_and_gradient(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
+        rise, gradient = self.estimator.rise_and_gradient(displacement, which, minibatch)
+        error = self._error(minibatch)[which]
+        return Rise(rise.total, error + rise.slope), gradient - error
+
+    def _error(self, minibatch: Minibatch) -> Tensor:
+        """What the minibatch's gradient at w* has too much, ``[regions, size]``."""
+        return self.group.gather(minibatch.gradients) - self.exact
+
+
+def mean_rise(
+    estimator: GradientEstimator, displacement: Tensor, which: Tensor, minibatches: Sequence[Minibatch]
+) -> Tensor:
+    """Mean over minibatches of the rise beyond its slope, ``[replicas]``.
+
+    With a :class:`ControlVariate` so little of a minibatch's error is left that a few of them do.
+    """
+    total = torch.zeros_like(displacement[:, 0])
+    for minibatch in minibatches:
+        total += len(minibatch) * estimator.rise(displacement, which, minibatch).beyond_slope(displacement)
+    return total / sum(map(len, minibatches))
