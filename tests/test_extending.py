@@ -25,6 +25,7 @@ def test_the_recipes_are_these():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.split(",")[0] for recipe in RECIPES])
 def test_a_recipe_works_and_touches_no_more_files_than_it_promises(recipe, tmp_path):
     change = block("diff", recipe)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[2] / "lightning_physim"
 HEAD_ON = """
 import numpy as np
@@ -21,6 +23,7 @@ def speed_after(folder: Path) -> float:
     return float(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_change_of_the_law_reaches_the_loop_that_calls_it(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "lightning_physim")
     before = speed_after(tmp_path)
