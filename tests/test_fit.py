@@ -247,6 +247,7 @@ def test_llc_calibrates_on_a_grid_and_recommends_a_setting_of_it(copied, tmp_pat
     assert all(row["converged"] for row in recommended)
 
 
+@pytest.mark.slow
 @pytest.mark.ddp
 def test_llc_shares_the_chains_among_processes(copied, tmp_path):
     estimates = []
