@@ -11,6 +11,7 @@ from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.emergence import (
+    DEPARTURE,
     LAWS,
     MIN_FORECAST,
     UNDECIDED,
@@ -123,7 +124,7 @@ class EmergenceMonitor(Observer):
 
     def _emergence(self, steps: np.ndarray, values: np.ndarray, at: float) -> dict[str, Any]:
         """The columns of the table for a head that emerges, as far as the points allow."""
-        risen = approach(steps, values, 0.1)
+        risen = approach(steps, values, DEPARTURE)
         if len(risen[0]) < MIN_FORECAST:
             return {"reason": f"it takes {MIN_FORECAST} points after a tenth of the rise; there are {len(risen[0])}"}
         fits = fit_laws(*risen)

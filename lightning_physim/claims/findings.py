@@ -22,8 +22,6 @@ FLOOR_ROWS = {
     "ballistic": ("free flight", (keys.FLOOR_BALLISTIC, keys.FLOOR_BALLISTIC_COLLIDING, keys.FLOOR_BALLISTIC_FREE)),
 }
 """Predictors that know less than the data: what they are called, and their losses."""
-ORDER = ("interaction", "no_attention", "sgd", "permuted")
-"""Roles in the order of the table of peers."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _peers(done: Sequence[Training], horizon: int, floor_rollouts: FloorRollouts
     seeds = [_peer("transformer", training, horizon) for training in done if training.role == SEED]
     if seeds:
         rows.append(_median(seeds))
-    for role in ORDER:
+    for role in reversed(ROLES):  # other networks first, other trainings of the transformer after them
         rows += [_peer(ROLES[role].network, training, horizon) for training in done if training.role == role]
     if done:
         rollouts, metrics = floor_rollouts(horizon), done[0].metrics or {}

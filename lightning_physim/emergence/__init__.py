@@ -21,9 +21,10 @@ from lightning_physim.emergence.growth import (
 )
 from lightning_physim.emergence.heads import Growth, growth_of_collision_heads, growth_of_head, growth_of_loss
 from lightning_physim.emergence.laws import LAWS, Law, Shape, is_power_law, label
-from lightning_physim.emergence.onset import Onset, emergence_threshold, emerging, onset_step
+from lightning_physim.emergence.onset import DEPARTURE, Onset, emergence_threshold, emerging, onset_step
 
 __all__ = [
+    "DEPARTURE",
     "Extrapolation",
     "Forecast",
     "Growth",

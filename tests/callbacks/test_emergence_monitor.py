@@ -8,7 +8,16 @@ import pytest
 
 from lightning_physim import keys
 from lightning_physim.callbacks import CollisionProbe, EmergenceMonitor, LogSchedule
-from lightning_physim.emergence import compare_growth_laws, emergence_threshold, fit_power_law, forecast, onset_step
+from lightning_physim.emergence import (
+    LAWS,
+    Law,
+    Shape,
+    compare_growth_laws,
+    emergence_threshold,
+    fit_power_law,
+    forecast,
+    onset_step,
+)
 from lightning_physim.errors import InputError
 from lightning_physim.run_logger import RunLogger
 from tests.helpers.growth import STEPS, correlated
@@ -110,3 +119,12 @@ def test_without_scores_or_with_a_ceiling_of_nothing_it_is_refused():
     EmergenceMonitor().setup(SimpleNamespace(callbacks=[object()]), None, "validate")
     with pytest.raises(InputError, match="ceiling"):
         EmergenceMonitor(ceiling=0.0)
+
+
+def test_a_law_that_is_added_is_in_the_table_that_is_logged(monkeypatch):
+    monkeypatch.setitem(
+        LAWS, "line", Law("line", lambda t, time: np.maximum(1 - t / time, 0), {"time": Shape(0.1, 10.0, time=True)})
+    )
+    _, table = at(4000, 10_000, {"L0H0": RISING})
+    weights = [table["L0H0"][law] for law in LAWS]
+    assert "line" in LAWS and sum(weights) == pytest.approx(1.0)
