@@ -74,7 +74,7 @@ class PhysicsTransformer(ParticleNetwork):
     def attention(self, state: Tensor) -> Tensor:
         """Attention patterns ``[layers, systems, heads, query, key]``; rows sum to 1.
 
-        Computed only when asked for: training stays on PyTorch's fused attention, which never forms the patterns.
+        By the operations of :meth:`forward`, which forms the same patterns and does not keep them.
         """
         self._require_attention()
         x = self.embed(state)
@@ -148,13 +148,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self._heads(x)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._visible(x))
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        return self.output(self._side_by_side(torch.bmm(self._weights(query, key), value)))
 
     def pattern(self, x: Tensor) -> Tensor:
         """Softmax weights ``[systems, heads, query, key]`` that :meth:`forward` applies to the values."""
         query, key, _ = self._heads(x)
-        return self._softmax(query, key)
+        return self._weights(query, key).unflatten(0, (-1, self.n_heads))
 
     def blinded(self, x: Tensor, hidden: Tensor) -> Tensor:
         """:meth:`forward` with each head in turn blind to the ``hidden`` keys.
@@ -167,12 +166,12 @@ class Attention(nn.Module):
             ``[heads, systems, particles, d_model]``.
         """
         query, key, value = self._heads(x)
-        seen = self._softmax(query, key) @ value
-        change = self._softmax(query, key, hidden.unsqueeze(1)) @ value - seen
-        heads = torch.arange(self.n_heads, device=x.device)
-        mixed = seen.expand(self.n_heads, *seen.shape).clone()
-        mixed[heads, :, heads] += change.transpose(0, 1)
-        return self.output(mixed.transpose(2, 3).flatten(3))
+        seen = self._weights(query, key) @ value
+        change = self._weights(query, key, hidden.repeat_interleave(self.n_heads, 0)) @ value - seen
+        # The output is linear in the heads: what one of them changes is added to what all of them give.
+        columns = self.output.weight.unflatten(1, (self.n_heads, -1))
+        by_head = torch.einsum("shqc,dhc->hsqd", change.unflatten(0, (-1, self.n_heads)), columns)
+        return self.output(self._side_by_side(seen)) + by_head
 
     def head_masks(self, head: int) -> dict[str, Tensor]:
         """Which entries of the parameters belong to ``head``: ``{parameter name: bool mask of its shape}``."""
@@ -195,30 +194,31 @@ class Attention(nn.Module):
         width = self.output.in_features // self.n_heads
         projected = F.linear(x, weights["qkv.weight"].view(3 * width, -1), weights["qkv.bias"])
         query, key, value = projected.split(width, dim=-1)
-        return F.linear(self._softmax(query, key) @ value, weights["output.weight"].view(-1, width))
+        return F.linear(self._weights(query, key) @ value, weights["output.weight"].view(-1, width))
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each ``[systems, heads, particles, d_head]``."""
-        split = self.qkv(x).unflatten(-1, (3, self.n_heads, x.shape[-1] // self.n_heads))
-        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
+        """Queries, keys and values, each ``[systems * heads, particles, d_head]`` and contiguous."""
+        systems, particles, d_model = x.shape
+        split = self.qkv(x).view(systems, particles, 3, self.n_heads, d_model // self.n_heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
         return query, key, value
 
-    def _softmax(self, query: Tensor, key: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Weights ``[..., query, key]``; a query from which all keys are ``hidden`` has none, all zero."""
-        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        visible = self._visible(key)
-        if hidden is not None:
-            visible = ~hidden if visible is None else visible & ~hidden
-        if visible is not None:
-            logits = logits.masked_fill(~visible, -torch.inf)
-        weights = logits.softmax(-1)
-        if hidden is None or visible is None:
-            return weights
-        return weights.where(visible.any(-1, keepdim=True), 0.0)
+    def _side_by_side(self, heads: Tensor) -> Tensor:
+        """``[systems, particles, d_model]`` of heads ``[systems * heads, particles, d_head]``."""
+        rows, particles, d_head = heads.shape
+        return heads.view(rows // self.n_heads, self.n_heads, particles, d_head).transpose(1, 2).flatten(2)
 
-    def _visible(self, x: Tensor) -> Tensor | None:
-        """Which keys a query may see, bool ``[query, key]``; None for all. A lone particle sees itself."""
-        particles = x.shape[-2]
-        if self.attend_self or particles == 1:
-            return None
-        return ~torch.eye(particles, dtype=torch.bool, device=x.device)
+    def _weights(self, query: Tensor, key: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Softmax weights ``[batch, query, key]`` of queries and keys ``[batch, particles, d_head]``.
+
+        One product with the mask as its bias: between a few dozen tokens that takes two thirds of the time of PyTorch's
+        fused attention, which is made for long sequences (docs/performance.md). A lone particle sees itself; a query
+        from which all keys are ``hidden`` has no weights, all zero.
+        """
+        particles = key.shape[-2]
+        blind = 0.0 if self.attend_self or particles == 1 else -torch.inf
+        bias = torch.full((particles,), blind, dtype=key.dtype, device=key.device).diag()
+        if hidden is not None:
+            bias = bias.masked_fill(hidden, -torch.inf)
+        weights = torch.baddbmm(bias, query, key.transpose(-1, -2), alpha=query.shape[-1] ** -0.5).softmax(-1)
+        return weights if hidden is None else weights.where(bias.isfinite().any(-1, keepdim=True), 0.0)

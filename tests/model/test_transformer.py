@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from lightning_physim.errors import InputError
 from lightning_physim.model import PhysicsTransformer, rollout
+from lightning_physim.model.transformer import Attention
 from lightning_physim.target import ResidualTarget, free_flight
 
 
@@ -25,14 +27,65 @@ def test_permuting_particles_permutes_the_prediction(options):
     torch.testing.assert_close(net(state)[:, order], net(state[:, order]))
 
 
+def plain_heads(attention: Attention, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Queries, keys and values ``[systems, heads, particles, d_head]``, by slices of the weights."""
+    heads = []
+    for weight, bias in zip(attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3), strict=True):
+        projected = (x @ weight.T + bias).chunk(attention.n_heads, dim=-1)
+        heads.append(torch.stack(projected, dim=1))
+    return tuple(heads)
+
+
+def plain_attention(attention: Attention, x: torch.Tensor) -> torch.Tensor:
+    """The layer as PyTorch's own attention computes it, head by head side by side."""
+    particles = x.shape[1]
+    visible = torch.ones(particles, particles, dtype=torch.bool)
+    if not attention.attend_self and particles > 1:
+        visible.fill_diagonal_(False)
+    mixed = scaled_dot_product_attention(*plain_heads(attention, x), attn_mask=visible)
+    return attention.output(torch.cat(mixed.unbind(1), dim=-1))
+
+
+@pytest.mark.parametrize("particles", [1, 2, 9])
 @pytest.mark.parametrize("attend_self", [False, True])
-def test_patterns_are_the_weights_that_the_fused_attention_applies(attend_self):
-    net = network(n_layers=1, attend_self=attend_self).double()
-    x = torch.randn(3, 6, 32).double()
-    attention = net.blocks[0].attention
-    _, _, value = attention._heads(x)
-    mixed = attention.output((attention.pattern(x) @ value).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(attention(x), mixed)
+def test_attention_and_its_gradients_are_those_of_the_plain_formula(attend_self, particles):
+    attention = Attention(32, 4, attend_self).double()
+    x, weight = torch.randn(5, particles, 32).double(), torch.randn(5, particles, 32).double()
+    torch.testing.assert_close(attention(x), plain_attention(attention, x))
+
+    class Plain(Attention):
+        forward = plain_attention
+
+    def loss(parameters, x, layer):
+        return (torch.func.functional_call(layer, parameters, x) * weight).sum()
+
+    parameters = dict(attention.named_parameters())
+    theirs = torch.func.grad(loss, argnums=(0, 1))(parameters, x, Plain(32, 4, attend_self).double())
+    torch.testing.assert_close(torch.func.grad(loss, argnums=(0, 1))(parameters, x, attention), theirs)
+    loss(parameters, x.requires_grad_(), attention).backward()
+    torch.testing.assert_close(({name: p.grad for name, p in parameters.items()}, x.grad), theirs)
+
+
+@pytest.mark.parametrize("attend_self", [False, True])
+def test_the_pieces_of_a_layer_are_consistent_with_its_forward(attend_self):
+    attention = Attention(32, 4, attend_self).double()
+    x, hidden = torch.randn(3, 6, 32).double(), torch.rand(3, 6, 6) < 0.3
+    output = attention(x)
+    _, _, value = plain_heads(attention, x)
+    mixed = attention.pattern(x) @ value
+    torch.testing.assert_close(attention.output(torch.cat(mixed.unbind(1), dim=-1)), output)
+    heads = []
+    for head in range(4):
+        masks = attention.head_masks(head)
+        heads.append(
+            attention.head_output(x, {name: attention.get_parameter(name)[mask] for name, mask in masks.items()})
+        )
+    torch.testing.assert_close(sum(heads) + attention.output.bias, output)
+    silent = attention.blinded(x, torch.ones_like(hidden))
+    for head in range(4):
+        torch.testing.assert_close(silent[head], output - heads[head])
+    torch.testing.assert_close(attention.blinded(x, torch.zeros_like(hidden)), output.expand(4, -1, -1, -1))
+    assert not torch.allclose(attention.blinded(x, hidden)[0], output)
 
 
 def test_attention_rows_sum_to_one_and_leave_out_self():
@@ -73,7 +126,7 @@ def blinded_by_hand(net: PhysicsTransformer, state: torch.Tensor, hidden: torch.
             for s, q in np.ndindex(pattern.shape[0], pattern.shape[2]):
                 row = pattern[s, head, q] * ~hidden[s, q]
                 pattern[s, head, q] = row / row.sum() if row.sum() > 0 else row
-        _, _, value = block.attention._heads(normed)
+        _, _, value = plain_heads(block.attention, normed)
         x = x + block.attention.output((pattern @ value).transpose(1, 2).flatten(2))
         x = x + block.mlp(block.mlp_norm(x))
     return net.readout(net.norm(x))
