@@ -27,16 +27,15 @@ class OneStepError(Metric):
         self.add_state("squared_error", torch.zeros(len(PREDICTORS), 2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, target: Tensor, no_pair: Tensor, contacts: Tensor) -> None:
+    def update(self, prediction: Tensor, target: Tensor, no_pair: Tensor, colliding: Tensor) -> None:
         """Add predictions.
 
         Args:
             prediction, target, no_pair: standardised residuals ``[..., particles, 4]`` of the network, the truth and
                 the no-pair oracle.
-            contacts: bool ``[..., particles, particles]``, which pairs touched during the interval.
+            colliding: bool ``[..., particles]``, which particles touched another one during the interval.
         """
-        touched = contacts.any(-1)
-        groups = torch.stack((touched, ~touched)).double()
+        groups = torch.stack((colliding, ~colliding)).double()
         for row, guess in enumerate((prediction, torch.zeros_like(target), no_pair)):
             error = (guess - target).double().square().mean(-1)
             self.squared_error[row] += (groups * error).flatten(1).sum(1)

@@ -1,5 +1,6 @@
 """Training the physics network: the LightningModule."""
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -18,6 +20,8 @@ from lightning_physim.model import make_network, rollout
 
 if TYPE_CHECKING:
     from lightning_physim.data import Batch
+
+log = logging.getLogger(__name__)
 
 OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], tuple[str, ...]]] = {
     "adam": (Adam, ()),
@@ -55,6 +59,9 @@ class PhysicsSimulator(pl.LightningModule):
         weight_decay: of AdamW and SGD.
         rollout_horizons: intervals after which rollouts are judged; must not exceed the length of a validation
             trajectory.
+        compile: compile the training loss by ``torch.compile``: faster steps after a wait of some ten seconds, which
+            pays from a few thousand steps on. Needs a C++ compiler, on a GPU Triton; without one, one line says so and
+            training goes on uncompiled. Rounding differs between the two.
 
     Attributes:
         attention: ``attention(state)``, patterns ``[layers, systems, heads, query, key]`` for
@@ -87,6 +94,7 @@ class PhysicsSimulator(pl.LightningModule):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         rollout_horizons: tuple[int, ...] = (1, 5, 10, 20),
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if not (lr > 0 and math.isfinite(lr)):
@@ -102,6 +110,7 @@ class PhysicsSimulator(pl.LightningModule):
             if hasattr(self.network, name):
                 setattr(self, name, getattr(self.network, name))
         self.rollout_horizons = tuple(rollout_horizons)
+        self._training_loss: Callable[[Batch], Tensor] = self.loss
         # One pair of metrics for each evaluation split, made when the loop over it starts.
         self.errors = torch.nn.ModuleDict()
 
@@ -109,13 +118,15 @@ class PhysicsSimulator(pl.LightningModule):
         # Only fit takes the statistics of its data: a trained network is evaluated with those it was trained with.
         if stage == "fit":
             self.network.take_statistics(self._datamodule())
+            if self.hparams["compile"]:
+                self._training_loss = compiled_where_possible(self.loss)
 
     def forward(self, state: Tensor) -> Tensor:
         """The state one interval later, ``[systems, particles, 4]``."""
         return self.network.step(state)
 
     def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
-        loss = self.loss(batch)
+        loss = self._training_loss(batch)
         step = self.global_step + 1
         if step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             # To the loggers directly: Lightning's own count of rows is off by one after some resumes.
@@ -176,7 +187,13 @@ class PhysicsSimulator(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         hp = self.hparams
         make, options = OPTIMIZERS[hp["optimizer"]]
-        optimizer = make(self.parameters(), lr=hp["lr"], **{name: hp[name] for name in options})
+        # Fused: all parameters in one call. Under a gradient scaler that would rule out gradient clipping.
+        optimizer = make(
+            self.parameters(),
+            lr=hp["lr"],
+            fused=self.trainer.precision != "16-mixed",
+            **{name: hp[name] for name in options},
+        )
         max_steps = self.trainer.max_steps
         if hp["schedule"] == "cosine" and max_steps <= hp["warmup_steps"]:
             raise InputError(
@@ -207,7 +224,8 @@ class PhysicsSimulator(pl.LightningModule):
         ).to(self.device)
 
     def _evaluate(self, split: str, batch: "Batch") -> None:
-        if batch.no_pair is None:
+        known = batch.evaluation
+        if known is None:
             raise InputError("evaluation needs the no-pair oracle; got a training batch: use an evaluation split")
         n_intervals = batch.targets.shape[1]
         if max(self.rollout_horizons) > n_intervals:
@@ -217,9 +235,9 @@ class PhysicsSimulator(pl.LightningModule):
             )
         prediction = self.network(batch.states[:, :-1].flatten(0, 1)).view_as(batch.targets)
         errors: Any = self.errors[split]
-        errors["step"].update(prediction, batch.targets, batch.no_pair, batch.contacts)
+        errors["step"].update(prediction, batch.targets, known.no_pair, known.colliding)
         path = rollout(self.network, batch.states[:, 0], max(self.rollout_horizons), batch.gravity)
-        errors["rollout"].update(path, batch.states, batch.masses, batch.gravity)
+        errors["rollout"].update(path, batch.states, known.masses, batch.gravity)
 
     def _log_evaluation(self, split: str) -> None:
         # Metric.compute is the collective: every rank gets the same values.
@@ -229,3 +247,20 @@ class PhysicsSimulator(pl.LightningModule):
         if self.trainer.state.fn == "fit":
             values["step"] = torch.tensor(float(self.global_step))
         self.log_dict(values)
+
+
+def compiled_where_possible(function: Callable[["Batch"], Tensor]) -> Callable[["Batch"], Tensor]:
+    """``function`` by ``torch.compile``; as it is, with one line of warning, where it cannot be compiled."""
+    run = torch.compile(function, dynamic=False)
+
+    def first_compiled(batch: "Batch") -> Tensor:
+        nonlocal run
+        try:
+            return run(batch)
+        except TorchDynamoException as error:
+            reason = str(error).splitlines()[0]
+            log.warning("training goes on without torch.compile, which failed: %s", reason)
+            run = function
+            return run(batch)
+
+    return first_compiled

@@ -10,17 +10,17 @@ from lightning_physim.target import free_flight
 def one_step(systems: int = 6) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     prediction, target, no_pair = torch.randn(3, systems, 2, 5, 4, generator=generator)
-    contacts = torch.rand(systems, 2, 5, 5, generator=generator) < 0.1
-    return prediction, target, no_pair, contacts
+    colliding = torch.rand(systems, 2, 5, generator=generator) < 0.3
+    return prediction, target, no_pair, colliding
 
 
 def test_one_step_errors_are_those_of_scikit_learn():
-    prediction, target, no_pair, contacts = one_step()
+    prediction, target, no_pair, colliding = one_step()
     metric = OneStepError()
     for part in (slice(0, 2), slice(2, 6)):
-        metric.update(prediction[part], target[part], no_pair[part], contacts[part])
+        metric.update(prediction[part], target[part], no_pair[part], colliding[part])
     values = metric.compute()
-    touched = contacts.any(-1).numpy()
+    touched = colliding.numpy()
     guesses = {"loss": prediction, "floor_ballistic": torch.zeros_like(target), "floor_no_pair": no_pair}
     for name, guess in guesses.items():
         for suffix, rows in (("", slice(None)), ("_colliding", touched), ("_free", ~touched)):
@@ -29,9 +29,9 @@ def test_one_step_errors_are_those_of_scikit_learn():
 
 
 def test_no_collisions_at_all_gives_nan_for_the_colliding():
-    prediction, target, no_pair, contacts = one_step()
+    prediction, target, no_pair, colliding = one_step()
     metric = OneStepError()
-    metric.update(prediction, target, no_pair, torch.zeros_like(contacts))
+    metric.update(prediction, target, no_pair, torch.zeros_like(colliding))
     assert metric.compute()["loss_colliding"].isnan()
     assert metric.compute()["loss"] == metric.compute()["loss_free"]
 
@@ -79,9 +79,9 @@ def test_a_rollout_that_diverges_shows():
 
 
 def _shard(rank: int, world: int, systems: int) -> dict[str, float]:
-    prediction, target, no_pair, contacts = (part[rank::world] for part in one_step(systems))
+    prediction, target, no_pair, colliding = (part[rank::world] for part in one_step(systems))
     steps, rollouts = OneStepError(), RolloutError((1,))
-    steps.update(prediction, target, no_pair, contacts)
+    steps.update(prediction, target, no_pair, colliding)
     rollouts.update(prediction, target, torch.ones(5), torch.tensor(1.0))
     return {k: v.item() for k, v in (steps.compute() | rollouts.compute()).items()}
 

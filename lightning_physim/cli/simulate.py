@@ -81,7 +81,7 @@ def _animate(data: ParticleDataModule, name: str, index: int, path: str) -> None
         split.states[index, ..., :2].numpy(),
         system.box,
         np.asarray(split.metadata["radii"]),
-        split.contacts[index].numpy(),
+        split.colliding(index).numpy(),
         system.interval,
         title=f"Trajectory {index} of {name}",
         subtitle=f"{system.n_particles} particles · {split.n_intervals} intervals of {system.interval:g} · "

@@ -1,6 +1,6 @@
 """Trajectories on disk and in memory, and the data module that serves them."""
 
-from lightning_physim.data.batch import Batch, ProbeSet, TrajectoryDataset
+from lightning_physim.data.batch import Batch, Evaluation, ProbeSet, TrajectoryDataset
 from lightning_physim.data.datamodule import ParticleDataModule, default_ood
 from lightning_physim.data.floors import floor_rollouts
 from lightning_physim.data.generate import SplitSpec, make_split, no_pair_oracle
@@ -9,6 +9,7 @@ from lightning_physim.data.loader import BatchLoader, ShardedBatchSampler
 __all__ = [
     "Batch",
     "BatchLoader",
+    "Evaluation",
     "ParticleDataModule",
     "ProbeSet",
     "ShardedBatchSampler",

@@ -9,8 +9,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_physim.data.generate import CONTACT_ARRAYS
 from lightning_physim.data.store import open_array, read_metadata
+from lightning_physim.physics import ContactPairs
 from lightning_physim.target import ResidualTarget
+
+
+class Evaluation(NamedTuple):
+    """What a batch carries to be judged by, and no loss looks at.
+
+    Attributes:
+        colliding: bool ``[B, W, N]``, which particles touched another one during the interval.
+        masses: float32 ``[N]``.
+        no_pair: float32 ``[B, W, N, 4]``, standardised residual that the exact no-neighbour oracle predicts.
+    """
+
+    colliding: Tensor
+    masses: Tensor
+    no_pair: Tensor
 
 
 class Batch(NamedTuple):
@@ -20,21 +36,14 @@ class Batch(NamedTuple):
         states: float32 ``[B, W+1, N, 4]``, ``(x, y, v_x, v_y)`` in physical units at successive times.
         targets: float32 ``[B, W, N, 4]``, standardised residual of free flight over each interval (see
             :class:`lightning_physim.target.ResidualTarget`), under the split's own gravity.
-        contacts: bool ``[B, W, N, N]``, which pairs touched during the interval.
-        wall_contacts: bool ``[B, W, N]``, which particles touched a wall during the interval.
-        masses: float32 ``[N]``.
         gravity: float32 scalar, acceleration along ``-y``.
-        no_pair: float32 ``[B, W, N, 4]``, standardised residual that the exact no-neighbour oracle predicts; None in
-            training batches.
+        evaluation: what evaluation splits add; None in training.
     """
 
     states: Tensor
     targets: Tensor
-    contacts: Tensor
-    wall_contacts: Tensor
-    masses: Tensor
     gravity: Tensor
-    no_pair: Tensor | None
+    evaluation: Evaluation | None
 
 
 class ProbeSet(NamedTuple):
@@ -66,14 +75,15 @@ class TrajectoryDataset(Dataset[Batch]):
     def __init__(self, directory: Path, target: ResidualTarget, window: int | None = None) -> None:
         self.directory, self.target = directory, target
         self.metadata = read_metadata(directory)
-        arrays = {name: torch.from_numpy(open_array(directory, name)) for name in self.metadata["arrays"]}
+        tensors = [name for name in self.metadata["arrays"] if name not in CONTACT_ARRAYS]
+        arrays = {name: torch.from_numpy(open_array(directory, name)) for name in tensors}
         self.states: Tensor = arrays["states"]
-        self.contacts: Tensor = arrays["contacts"]
         self.wall_contacts: Tensor = arrays["wall_contacts"]
         self.no_pair: Tensor | None = arrays.get("no_pair")
+        self.contact_pairs = ContactPairs(*(open_array(directory, name) for name in CONTACT_ARRAYS))
         self.masses = torch.tensor(self.metadata["masses"], dtype=torch.float32)
         self.gravity = torch.tensor(self.metadata["spec"]["system"]["gravity"], dtype=torch.float32)
-        self.n_trajectories, self.n_intervals = self.contacts.shape[:2]
+        self.n_trajectories, self.n_intervals, self.n_particles = self.wall_contacts.shape
         self.window = self.n_intervals if window is None else window
         self._starts = self.n_intervals - self.window + 1
         self._time_steps = np.arange(self.window + 1)
@@ -85,21 +95,32 @@ class TrajectoryDataset(Dataset[Batch]):
         trajectory, start = np.divmod(np.asarray(index, dtype=np.int64).reshape(-1, 1), self._starts)
         # Row numbers in the arrays with trajectories and times flattened together, for one gather per array.
         at_time = trajectory * (self.n_intervals + 1) + start + self._time_steps
-        at_interval = trajectory * self.n_intervals + start + self._time_steps[:-1]
         states = _gather(self.states, at_time)
         here = states[:, :-1]
-        no_pair = None
+        evaluation = None
         if self.no_pair is not None:
-            no_pair = self.target.residual(here, _gather(self.no_pair, at_interval), self.gravity)
+            at_interval = trajectory * self.n_intervals + start + self._time_steps[:-1]
+            evaluation = Evaluation(
+                colliding=torch.from_numpy(self.contact_pairs.touching(at_interval, self.n_particles)),
+                masses=self.masses,
+                no_pair=self.target.residual(here, _gather(self.no_pair, at_interval), self.gravity),
+            )
         return Batch(
             states=states,
             targets=self.target.residual(here, states[:, 1:], self.gravity),
-            contacts=_gather(self.contacts, at_interval),
-            wall_contacts=_gather(self.wall_contacts, at_interval),
-            masses=self.masses,
             gravity=self.gravity,
-            no_pair=no_pair,
+            evaluation=evaluation,
         )
+
+    def contacts(self, trajectories: Tensor, intervals: Tensor) -> Tensor:
+        """Which pairs touched: bool ``[n, N, N]``, in the given intervals ``[n]`` of trajectories ``[n]``."""
+        numbers = (trajectories * self.n_intervals + intervals).numpy()
+        return torch.from_numpy(self.contact_pairs.dense(numbers, self.n_particles))
+
+    def colliding(self, trajectory: int) -> Tensor:
+        """Which particles touched another one in each interval of a trajectory, bool ``[T, N]``."""
+        numbers = trajectory * self.n_intervals + np.arange(self.n_intervals)
+        return torch.from_numpy(self.contact_pairs.touching(numbers, self.n_particles))
 
     def perturb(self, batch: Batch, noise: Tensor) -> Batch:
         """``batch`` with ``noise`` ``[B, N, 4]`` on the first states, and the targets that lead back from there."""

@@ -209,7 +209,7 @@ class ParticleDataModule(pl.LightningDataModule):
         trajectory, time = self._spread("a probe set", n, val)
         states = val.states[trajectory, time]
         targets = val.target.residual(states, val.states[trajectory, time + 1], val.gravity)
-        return ProbeSet(states, targets, val.contacts[trajectory, time])
+        return ProbeSet(states, targets, val.contacts(trajectory, time))
 
     def estimation_set(self, n: int) -> tuple[Tensor, Tensor]:
         """A fixed set of ``n`` training pairs, spread evenly, to estimate learning coefficients on.

@@ -44,8 +44,10 @@ def _floors(split: TrajectoryDataset, chunk: int = 64) -> list[float]:
     errors = OneStepError()
     for first in range(0, len(split), chunk):
         batch = split[range(first, min(first + chunk, len(split)))]
-        assert batch.no_pair is not None
-        errors.update(torch.zeros_like(batch.targets), batch.targets, batch.no_pair, batch.contacts)
+        assert batch.evaluation is not None
+        errors.update(
+            torch.zeros_like(batch.targets), batch.targets, batch.evaluation.no_pair, batch.evaluation.colliding
+        )
     values = errors.compute()
     kinds = ("ballistic", "no_pair")
     return [values[f"floor_{kind}{group}"].item() for kind in kinds for group in ("", "_colliding", "_free")]

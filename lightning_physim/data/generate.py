@@ -1,5 +1,6 @@
 """From a particle system to a split on disk: simulated trajectories, contacts, and the no-neighbour oracle."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,10 +13,22 @@ from tqdm import tqdm
 
 from lightning_physim.data.store import ArrayWriter, directory_name, make_directory, open_array
 from lightning_physim.errors import InputError
-from lightning_physim.physics import ENGINE_VERSION, Integrator, ParticleSystem, sample_initial_states, simulate
+from lightning_physim.physics import (
+    ENGINE_VERSION,
+    ContactPairs,
+    Integrator,
+    ParticleSystem,
+    sample_initial_states,
+    simulate,
+)
 from lightning_physim.target import ResidualTarget
 
-LAYOUT_VERSION = 1
+log = logging.getLogger(__name__)
+
+LAYOUT_VERSION = 2
+"""Raise whenever the arrays of a split change their names or meaning: it is part of the name of its directory."""
+CONTACT_ARRAYS = ("contact_pairs", "contact_starts")
+"""What the fields of :class:`lightning_physim.physics.ContactPairs` are called on disk."""
 CHUNK_BYTES = 2**25
 
 
@@ -45,25 +58,29 @@ class SplitSpec:
     def is_training(self) -> bool:
         return self.name == "train"
 
-    def canonical(self) -> dict[str, Any]:
+    def canonical(self, layout: int = LAYOUT_VERSION) -> dict[str, Any]:
         """JSON values; their hash names the split's directory."""
-        return {"layout": LAYOUT_VERSION, "engine": ENGINE_VERSION, **asdict(self)}
+        return {"layout": layout, "engine": ENGINE_VERSION, **asdict(self)}
 
-    def directory(self, cache_dir: Path) -> Path:
-        return cache_dir / directory_name(self.name, self.canonical())
+    def directory(self, cache_dir: Path, layout: int = LAYOUT_VERSION) -> Path:
+        return cache_dir / directory_name(self.name, self.canonical(layout))
 
 
 def make_split(spec: SplitSpec, cache_dir: Path) -> Path:
     """The directory of the split under ``cache_dir``; simulated unless it is there already.
 
-    ``states.npy`` float32 ``[n, T+1, N, 4]``, ``contacts.npy`` bool ``[n, T, N, N]``, ``wall_contacts.npy`` bool
-    ``[n, T, N]``, in evaluation splits ``no_pair.npy`` float32 ``[n, T, N, 4]``: the state one interval after
+    ``states.npy`` float32 ``[n, T+1, N, 4]``; ``contact_pairs.npy`` int32 ``[contacts, 2]`` and ``contact_starts.npy``
+    int64 ``[n T + 1]``, see :class:`lightning_physim.physics.ContactPairs`; ``wall_contacts.npy`` bool ``[n, T, N]``;
+    in evaluation splits ``no_pair.npy`` float32 ``[n, T, N, 4]``: the state one interval after
     ``states[:, :-1]`` had each particle been alone. ``metadata.json`` says what made them and sums them up.
 
     Raises:
         InputError: ``cache_dir`` cannot be written or is full, or the system cannot be simulated.
     """
     directory = spec.directory(cache_dir)
+    for layout in range(1, LAYOUT_VERSION):
+        if (older := spec.directory(cache_dir, layout)).is_dir() and not directory.is_dir():
+            log.warning("%s is of an older layout: made anew as %s; the old one can be deleted", older, directory)
     try:
         make_directory(directory, spec.canonical(), lambda folder: _write_split(spec, folder))
     except InputError as error:
@@ -74,26 +91,29 @@ def make_split(spec: SplitSpec, cache_dir: Path) -> Path:
 def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
     n, t, p = spec.n_trajectories, spec.n_intervals, spec.system.n_particles
     layout: dict[str, tuple[tuple[int, ...], str]] = {
-        "states": ((n, t + 1, p, 4), "float32"),
-        "contacts": ((n, t, p, p), "bool"),
-        "wall_contacts": ((n, t, p), "bool"),
+        "states": ((t + 1, p, 4), "float32"),
+        "contact_pairs": ((2,), "int32"),
+        "contact_starts": ((), "int64"),
+        "wall_contacts": ((t, p), "bool"),
     }
     if not spec.is_training:
-        layout["no_pair"] = ((n, t, p, 4), "float32")
+        layout["no_pair"] = ((t, p, 4), "float32")
     touched = walls = 0
     energy = np.zeros(2)
     with ExitStack() as stack:
         arrays = {
-            name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", shape, dtype))
-            for name, (shape, dtype) in layout.items()
+            name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", row, dtype))
+            for name, (row, dtype) in layout.items()
         }
+        arrays["contact_starts"].append(np.zeros(1))
         for states, contacts, wall_contacts in _simulate_in_chunks(spec):
             arrays["states"].append(states)
-            arrays["contacts"].append(contacts)
+            arrays["contact_starts"].append(arrays["contact_pairs"].length + contacts.starts[1:])
+            arrays["contact_pairs"].append(contacts.pairs)
             arrays["wall_contacts"].append(wall_contacts)
             if "no_pair" in arrays:
                 arrays["no_pair"].append(no_pair_oracle(spec.system, states[:, :-1], spec.integrator, spec.dt))
-            touched += int(contacts.any(-1).sum())
+            touched += int(contacts.touching(np.arange(len(states) * t), p).sum())
             walls += int(wall_contacts.sum())
             energy += _energy(spec.system, states[:, [0, -1]]).sum(0)
     return {
@@ -110,10 +130,10 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
     }
 
 
-def _simulate_in_chunks(spec: SplitSpec) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _simulate_in_chunks(spec: SplitSpec) -> Iterator[tuple[np.ndarray, ContactPairs, np.ndarray]]:
     """States float64 ``[c, T+1, N, 4]``, contacts and wall contacts of all trajectories, ``c`` at a time."""
     system, t, p = spec.system, spec.n_intervals, spec.system.n_particles
-    bytes_each = (t + 1) * p * 4 * 8 * 2 + t * p * (p + 1)
+    bytes_each = (t + 1) * p * 4 * 8 * 2
     chunk = min(256, max(1, CHUNK_BYTES // bytes_each))
     # Where nobody watches, in a log, a line every ten seconds.
     interval = 0.1 if sys.stderr.isatty() else 10.0
@@ -124,7 +144,7 @@ def _simulate_in_chunks(spec: SplitSpec) -> Iterator[tuple[np.ndarray, np.ndarra
                 system, count, spec.seed, velocity_std=spec.velocity_std, split=spec.name, first_index=first
             )
             run = simulate(system, x, v, t, integrator=spec.integrator, dt=spec.dt)
-            yield np.concatenate((run.positions, run.velocities), axis=-1), run.contacts, run.wall_contacts
+            yield np.concatenate((run.positions, run.velocities), axis=-1), run.contact_pairs, run.wall_contacts
             progress.update(count)
 
 

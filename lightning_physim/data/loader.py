@@ -154,8 +154,7 @@ class BatchLoader:
         order = np.random.default_rng((sampler.seed, epoch, number, 1)).permutation(n_systems * n_particles)
         targets = batch.targets.transpose(1, 2).flatten(0, 1)[torch.from_numpy(order)]
         targets = targets.unflatten(0, (n_systems, n_particles)).transpose(1, 2)
-        rows = {name: getattr(batch, name)[sampler.mine] for name in ("states", "contacts", "wall_contacts")}
-        return batch._replace(targets=targets[sampler.mine].contiguous(), **rows)
+        return batch._replace(states=batch.states[sampler.mine], targets=targets[sampler.mine].contiguous())
 
 
 def _identity(batch: Any) -> Any:

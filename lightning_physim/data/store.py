@@ -5,7 +5,6 @@ its name by one rename, when it is complete, and only one process at a time make
 """
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -33,44 +32,49 @@ def directory_name(prefix: str, spec: Spec) -> str:
 
 
 class ArrayWriter:
-    """Writes one array to ``path`` in pieces along its first dimension, with its checksum.
+    """Writes one array to ``path`` in pieces along its first dimension, however many there will be, with its checksum.
 
     Plain sequential writes: a full disk raises ``OSError`` here, where writing to a memory map of a file without
     blocks kills the process with SIGBUS.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: str) -> None:
-        self.shape, self.dtype, self.n_bytes = shape, np.dtype(dtype), 0
-        self._checksum = hashlib.sha256()
+    def __init__(self, path: Path, row: tuple[int, ...], dtype: str) -> None:
+        self.path, self.row, self.dtype, self.length = path, row, np.dtype(dtype), 0
         self._file: BinaryIO = path.open("wb")
-        header = io.BytesIO()
-        description = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(header, description)
-        self._write(header.getbuffer())
+        self._write_header()
 
     def append(self, part: np.ndarray) -> None:
-        """Writes ``part``, cast to the array's type."""
-        self._write(np.ascontiguousarray(part, dtype=self.dtype).data.cast("B"))
+        """Writes ``part`` ``[m, *row]``, cast to the array's type."""
+        self._file.write(np.ascontiguousarray(part, dtype=self.dtype).reshape(-1).view(np.uint8).data)
+        self.length += len(part)
 
-    def _write(self, data: memoryview) -> None:
-        self._file.write(data)
-        self._checksum.update(data)
-        self.n_bytes += data.nbytes
+    def _write_header(self) -> None:
+        # numpy leaves room in it for the first dimension to grow: the header of the end is as long as the first one.
+        description = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (self.length, *self.row),
+        }
+        self._file.seek(0)
+        np.lib.format.write_array_header_1_0(self._file, description)
 
     def entry(self) -> dict[str, Any]:
-        """What the metadata says of this array."""
+        """What the metadata says of this array, closed."""
+        with self.path.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
         return {
-            "shape": list(self.shape),
+            "shape": [self.length, *self.row],
             "dtype": self.dtype.name,
-            "bytes": self.n_bytes,
-            "sha256": self._checksum.hexdigest(),
+            "bytes": self.path.stat().st_size,
+            "sha256": checksum,
         }
 
     def __enter__(self) -> "ArrayWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        with self._file:
+            self._write_header()
 
 
 def make_directory(directory: Path, spec: Spec, write: Callable[[Path], dict[str, Any]]) -> None:

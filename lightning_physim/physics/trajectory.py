@@ -12,6 +12,7 @@ import numpy as np
 from lightning_physim.errors import InputError
 from lightning_physim.physics.contact import COARSE, STEPS_PER_CONTACT, TOO_COARSE
 from lightning_physim.physics.engine import Constants, list_pairs, room_for_pairs, simulate_all
+from lightning_physim.physics.pairs import ContactPairs
 from lightning_physim.physics.system import ParticleSystem
 
 ENGINE_VERSION = 1
@@ -24,18 +25,25 @@ class Trajectory(NamedTuple):
     """What :func:`simulate` returns; ``T = n_intervals``.
 
     - ``positions``, ``velocities``: float64 ``[systems, T + 1, particles, 2]``; index 0 is the initial state.
-    - ``contacts``: bool ``[systems, T, particles, particles]``, symmetric, False on the diagonal. True where the two
-      touched at any moment of the interval, as seen by the integrator: whoever has no True here nor in
-      ``wall_contacts`` flew freely. At the interval's ends the resolution is half a step.
+    - ``contact_pairs``: the pairs that touched at any moment of an interval, as seen by the integrator: whoever is in
+      none of an interval's pairs nor in ``wall_contacts`` flew freely. At the interval's ends the resolution is half a
+      step. Interval ``t`` of system ``s`` is number ``s T + t``.
     - ``wall_contacts``: bool ``[systems, T, particles]``, the same for the walls.
     - ``times``: float64 ``[T + 1]``.
     """
 
     positions: np.ndarray
     velocities: np.ndarray
-    contacts: np.ndarray
+    contact_pairs: ContactPairs
     wall_contacts: np.ndarray
     times: np.ndarray
+
+    @property
+    def contacts(self) -> np.ndarray:
+        """``contact_pairs`` as bool ``[systems, T, particles, particles]``, symmetric; made anew at each access."""
+        n_systems, n_intervals, n_particles = self.wall_contacts.shape
+        intervals = np.arange(n_systems * n_intervals).reshape(n_systems, n_intervals)
+        return self.contact_pairs.dense(intervals, n_particles)
 
 
 def simulate(
@@ -89,9 +97,8 @@ def simulate(
     positions = np.empty((n_systems, n_intervals + 1, 2 * n))
     velocities = np.empty_like(positions)
     positions[:, 0], velocities[:, 0] = x.reshape(n_systems, -1), v.reshape(n_systems, -1)
-    contacts = np.zeros((n_systems, n_intervals, n, n), dtype=np.bool_)
     wall_contacts = np.zeros((n_systems, n_intervals, n), dtype=np.bool_)
-    sound = np.empty(n_systems, dtype=np.bool_)
+    counts, sound = np.empty((n_systems, n_intervals), dtype=np.int64), np.empty(n_systems, dtype=np.bool_)
     pair_stiffness, pair_damping = system.pair_contact
     wall_stiffness, wall_damping = system.wall_contact
     constants = Constants(
@@ -108,32 +115,28 @@ def simulate(
         averaged=integrator == "averaged",
         n_substeps=n_substeps,
         dt=system.interval / n_substeps,
-        skin=float(system.radii.min()),  # measured optimum, flat, for 20 and 2000 particles
+        packing=system.packing_fraction,
     )
-    _run(constants, (positions, velocities, contacts, wall_contacts, sound), threads or os.cpu_count() or 1)
+    arrays = (positions, velocities, wall_contacts, counts, sound)
+    n_threads = min(threads or os.cpu_count() or 1, n_systems)
+    shares = 4 * n_threads if n_threads > 1 else 1  # a few each, as some take longer
+    edges = np.linspace(0, n_systems, shares + 1).astype(int)
+    # Plain threads over compiled code that releases the interpreter: numba's own pool changes the number of OpenMP
+    # threads that torch computes with, and so its rounding, and does not survive a fork.
+    with ThreadPoolExecutor(n_threads) as pool:
+        parts = [[array[a:b] for array in arrays] for a, b in itertools.pairwise(edges)]
+        pairs = np.concatenate(list(pool.map(lambda part: simulate_all(constants, *part), parts)))
     if not sound.all():
         worst = int(np.argmin(sound))
         raise InputError(
             f"contacts must be stiff enough for the speeds; got an overlap of more than a radius in system {worst}; "
             f"give a larger stiffness than {system.stiffness:g}, or slower particles"
         )
+    intervals = np.repeat(np.arange(n_systems * n_intervals), counts.ravel())
+    contact_pairs = ContactPairs.gather(intervals, pairs, n_systems * n_intervals, n)
     shape = (n_systems, n_intervals + 1, n, 2)
     times = system.interval * np.arange(n_intervals + 1)
-    return Trajectory(positions.reshape(shape), velocities.reshape(shape), contacts, wall_contacts, times)
-
-
-def _run(constants: Constants, arrays: tuple[np.ndarray, ...], threads: int) -> None:
-    n_systems = len(arrays[0])
-    if min(threads, n_systems) == 1:
-        simulate_all(constants, *arrays)
-        return
-    # Plain threads over compiled code that releases the interpreter: numba's own pool changes the number of OpenMP
-    # threads that torch computes with, and so its rounding, and does not survive a fork.
-    edges = np.linspace(0, n_systems, 4 * threads + 1).astype(int)  # a few shares each, as some take longer
-    with ThreadPoolExecutor(threads) as pool:
-        shares = (tuple(array[a:b] for array in arrays) for a, b in itertools.pairwise(edges))
-        for done in [pool.submit(simulate_all, constants, *share) for share in shares]:
-            done.result()
+    return Trajectory(positions.reshape(shape), velocities.reshape(shape), contact_pairs, wall_contacts, times)
 
 
 def _n_substeps(system: ParticleSystem, integrator: Integrator, dt: float | None) -> int:

@@ -16,7 +16,7 @@ def write_animation(
     positions: np.ndarray,
     box: tuple[float, float],
     radii: np.ndarray,
-    contacts: np.ndarray,
+    colliding: np.ndarray,
     interval: float,
     title: str,
     subtitle: str = "",
@@ -27,7 +27,7 @@ def write_animation(
         InputError: the file cannot be written, or the arrays do not fit together.
     """
     target = Path(path)
-    page = animation_html(positions, box, radii, contacts, interval, title, subtitle)
+    page = animation_html(positions, box, radii, colliding, interval, title, subtitle)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(page, encoding="utf-8")
@@ -43,7 +43,7 @@ def animation_html(
     positions: np.ndarray,
     box: tuple[float, float],
     radii: np.ndarray,
-    contacts: np.ndarray,
+    colliding: np.ndarray,
     interval: float,
     title: str,
     subtitle: str = "",
@@ -54,7 +54,7 @@ def animation_html(
         positions: ``[T+1, N, 2]``, in units of length; drawn to 1/65535 of their range.
         box: width and height of the box with its corner at the origin.
         radii: ``[N]``.
-        contacts: bool ``[T, N, N]``, which pairs touched during each interval.
+        colliding: bool ``[T, N]``, which particles touched another one during each interval.
         interval: time between two rows of ``positions``.
         title, subtitle: plain text above the picture.
 
@@ -65,9 +65,9 @@ def animation_html(
     expected = {
         "positions": (n_times, n_particles, 2),
         "radii": (n_particles,),
-        "contacts": (n_times - 1, n_particles, n_particles),
+        "colliding": (n_times - 1, n_particles),
     }
-    for name, array in {"positions": positions, "radii": radii, "contacts": contacts}.items():
+    for name, array in {"positions": positions, "radii": radii, "colliding": colliding}.items():
         if np.shape(array) != expected[name]:
             raise InputError(f"{name} must have the shape {expected[name]}; got {np.shape(array)}")
     if not np.isfinite(positions).all():
@@ -82,7 +82,7 @@ def animation_html(
         "low": low,
         "scale": (high - low) / 65535,
         "positions": base64.b64encode(steps.tobytes()).decode(),
-        "touching": [np.flatnonzero(row).tolist() for row in np.any(contacts, axis=-1)],
+        "touching": [np.flatnonzero(row).tolist() for row in colliding],
     }
     page = (
         asset("animation.html").replace("{{title}}", html.escape(title)).replace("{{subtitle}}", html.escape(subtitle))

@@ -1,6 +1,7 @@
 """``physim simulate``: the data set, its description, the animation, and one line for what is wrong."""
 
 import base64
+import itertools
 import json
 import re
 from pathlib import Path
@@ -51,8 +52,9 @@ def test_makes_describes_and_animates(config: str, tmp_path: Path, capsys: pytes
     data = json.loads(text.split("const data = ")[1].split(";\n")[0])
     drawn = data["low"] + data["scale"] * np.frombuffer(base64.b64decode(data["positions"]), "<u2").reshape(11, 6, 2)
     np.testing.assert_allclose(drawn, np.load(val / "states.npy")[2, ..., :2], atol=1e-5)
-    touching = np.load(val / "contacts.npy")[2].any(-1)
-    assert touching.any() and data["touching"] == [np.flatnonzero(row).tolist() for row in touching]
+    starts, pairs = np.load(val / "contact_starts.npy")[20:31], np.load(val / "contact_pairs.npy")
+    touching = [sorted({*pairs[a:b].ravel().tolist()}) for a, b in itertools.pairwise(starts)]
+    assert any(touching) and data["touching"] == touching
     assert data["box"] == [1.0, 0.8]
 
     simulate(["--config", config, cache, "--data.n_val=3"])
@@ -106,11 +108,11 @@ def test_help_tells_units_and_defaults(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_an_animation_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
-    positions, radii, contacts = np.zeros((3, 2, 2)), np.ones(2), np.zeros((2, 2, 2), dtype=bool)
-    page = animation_html(positions, (1.0, 1.0), radii, contacts, 0.1, "a </script> & b")
+    positions, radii, colliding = np.zeros((3, 2, 2)), np.ones(2), np.zeros((2, 2), dtype=bool)
+    page = animation_html(positions, (1.0, 1.0), radii, colliding, 0.1, "a </script> & b")
     assert "a &lt;/script&gt; &amp; b" in page and page.count("</script>") == 1
-    with pytest.raises(InputError, match=r"contacts must have the shape \(2, 2, 2\); got \(3, 2, 2\)"):
-        animation_html(positions, (1.0, 1.0), radii, np.zeros((3, 2, 2), dtype=bool), 0.1, "")
+    with pytest.raises(InputError, match=r"colliding must have the shape \(2, 2\); got \(3, 2\)"):
+        animation_html(positions, (1.0, 1.0), radii, np.zeros((3, 2), dtype=bool), 0.1, "")
     positions[1, 1, 1] = np.nan
     with pytest.raises(InputError, match="finite"):
-        write_animation(tmp_path / "a.html", positions, (1.0, 1.0), radii, contacts, 0.1, "")
+        write_animation(tmp_path / "a.html", positions, (1.0, 1.0), radii, colliding, 0.1, "")

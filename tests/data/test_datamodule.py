@@ -1,5 +1,6 @@
 """Batches and their targets, the data module's public names, and its options on the command line."""
 
+import itertools
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,15 @@ def on_disk(data: ParticleDataModule, split: str, name: str) -> np.ndarray:
     return np.load(data.split(split).directory / f"{name}.npy")
 
 
+def colliding(data: ParticleDataModule, split: str) -> np.ndarray:
+    """Which particles touch another one, ``[trajectories, intervals, particles]``, by a loop over the files."""
+    touched, starts = on_disk(data, split, "wall_contacts") & False, on_disk(data, split, "contact_starts")
+    intervals = touched.reshape(-1, touched.shape[-1])
+    for number, (first, last) in enumerate(itertools.pairwise(starts)):
+        intervals[number][on_disk(data, split, "contact_pairs")[first:last].ravel()] = True
+    return touched
+
+
 def standardised(data: ParticleDataModule, now: np.ndarray, then: np.ndarray, gravity: float) -> np.ndarray:
     """The target by its definition, in float64."""
     h = SIX.interval
@@ -64,17 +74,16 @@ def test_a_training_batch_is_the_rows_that_it_was_asked_for(cache: str, window: 
         trajectory, start = i // starts, i % starts
         here = slice(start, start + window)
         np.testing.assert_array_equal(batch.states[row], states[trajectory, start : start + window + 1])
-        for name in ("contacts", "wall_contacts"):
-            np.testing.assert_array_equal(getattr(batch, name)[row], on_disk(data, "train", name)[trajectory, here])
         expected = standardised(data, states[trajectory, here], states[trajectory, start + 1 : start + window + 1], 1.0)
         np.testing.assert_allclose(batch.targets[row], expected, atol=2e-4)
-    assert batch.no_pair is None
+    assert batch.evaluation is None
     assert batch.targets.shape == (4, window, 6, 4) and batch.targets.dtype == torch.float32
 
 
 def test_the_target_of_free_flight_is_zero_and_its_loss_one_on_the_training_split(data: ParticleDataModule) -> None:
-    batch = data.split("train")[range(len(data.split("train")))]
-    free = ~(batch.contacts.any(-1) | batch.wall_contacts)
+    split = data.split("train")
+    batch = split[range(len(split))]
+    free = (~(colliding(data, "train") | split.wall_contacts.numpy())).reshape(-1, 1, 6)
     assert free.sum() > 500
     assert batch.targets[free].abs().max() < 1e-4
     np.testing.assert_allclose(batch.targets.square().mean((0, 1, 2)), np.ones(4), rtol=1e-4)
@@ -85,9 +94,11 @@ def test_an_evaluation_batch_is_whole_trajectories_with_the_oracle(data: Particl
     assert batch.states.shape == (2, 11, 6, 4)
     assert batch.gravity == 2.0
     states, oracle = on_disk(data, "ood_gravity", "states"), on_disk(data, "ood_gravity", "no_pair")
-    assert batch.no_pair is not None
-    np.testing.assert_allclose(batch.no_pair, standardised(data, states[[4, 1], :-1], oracle[[4, 1]], 2.0), atol=2e-4)
-    free = ~(batch.contacts.any(-1) | batch.wall_contacts)
+    assert batch.evaluation is not None
+    np.testing.assert_array_equal(batch.evaluation.colliding, colliding(data, "ood_gravity")[[4, 1]])
+    expected = standardised(data, states[[4, 1], :-1], oracle[[4, 1]], 2.0)
+    np.testing.assert_allclose(batch.evaluation.no_pair, expected, atol=2e-4)
+    free = ~(batch.evaluation.colliding | data.split("ood_gravity").wall_contacts[[4, 1]])
     assert batch.targets[free].abs().max() < 1e-4
 
 
@@ -96,7 +107,7 @@ def test_a_batch_may_be_empty(data: ParticleDataModule) -> None:
         batch = data.split(name)[[]]
         assert batch.states.shape == (0, window + 1, 6, 4)
         assert batch.targets.shape == (0, window, 6, 4)
-        assert batch.contacts.shape == (0, window, 6, 6)
+        assert name == "train" or batch.evaluation.colliding.shape == (0, window, 6)
 
 
 def test_input_noise_moves_the_first_state_and_the_target_leads_back(cache: str) -> None:
@@ -120,7 +131,7 @@ def test_permuted_targets_have_the_same_values_and_nothing_to_do_with_their_stat
     control = module(cache, batch_size=100, permute_targets=True)
     pairs = list(zip(honest.train_dataloader(), control.train_dataloader(), strict=True))
     for true, dealt in pairs:
-        assert torch.equal(true.states, dealt.states) and torch.equal(true.contacts, dealt.contacts)
+        assert torch.equal(true.states, dealt.states)
         # Whole particles change places: as sorted rows, the targets of a batch are the same.
         rows = [batch.targets.reshape(-1, 4).numpy() for batch in (true, dealt)]
         for both in zip(*(row[np.lexsort(row.T)] for row in rows), strict=True):
@@ -158,11 +169,12 @@ def test_the_probe_set_brings_the_targets_of_the_probe_states(data: ParticleData
 def test_probe_states_are_distinct_and_even_in_trajectory_and_time(data: ParticleDataModule) -> None:
     states, contacts = data.probe_states(35)
     assert states.shape == (35, 6, 4) and contacts.shape == (35, 6, 6)
-    every, touched = on_disk(data, "val", "states")[:, :-1], on_disk(data, "val", "contacts")
+    every, touched = on_disk(data, "val", "states")[:, :-1], colliding(data, "val")
     found = [np.argwhere((every == state.numpy()).all((2, 3)))[0] for state in states]
     assert len({tuple(place) for place in found}) == 35
     for place, contact in zip(found, contacts, strict=True):
-        np.testing.assert_array_equal(touched[tuple(place)], contact)
+        np.testing.assert_array_equal(touched[tuple(place)], contact.any(-1))
+        assert (contact == contact.T).all() and not contact.diagonal().any()
     per_trajectory = np.bincount([place[0] for place in found], minlength=7)
     per_time = np.bincount([place[1] for place in found], minlength=10)
     assert per_trajectory.min() >= 4 and per_time.min() >= 3
@@ -200,7 +212,7 @@ def test_the_target_is_a_copy(data: ParticleDataModule) -> None:
 
 def test_default_ood_changes_what_the_system_allows(data: ParticleDataModule) -> None:
     assert data.test_splits == ["test", "ood_particles", "ood_restitution", "ood_gravity"]
-    assert data.split("ood_particles")[[0]].masses.shape == (9,)
+    assert data.split("ood_particles")[[0]].evaluation.masses.shape == (9,)
     assert data.specs["ood_restitution"].system.restitution == 0.5
     assert data.specs["ood_restitution"].system.stiffness == SIX.stiffness
     assert set(default_ood(replace(SIX, gravity=0.0, mass=[1.0] * 6))) == {"restitution"}
@@ -219,7 +231,7 @@ def test_statistics_come_from_the_training_split_alone(data: ParticleDataModule)
 def test_describe_tells_the_floors(data: ParticleDataModule, cache: str) -> None:
     text = data.describe()
     assert str(data) == text
-    states, contacts = on_disk(data, "val", "states"), on_disk(data, "val", "contacts").any(-1)
+    states, contacts = on_disk(data, "val", "states"), colliding(data, "val")
     truth = standardised(data, states[:, :-1], states[:, 1:], 1.0)
     oracle = standardised(data, states[:, :-1], on_disk(data, "val", "no_pair"), 1.0)
     expected = []

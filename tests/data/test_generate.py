@@ -23,6 +23,17 @@ def load(directory: Path, name: str) -> np.ndarray:
     return np.load(directory / f"{name}.npy", allow_pickle=False)
 
 
+def contacts(directory: Path) -> np.ndarray:
+    """Bool ``[trajectories, intervals, particles, particles]`` out of the lists on disk, by a loop."""
+    walls, starts, pairs = (load(directory, name) for name in ("wall_contacts", "contact_starts", "contact_pairs"))
+    dense = np.zeros((*walls.shape, walls.shape[-1]), dtype=bool)
+    intervals = dense.reshape(-1, *dense.shape[2:])
+    for number in range(len(intervals)):
+        for i, j in pairs[starts[number] : starts[number + 1]]:
+            intervals[number, i, j] = intervals[number, j, i] = True
+    return dense
+
+
 def test_a_split_is_what_the_simulator_says(tmp_path: Path) -> None:
     directory = make_split(spec(), tmp_path)
     x, v = sample_initial_states(SIX, 7, 3, velocity_std=0.7, split="val")
@@ -31,8 +42,20 @@ def test_a_split_is_what_the_simulator_says(tmp_path: Path) -> None:
     assert states.dtype == np.float32 and states.shape == (7, 6, 6, 4)
     np.testing.assert_array_equal(states[..., :2], run.positions.astype(np.float32))
     np.testing.assert_array_equal(states[..., 2:], run.velocities.astype(np.float32))
-    np.testing.assert_array_equal(load(directory, "contacts"), run.contacts)
+    np.testing.assert_array_equal(contacts(directory), run.contacts)
+    assert run.contacts.any()
     np.testing.assert_array_equal(load(directory, "wall_contacts"), run.wall_contacts)
+
+
+def test_a_cache_of_an_older_layout_is_told_and_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    older = spec().directory(tmp_path, layout=1)
+    older.mkdir()
+    (older / "contacts.npy").write_bytes(b"dense")
+    directory = make_split(spec(), tmp_path)
+    assert directory != older and (directory / "contact_pairs.npy").is_file()
+    assert caplog.messages == [f"{older} is of an older layout: made anew as {directory}; the old one can be deleted"]
+    make_split(spec(), tmp_path)
+    assert len(caplog.messages) == 1 and (older / "contacts.npy").read_bytes() == b"dense"
 
 
 def test_the_size_of_the_chunks_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +63,7 @@ def test_the_size_of_the_chunks_leaves_no_trace(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(generate, "CHUNK_BYTES", 1)
     single = make_split(spec(), tmp_path / "single")
     assert {path.name for path in single.iterdir()} == {
-        "metadata.json", "states.npy", "contacts.npy", "wall_contacts.npy", "no_pair.npy"
+        "metadata.json", "states.npy", "contact_pairs.npy", "contact_starts.npy", "wall_contacts.npy", "no_pair.npy"
     }  # fmt: skip
     for path in whole.glob("*.npy"):
         assert path.read_bytes() == (single / path.name).read_bytes()
@@ -64,7 +87,7 @@ def test_the_summary_is_numpys(tmp_path: Path) -> None:
     summary = json.loads((directory / "metadata.json").read_text())["summary"]
     states = load(directory, "states").astype(np.float64)
     energy = np.square(states[..., 2:]).sum(-1) / 2 + states[..., 1]
-    assert summary["colliding_fraction"] == pytest.approx(load(directory, "contacts").any(-1).mean())
+    assert summary["colliding_fraction"] == pytest.approx(contacts(directory).any(-1).mean())
     assert summary["wall_fraction"] == pytest.approx(load(directory, "wall_contacts").mean())
     assert summary["energy_per_particle_start"] == pytest.approx(energy[:, 0].mean(), rel=1e-6)
     assert summary["energy_per_particle_end"] == pytest.approx(energy[:, -1].mean(), rel=1e-6)
@@ -73,7 +96,7 @@ def test_the_summary_is_numpys(tmp_path: Path) -> None:
 def test_the_oracle_is_exact_where_no_other_particle_was_touched(tmp_path: Path) -> None:
     directory = make_split(spec(n_trajectories=60, dt=5e-4), tmp_path)
     oracle, truth = load(directory, "no_pair"), load(directory, "states")[:, 1:]
-    touched, walls = load(directory, "contacts").any(-1), load(directory, "wall_contacts")
+    touched, walls = contacts(directory).any(-1), load(directory, "wall_contacts")
     assert (walls & ~touched).sum() > 50 and touched.sum() > 50
     # Not to round-off: the oracle starts anew at each interval, in the middle of a wall contact too.
     np.testing.assert_allclose(oracle[~touched], truth[~touched], atol=5e-4)

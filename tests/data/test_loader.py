@@ -72,7 +72,7 @@ class Recorder(pl.LightningModule):
         return (self.weight - batch.targets.mean()) ** 2
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        assert batch.no_pair is not None
+        assert batch.evaluation is not None
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.evaluated.setdefault(dataloader_idx, []).append(batch.states[:, 0])

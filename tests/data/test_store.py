@@ -23,7 +23,7 @@ SPEC = {"what": "counting", "n": 5}
 
 
 def write(folder: Path) -> dict[str, Any]:
-    with ArrayWriter(folder / "x.npy", (5, 2), "float32") as writer:
+    with ArrayWriter(folder / "x.npy", (2,), "float32") as writer:
         writer.append(np.arange(4).reshape(2, 2))
         writer.append(np.arange(4, 10).reshape(3, 2))
     return {"arrays": {"x": writer.entry()}, "note": [1, 2]}

@@ -15,15 +15,15 @@ def swing_at_rest(system: ParticleSystem, integrator: str, dt: float) -> float:
     sunk = system.gravity * system.mass / system.stiffness
     positions, velocities = np.empty((1, 41, 2)), np.zeros((1, 41, 2))
     positions[0, 0] = 5.0, system.radius - sunk * (1 + 1e-6)
-    contacts, wall_contacts = np.zeros((1, 40, 1, 1), np.bool_), np.zeros((1, 40, 1), np.bool_)
+    counts, wall_contacts = np.zeros((1, 40), np.int64), np.zeros((1, 40, 1), np.bool_)
     (pair_stiffness, pair_damping), (wall_stiffness, wall_damping) = system.pair_contact, system.wall_contact
     constants = Constants(
         radius=system.radii, mass=system.masses, box=np.array(system.box), law=system.contact_law,
         pair_stiffness=pair_stiffness, pair_damping=pair_damping, wall_stiffness=wall_stiffness,
         wall_damping=wall_damping, gravity=system.gravity, walls=True, averaged=integrator == "averaged",
-        n_substeps=100, dt=dt, skin=system.radius,
+        n_substeps=100, dt=dt, packing=system.packing_fraction,
     )  # fmt: skip
-    simulate_all(constants, positions, velocities, contacts, wall_contacts, np.empty(1, np.bool_))
+    simulate_all(constants, positions, velocities, wall_contacts, counts, np.empty(1, np.bool_))
     return float(np.abs(positions[0, -1, 1] - (system.radius - sunk)) / (sunk * 1e-6))
 
 
