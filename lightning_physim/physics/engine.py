@@ -35,6 +35,7 @@ class Constants(NamedTuple):
         n_substeps: steps of an interval.
         dt: the step (time).
         packing: packing fraction of the discs in the box, by which the skin of the pair list is chosen.
+        widest: see :func:`list_pairs`.
     """
 
     radius: Array
@@ -51,6 +52,7 @@ class Constants(NamedTuple):
     n_substeps: int
     dt: float
     packing: float
+    widest: float | None
 
 
 @compiled(fastmath={"nnan", "ninf", "nsz", "reassoc"})
@@ -83,13 +85,18 @@ def _list_all_pairs(position: Array, radius: Array, skin: float, first: Array, s
 
 
 @compiled()
-def _list_by_cells(position: Array, radius: Array, skin: float, first: Array, second: Array, reach: Array) -> int:
+def _list_by_cells(
+    position: Array, radius: Array, skin: float, first: Array, second: Array, reach: Array, widest: float
+) -> int:
     n, room, count = radius.size, first.size, 0
-    x_low, y_low = position[0::2].min(), position[1::2].min()
-    width, height = position[0::2].max() - x_low, position[1::2].max() - y_low
+    x_low, y_low, x_high, y_high = np.inf, np.inf, -np.inf, -np.inf
+    for i in range(n):
+        x_low, x_high = min(x_low, position[2 * i]), max(x_high, position[2 * i])
+        y_low, y_high = min(y_low, position[2 * i + 1]), max(y_high, position[2 * i + 1])
+    width, height = x_high - x_low, y_high - y_low
     # In free space particles fly apart: the number of cells is bounded, not their size.
     most = int(np.sqrt(n)) + 1
-    smallest = 2 * radius.max() + skin
+    smallest = 2 * widest + skin
     cell_x, cell_y = max(smallest, width / most), max(smallest, height / most)
     n_x, n_y = int(width / cell_x) + 1, int(height / cell_y) + 1
     # Sorted by cell, the three neighbouring cells of one column are one stretch of `order`.
@@ -107,11 +114,10 @@ def _list_by_cells(position: Array, radius: Array, skin: float, first: Array, se
         order[p], x_sorted[p], y_sorted[p] = i, position[2 * i], position[2 * i + 1]
 
     near = np.empty(n + 1, np.uint32)
-    widest = radius.max() + skin
     for i in range(n):
         x, y, r = position[2 * i], position[2 * i + 1], radius[i]
         column, row = cell[i] // n_y, cell[i] % n_y
-        limit = (r + widest) ** 2
+        limit = (r + widest + skin) ** 2
         n_near = 0
         for c in range(max(column - 1, 0), min(column + 2, n_x)):
             for p in range(start[c * n_y + max(row - 1, 0)], start[c * n_y + min(row + 2, n_y)]):
@@ -133,6 +139,11 @@ def _list_by_cells(position: Array, radius: Array, skin: float, first: Array, se
     return count
 
 
+def widest_radius(radius: Array) -> float | None:
+    """What :func:`list_pairs` is to know of the radii: the largest, or None where testing all pairs is faster."""
+    return float(radius.max()) if radius.size >= CELL_LIST_FROM else None
+
+
 @compiled()
 def room_for_pairs(n: int) -> int:
     """Length of the arrays for :func:`list_pairs`: all pairs and one for few particles, a first guess for many."""
@@ -140,16 +151,19 @@ def room_for_pairs(n: int) -> int:
 
 
 @compiled()
-def list_pairs(position: Array, radius: Array, skin: float, first: Array, second: Array, reach: Array) -> int:
+def list_pairs(
+    position: Array, radius: Array, skin: float, first: Array, second: Array, reach: Array, widest: float | None
+) -> int:
     """Fill the pairs nearer than the sum of radii plus ``skin``; their number, which may exceed the arrays' room
     for many particles (see :func:`room_for_pairs`).
 
     ``first`` and ``second`` are indices of x coordinates, ``2 i < 2 j``, in lexicographic order; ``reach`` is the sum
-    of radii.
+    of radii. ``widest`` is the largest radius where cells pay, and None for few particles (see :func:`widest_radius`):
+    being a matter of types, the cells are then not compiled, which takes as long as all pairs and the walls together.
     """
-    if radius.size < CELL_LIST_FROM:
+    if widest is None:
         return _list_all_pairs(position, radius, skin, first, second, reach)
-    return _list_by_cells(position, radius, skin, first, second, reach)
+    return _list_by_cells(position, radius, skin, first, second, reach, widest)
 
 
 @compiled()
@@ -194,7 +208,8 @@ def _append_contacts(first: Array, second: Array, flags: Array, n_pairs: int, co
         if flags[p] & 1:
             if count == len(contacts):
                 longer = np.empty((2 * count, 2), np.int32)
-                longer[:count] = contacts
+                for k in range(count):  # numba compiles seconds of error messages for an assignment of slices
+                    longer[k, 0], longer[k, 1] = contacts[k, 0], contacts[k, 1]
                 contacts = longer
             contacts[count, 0], contacts[count, 1] = first[p] >> 1, second[p] >> 1
             count += 1
@@ -224,7 +239,12 @@ def simulate_one(
     pair_stiffness, pair_damping = constants.pair_stiffness, constants.pair_damping
     wall_stiffness, wall_damping = constants.wall_stiffness, constants.wall_damping
     gravity, walls, averaged = constants.gravity, constants.walls, constants.averaged
-    n_substeps, dt, packing, typical = constants.n_substeps, constants.dt, constants.packing, constants.radius.mean()
+    n_substeps, dt, packing, typical = (
+        constants.n_substeps,
+        constants.dt,
+        constants.packing,
+        constants.radius.sum() / constants.radius.size,
+    )
     n, n_intervals = radius.size, counts.size
     position, velocity = positions[0].copy(), velocities[0].copy()
     weight, acceleration = np.zeros(2 * n), np.zeros(2 * n)
@@ -234,7 +254,8 @@ def simulate_one(
 
     # Unsigned indices spare numba the test for negative ones.
     listed_position = position.copy()
-    n_pairs, room = 0, room_for_pairs(n)
+    # np.int64, for numba compiles a function anew for a literal.
+    n_pairs, room = np.int64(0), room_for_pairs(n)
     first, second, hits = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room + 1, np.uint32)
     reach, flags = np.empty(room), np.zeros(room, np.uint8)
     n_near, coordinate = 0, np.empty(4 * n, np.uint32)
@@ -260,7 +281,7 @@ def simulate_one(
                     skin = max(_cheapest_skin(step, typical, packing), 5 * step)
                     contacts, count = _append_contacts(first, second, flags, n_pairs, contacts, count)
                     while True:
-                        n_pairs = list_pairs(position, radius, skin, first, second, reach)
+                        n_pairs = list_pairs(position, radius, skin, first, second, reach, constants.widest)
                         if n_pairs <= first.size:
                             break
                         room = 2 * n_pairs
@@ -269,7 +290,8 @@ def simulate_one(
                         flags = np.zeros(room, np.uint8)
                     if walls:
                         n_near = _list_walls(position, radius, box, skin, coordinate, wall, sign)
-                    listed_position[:] = position
+                    for k in range(2 * n):
+                        listed_position[k] = position[k]
                     trust = 0.5 * (skin - step) / step if step > 0 else 1.0
                 trusted = int(min(trust, LONGEST_TRUST))
             block = min(trusted, n_substeps - done)
@@ -368,7 +390,7 @@ def simulate_all(
 
     ``sound[s]`` tells whether system ``s`` stayed physical; see :func:`simulate_one` for the rest.
     """
-    contacts, count = np.empty((positions.shape[1] * positions.shape[2], 2), np.int32), 0
+    contacts, count = np.empty((positions.shape[1] * positions.shape[2], 2), np.int32), np.int64(0)
     for s in range(positions.shape[0]):
         sound[s], contacts, count = simulate_one(
             constants, positions[s], velocities[s], wall_contacts[s], counts[s], contacts, count

@@ -151,7 +151,7 @@ def _throw(
     uniform: np.ndarray, radii: np.ndarray, box: np.ndarray, order: np.ndarray, placed: int, x: np.ndarray
 ) -> int:
     """Random sequential addition from the throws in ``uniform``; how many of ``order`` now have their place."""
-    n, widest = radii.size, radii.max()
+    n, widest = radii.size, radii[order[0]]
     # Cells no smaller than a diameter, so that whoever overlaps lies in one of the nine around; the discs of a cell are
     # chained from the newest to the oldest.
     most = int(np.sqrt(n)) + 1

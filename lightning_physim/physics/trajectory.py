@@ -11,7 +11,7 @@ import numpy as np
 
 from lightning_physim.errors import InputError
 from lightning_physim.physics.contact import COARSE, STEPS_PER_CONTACT, TOO_COARSE
-from lightning_physim.physics.engine import Constants, list_pairs, room_for_pairs, simulate_all
+from lightning_physim.physics.engine import Constants, list_pairs, room_for_pairs, simulate_all, widest_radius
 from lightning_physim.physics.pairs import ContactPairs
 from lightning_physim.physics.system import ParticleSystem
 
@@ -116,6 +116,7 @@ def simulate(
         n_substeps=n_substeps,
         dt=system.interval / n_substeps,
         packing=system.packing_fraction,
+        widest=widest_radius(system.radii),
     )
     arrays = (positions, velocities, wall_contacts, counts, sound)
     n_threads = min(threads or os.cpu_count() or 1, n_systems)
@@ -199,10 +200,10 @@ def _checked_states(
             f"initial states must not overlap a wall; got {-inside[s, i]:.3g} of overlap for particle {i} of "
             f"system {s}; {advice}"
         )
-    room = room_for_pairs(len(radii))
+    room, widest = room_for_pairs(len(radii)), widest_radius(radii)
     first, second, reach = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room)
     for s, state in enumerate(x):
-        if list_pairs(state.ravel(), radii, -tolerance, first, second, reach):
+        if list_pairs(state.ravel(), radii, -tolerance, first, second, reach, widest):
             i, j = int(first[0]) // 2, int(second[0]) // 2
             raise InputError(
                 f"initial states must not overlap each other; got {reach[0] - math.dist(state[i], state[j]):.3g} of "

@@ -21,7 +21,7 @@ def swing_at_rest(system: ParticleSystem, integrator: str, dt: float) -> float:
         radius=system.radii, mass=system.masses, box=np.array(system.box), law=system.contact_law,
         pair_stiffness=pair_stiffness, pair_damping=pair_damping, wall_stiffness=wall_stiffness,
         wall_damping=wall_damping, gravity=system.gravity, walls=True, averaged=integrator == "averaged",
-        n_substeps=100, dt=dt, packing=system.packing_fraction,
+        n_substeps=100, dt=dt, packing=system.packing_fraction, widest=None,
     )  # fmt: skip
     simulate_all(constants, positions, velocities, wall_contacts, counts, np.empty(1, np.bool_))
     return float(np.abs(positions[0, -1, 1] - (system.radius - sunk)) / (sunk * 1e-6))
