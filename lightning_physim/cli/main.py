@@ -17,24 +17,27 @@ class Command(NamedTuple):
         function: takes the words after the command and returns the exit code, or None for 0.
         usage: its most used arguments.
         summary: what it does, in a line.
+        simulates: whether it may make a data set.
     """
 
     module: str
     function: str
     usage: str
     summary: str
+    simulates: bool = False
 
 
 COMMANDS = {
     "fit": Command(
         "train", "fit", "[--config NAME_OR_PATH] [--ckpt_path last|RUN]",
-        "train, measure the heads, leave runs/<run id>/",
+        "train, measure the heads, leave runs/<run id>/", simulates=True,
     ),
     "validate": Command("train", "validate", "--ckpt_path last|RUN", "judge a trained network on the validation split"),
     "test": Command("train", "test", "--ckpt_path last|RUN", "the same on the test and out-of-distribution splits"),
     "predict": Command("train", "predict", "--ckpt_path last|RUN", "predict the test split"),
     "simulate": Command(
-        "simulate", "simulate", "[--config NAME_OR_PATH] [--animate FILE]", "make, describe and animate a data set"
+        "simulate", "simulate", "[--config NAME_OR_PATH] [--animate FILE]", "make, describe and animate a data set",
+        simulates=True,
     ),
     "llc": Command("llc", "llc", "RUN [--calibrate]", "learning coefficients at the checkpoints of a run"),
     "sweep": Command(
@@ -86,6 +89,11 @@ def run(argv: list[str]) -> int:
         *most, last = COMMANDS
         raise InputError(f"the command must be {', '.join(most)} or {last}; got {name}")
     command = COMMANDS[name]
+    if command.simulates and not {"-h", "--help"} & {*rest}:
+        # Imported here: `physim --help` is to answer at once.
+        from lightning_physim.physics.beside import compile_beside
+
+        compile_beside()
     return getattr(import_module(f"lightning_physim.cli.{command.module}"), command.function)(rest) or 0
 
 

@@ -21,6 +21,7 @@ from lightning_physim.physics import (
     sample_initial_states,
     simulate,
 )
+from lightning_physim.physics.beside import await_compiled
 from lightning_physim.target import ResidualTarget
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
     }
     if not spec.is_training:
         layout["no_pair"] = ((t, p, 4), "float32")
+    await_compiled()
     touched = walls = 0
     energy = np.zeros(2)
     with ExitStack() as stack:
