@@ -4,13 +4,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric import Fabric
 
 from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
 from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, own_loss
+from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
 from lightning_physim.data import ParticleDataModule
@@ -42,8 +42,7 @@ def llc(argv: list[str]) -> None:
     checkpoints = _checkpoints(run, given.steps)
     if given.calibrate:
         checkpoints = dict([max(checkpoints.items())])
-    if given.threads is not None:
-        torch.set_num_threads(given.threads)
+    set_arithmetic(given.threads)
     strategy = "ddp" if given.devices > 1 else "auto"
     fabric = Fabric(accelerator=given.accelerator, devices=given.devices, strategy=strategy)
     fabric.launch()

@@ -5,7 +5,6 @@ import shutil
 import sys
 from typing import Any, Literal
 
-import torch
 import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
@@ -13,6 +12,8 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 from lightning_physim.cli.arguments import HELP, Arguments, expand
+from lightning_physim.callbacks.hooks import leave_out_unused_hooks
+from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
@@ -86,11 +87,7 @@ class PhysimCLI(LightningCLI):
             parser.set_defaults(_flat(self.arguments.config))
 
     def before_instantiate_classes(self) -> None:
-        threads = self._get(self.config, "threads")
-        if threads is not None:
-            if threads < 1:
-                raise InputError(f"threads must be at least 1; got {threads}; give e.g. --threads=2")
-            torch.set_num_threads(threads)
+        set_arithmetic(self._get(self.config, "threads"))
 
     def instantiate_classes(self) -> None:
         """What LightningCLI does, with the measurements that are on and that the network supports."""
@@ -127,6 +124,7 @@ class PhysimCLI(LightningCLI):
         return trainer
 
     def fit(self, **kwargs: Any) -> None:
+        leave_out_unused_hooks(self.trainer, self.model)
         refused = False
         try:
             self.trainer.fit(**kwargs)
