@@ -16,6 +16,9 @@ from lightning_physim.probes import SCORES, AblationEffect, AttentionDistance, H
 from lightning_physim.protocols import HasAblation, HasAttention, ProbeStates, ProbeTargets, offers, require
 from lightning_physim.run_logger import run_loggers
 
+PAIRS_AT_ONCE = 2**18
+"""Ordered pairs of particles that are looked at together: some megabytes of attention patterns, which stay in cache."""
+
 
 class CollisionProbe(Observer):
     """Scores every attention head on a fixed held-out probe set, at log-spaced steps.
@@ -99,20 +102,12 @@ class CollisionProbe(Observer):
 
     @torch.no_grad()
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        device = module.device
-        states, contacts = self.states.to(device), self.contacts.to(device)
-        # An empty shard still gives patterns of the right shape: [layers, 0, heads, particles, particles].
-        attention: Tensor = module.attention(states)  # type: ignore[operator]
-        sample = ProbeSample(attention, states[..., :2], self.contact_distance.to(device), contacts)
-        probes = self._probes(attention)
-        for metric in (*probes.scores, probes.distance):
-            metric.update(sample)
+        step = trainer.global_step
+        ablate = self.targets is not None and (final or step == 0 or self.ablation_schedule.due(step))
+        probes = self._look(module, ablate)
         # Collective, here and below: adds the sums of all ranks.
         values = {name: value for metric in probes.scores for name, value in metric.compute().items()}
-        step = trainer.global_step
-        if self.targets is not None and (final or step == 0 or self.ablation_schedule.due(step)):
-            intact, ablated = module.ablate(states, near_others(sample.distance, self.radius))  # type: ignore[operator]
-            probes.ablation.update(intact, ablated, self.targets.to(device), contacts)
+        if ablate:
             values[keys.ABLATION.quantity] = probes.ablation.compute()
         # torchmetrics makes scalars of the values of a single head.
         by_score = {name: value.view(probes.heads) for name, value in values.items()}
@@ -130,6 +125,26 @@ class CollisionProbe(Observer):
         if trainer.training and step > 0:
             module.log(keys.BEST_ENRICHMENT, metrics[keys.BEST_ENRICHMENT], prog_bar=True, logger=False)
         return metrics
+
+    def _look(self, module: pl.LightningModule, ablate: bool) -> "_Probes":
+        """The metrics after the whole probe set, so many states at once as a processor's cache holds patterns of."""
+        particles = self.states.shape[1]
+        # A shard without states still gives patterns, of the shape [layers, 0, heads, particles, particles].
+        parts = torch.arange(len(self.states)).split(max(1, PAIRS_AT_ONCE // particles**2))
+        probes: _Probes | None = None
+        for part in parts:
+            states, contacts = self.states[part].to(module.device), self.contacts[part].to(module.device)
+            attention: Tensor = module.attention(states)  # type: ignore[operator]
+            sample = ProbeSample(attention, states[..., :2], self.contact_distance.to(states.device), contacts)
+            probes = probes or self._probes(attention)
+            for metric in (*probes.scores, probes.distance):
+                metric.update(sample)
+            if ablate:
+                assert self.targets is not None
+                intact, ablated = module.ablate(states, near_others(sample.distance, self.radius))  # type: ignore[operator]
+                probes.ablation.update(intact, ablated, self.targets[part].to(states.device), contacts)
+        assert probes is not None
+        return probes
 
     def _probes(self, attention: Tensor) -> "_Probes":
         """The metrics for such patterns, made at the first measurement; empty, and on their device."""

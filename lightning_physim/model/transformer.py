@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from lightning_physim.errors import InputError
 from lightning_physim.model.network import NORMS, Embedding, Norm, ParticleNetwork, mlp
 
+FEW_PARTICLES = 32
+"""Particles up to which attention on a CPU goes by two batched products, for 16 in two thirds of the time of PyTorch's
+fused attention; that one is made for long sequences, and three times as fast for 128 (docs/performance.md)."""
+
 
 class PhysicsTransformer(ParticleNetwork):
     """Pre-norm transformer over particles, after Hitchcock et al. 2025 (arXiv 2504.11830).
@@ -148,7 +152,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self._heads(x)
-        return self.output(self._side_by_side(torch.bmm(self._weights(query, key), value)))
+        if x.is_cpu and x.shape[1] <= FEW_PARTICLES:
+            return self.output(self._side_by_side(torch.bmm(self._weights(query, key), value)))
+        query, key, value = (part.unflatten(0, (-1, self.n_heads)) for part in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias(key))
+        return self.output(mixed.transpose(1, 2).flatten(2))
 
     def pattern(self, x: Tensor) -> Tensor:
         """Softmax weights ``[systems, heads, query, key]`` that :meth:`forward` applies to the values."""
@@ -211,14 +219,16 @@ class Attention(nn.Module):
     def _weights(self, query: Tensor, key: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Softmax weights ``[batch, query, key]`` of queries and keys ``[batch, particles, d_head]``.
 
-        One product with the mask as its bias: between a few dozen tokens that takes two thirds of the time of PyTorch's
-        fused attention, which is made for long sequences (docs/performance.md). A lone particle sees itself; a query
-        from which all keys are ``hidden`` has no weights, all zero.
+        A query from which all keys are ``hidden`` has no weights, all zero.
         """
-        particles = key.shape[-2]
-        blind = 0.0 if self.attend_self or particles == 1 else -torch.inf
-        bias = torch.full((particles,), blind, dtype=key.dtype, device=key.device).diag()
+        bias = self._bias(key)
         if hidden is not None:
             bias = bias.masked_fill(hidden, -torch.inf)
         weights = torch.baddbmm(bias, query, key.transpose(-1, -2), alpha=query.shape[-1] ** -0.5).softmax(-1)
         return weights if hidden is None else weights.where(bias.isfinite().any(-1, keepdim=True), 0.0)
+
+    def _bias(self, key: Tensor) -> Tensor:
+        """What is added to the logits, ``[query, key]``: nothing, or the blindness to oneself. A lone particle sees."""
+        particles = key.shape[-2]
+        blind = 0.0 if self.attend_self or particles == 1 else -torch.inf
+        return torch.full((particles,), blind, dtype=key.dtype, device=key.device).diag()

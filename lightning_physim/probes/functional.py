@@ -1,10 +1,12 @@
 """Per-head scores of attention patterns, as pure functions of tensors.
 
 Distances are in *contact diameters*: the distance of two centres over the sum of the two radii, so that 1 means
-touching. A particle is *near* a query within ``radius`` contact diameters. All sums are taken in float64.
+touching. A particle is *near* a query within ``radius`` contact diameters. Rows are summed in the precision of the
+attention, everything above them in float64.
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ def without_self(attention: Tensor) -> Tensor:
 
     A row whose whole mass is on itself becomes zero: it says nothing about others.
     """
-    others = attention.to(torch.float64, copy=True)
+    others = attention.clone()
     others.diagonal(dim1=-2, dim2=-1).zero_()
     mass = others.sum(-1, keepdim=True)
     return others.div_(mass.where(mass > 0, 1.0))
@@ -50,8 +52,7 @@ def collision_score_sums(attention: Tensor, distance: Tensor, radius: float) -> 
     Returns:
         Summed mass ``[layers, heads]`` and the number of queries, a scalar.
     """
-    near = (distance < radius).double()
-    mass = torch.einsum("lshqk,sqk->lh", attention.double(), near)
+    mass = _attention_on(distance < radius, attention)
     return mass, torch.tensor(float(distance.shape[0] * distance.shape[1]), dtype=torch.float64, device=distance.device)
 
 
@@ -66,10 +67,15 @@ def partner_score_sums(others: Tensor, distance: Tensor, radius: float) -> tuple
         Summed mass ``[layers, heads]``, the mass that uniform attention over the others would have (scalar), and the
         number of queries with a near particle (scalar).
     """
-    near = near_others(distance, radius).double()
-    mass = torch.einsum("lshqk,sqk->lh", others, near)
-    uniform = near.sum() / max(distance.shape[-1] - 1, 1)
-    return mass, uniform, near.any(-1).sum().double()
+    near = near_others(distance, radius)
+    uniform = near.sum().double() / max(distance.shape[-1] - 1, 1)
+    return _attention_on(near, others), uniform, near.any(-1).sum().double()
+
+
+def _attention_on(chosen: Tensor, attention: Tensor) -> Tensor:
+    """Attention summed over the ``chosen`` pairs, bool ``[systems, query, key]``: float64 ``[layers, heads]``."""
+    system, query, key = chosen.nonzero(as_tuple=True)
+    return attention[:, system, :, query, key].double().sum(0)
 
 
 def attention_distance_sums(others: Tensor, distance: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,14 +89,16 @@ def attention_distance_sums(others: Tensor, distance: Tensor, edges: Tensor) -> 
     Returns:
         Summed attention ``[layers, heads, bins]`` and the number of ordered pairs ``[bins]``.
     """
-    # One bin below the axis and one above it take what is left out, the queries themselves among it.
+    # Bin 0 is below the axis and the last one beyond it; most pairs of many particles are far away.
     bins = torch.bucketize(distance, edges, right=True)
     bins.diagonal(dim1=-2, dim2=-1).zero_()
     bins = bins.flatten()
-    pairs = torch.bincount(bins, minlength=len(edges) + 1)[1:-1].double()
-    mass = others.new_zeros(others.shape[0], others.shape[2], len(edges) + 1)
-    mass.index_add_(-1, bins, others.transpose(1, 2).flatten(2))
-    return mass[..., 1:-1], pairs
+    (there,) = ((bins > 0) & (bins < len(edges))).nonzero(as_tuple=True)
+    bins, n_bins = bins[there] - 1, len(edges) - 1
+    # Head by head: the weights of all of them in float64 would be twice the attention again.
+    by_head = [head.flatten()[there].double() for layer in others for head in layer.unbind(1)]
+    mass = torch.stack([torch.bincount(bins, weights, minlength=n_bins) for weights in by_head])
+    return mass.view(others.shape[0], others.shape[2], n_bins), torch.bincount(bins, minlength=n_bins).double()
 
 
 def distance_correlation_sums(others: Tensor, distance: Tensor) -> Tensor:
@@ -101,25 +109,32 @@ def distance_correlation_sums(others: Tensor, distance: Tensor) -> Tensor:
         distance: ``[systems, query, key]``, contact diameters.
 
     Returns:
-        ``[6, layers, heads]``: number of pairs, and sums of attention, distance, their squares and their product.
+        ``[6, layers, heads]``: number of pairs, and sums of x, of the distance, of their squares and of their product,
+        where x is attention over uniform attention less 1: near zero, it loses nothing when squares are subtracted.
     """
-    beside = ~torch.eye(distance.shape[-1], dtype=torch.bool, device=distance.device)
-    x, y = others[..., beside].transpose(1, 2).flatten(2), distance[:, beside].flatten().double()
-    shape = x.shape[:2]
-    alone = torch.stack((torch.full_like(y.sum(), y.numel()), y.sum(), y @ y))
-    count, sum_y, sum_yy = alone[:, None, None].expand(-1, *shape)
-    return torch.stack((count, x.sum(-1), sum_y, x.square().sum(-1), sum_yy, x @ y))
+    systems, particles, _ = distance.shape
+    # Zero on the query itself, as its distance is, which therefore adds nothing.
+    x = (others * (particles - 1)).sub_(1)
+    x.diagonal(dim1=-2, dim2=-1).zero_()
+    y = distance.to(x.dtype)
+    rows = (x.sum(-1), torch.linalg.vecdot(x, x), torch.linalg.vecdot(x, y.unsqueeze(1)))
+    sum_x, sum_xx, sum_xy = (row.double().sum((1, 3)) for row in rows)
+    y = y.double()
+    alone = torch.stack((torch.full_like(y.sum(), systems * particles * (particles - 1)), y.sum(), y.square().sum()))
+    count, sum_y, sum_yy = alone[:, None, None].expand(-1, *sum_x.shape)
+    return torch.stack((count, sum_x, sum_y, sum_xx, sum_yy, sum_xy))
 
 
 def correlation(sums: Tensor) -> Tensor:
     """Pearson correlation ``[...]`` out of sums ``[6, ...]``; NaN where one of the two does not vary.
 
-    A relative spread below 1e-6 is the rounding of float32, not variation.
+    A spread below 1e-6 of the mean is the rounding of float32, not variation; the mean of x is 1 before the 1 is taken
+    off.
     """
     count, x, y, xx, yy, xy = sums
     x, y = x / count, y / count
     var_x, var_y = xx / count - x.square(), yy / count - y.square()
-    varies = (var_x > 1e-12 * x.square()) & (var_y > 1e-12 * y.square())
+    varies = (var_x > 1e-12) & (var_y > 1e-12 * y.square())
     return torch.where(varies, (xy / count - x * y) / (var_x * var_y).sqrt(), math.nan)
 
 
@@ -131,13 +146,19 @@ def pair_scores(others: Tensor, contacts: Tensor) -> tuple[Tensor, Tensor]:
         contacts: bool ``[systems, query, key]``, which pairs touch in the interval that follows.
 
     Returns:
-        Scores float32 ``[pairs, layers, heads]`` and touches bool ``[pairs]``.
+        Scores float32 ``[systems, layers, heads, pairs]`` and touches bool ``[systems, pairs]``.
     """
-    beside = ~torch.eye(contacts.shape[-1], dtype=torch.bool, device=contacts.device)
-    return others[..., beside].permute(1, 3, 0, 2).flatten(0, 1).float(), contacts[:, beside].flatten()
+    return _beside(others.transpose(0, 1)).float(), _beside(contacts)
 
 
-def auroc_and_average_precision(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+def _beside(square: Tensor) -> Tensor:
+    """``[..., n (n - 1)]``: matrices ``[..., n, n]`` row by row, without their diagonal."""
+    n = square.shape[-1]
+    # Without its first entry a matrix has its diagonal at the end of each row of n + 1.
+    return square.flatten(-2)[..., 1:].unflatten(-1, (n - 1, n + 1))[..., :-1].flatten(-2)
+
+
+def auroc_and_average_precision(scores: Iterable[Tensor], positive: Tensor) -> tuple[Tensor, Tensor]:
     """Areas under the ROC curve and average precisions, float64 ``[heads]``, of scores to rank positives first by.
 
     The first is the chance that a positive scores above a negative, ties counted half: 0.5 is chance. The second is the
@@ -145,22 +166,26 @@ def auroc_and_average_precision(scores: Tensor, positive: Tensor) -> tuple[Tenso
     ties included, as in scikit-learn. NaN without positives, the first also without negatives.
 
     Args:
-        scores: ``[samples, heads]``.
+        scores: ``[heads, samples]``, or the ``[samples]`` of one head after the other.
         positive: bool ``[samples]``.
     """
-    # NumPy, whose sort is twenty times as fast as torch's on a CPU.
-    every, found = scores.T.cpu().numpy(), scores[positive].T.cpu().numpy()
-    n_positive, n_negative = found.shape[1], every.shape[1] - found.shape[1]
-    areas, precisions = np.full((2, len(every)), math.nan)
-    for head, (all_scores, own) in enumerate(zip(np.sort(every), np.sort(found), strict=True)):
+    places = np.flatnonzero(positive.cpu().numpy())
+    n_positive, n_negative = len(places), positive.numel() - len(places)
+    areas, precisions = [], []
+    for head in scores:
+        areas.append(math.nan)
+        precisions.append(math.nan)
         if not n_positive:
-            break
+            continue
+        # NumPy, whose sort is twenty times as fast as torch's on a CPU.
+        all_scores = head.cpu().numpy()
+        own, all_scores = np.sort(all_scores[places]), np.sort(all_scores)
         below, up_to = (np.searchsorted(all_scores, own, side) for side in ("left", "right"))
         below_own, up_to_own = (np.searchsorted(own, own, side) for side in ("left", "right"))
-        precisions[head] = np.mean((n_positive - below_own) / (len(all_scores) - below))
+        precisions[-1] = float(np.mean((n_positive - below_own) / (len(all_scores) - below)))
         if n_negative:
-            areas[head] = 0.5 * np.mean(below - below_own + up_to - up_to_own) / n_negative
-    return torch.from_numpy(areas), torch.from_numpy(precisions)
+            areas[-1] = float(0.5 * np.mean(below - below_own + up_to - up_to_own) / n_negative)
+    return torch.tensor(areas, dtype=torch.float64), torch.tensor(precisions, dtype=torch.float64)
 
 
 def ablation_sums(intact: Tensor, ablated: Tensor, targets: Tensor, contacts: Tensor) -> tuple[Tensor, Tensor]:

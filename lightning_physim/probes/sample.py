@@ -31,5 +31,5 @@ class ProbeSample:
 
     @cached_property
     def others(self) -> Tensor:
-        """Attention float64 ``[layers, systems, heads, query, key]``, self excluded and the rest renormalised."""
+        """Attention ``[layers, systems, heads, query, key]``, self excluded and the rest renormalised."""
         return without_self(self.attention)

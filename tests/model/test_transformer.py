@@ -46,7 +46,7 @@ def plain_attention(attention: Attention, x: torch.Tensor) -> torch.Tensor:
     return attention.output(torch.cat(mixed.unbind(1), dim=-1))
 
 
-@pytest.mark.parametrize("particles", [1, 2, 9])
+@pytest.mark.parametrize("particles", [1, 2, 9, 40])
 @pytest.mark.parametrize("attend_self", [False, True])
 def test_attention_and_its_gradients_are_those_of_the_plain_formula(attend_self, particles):
     attention = Attention(32, 4, attend_self).double()
@@ -66,10 +66,11 @@ def test_attention_and_its_gradients_are_those_of_the_plain_formula(attend_self,
     torch.testing.assert_close(({name: p.grad for name, p in parameters.items()}, x.grad), theirs)
 
 
+@pytest.mark.parametrize("particles", [6, 40])
 @pytest.mark.parametrize("attend_self", [False, True])
-def test_the_pieces_of_a_layer_are_consistent_with_its_forward(attend_self):
+def test_the_pieces_of_a_layer_are_consistent_with_its_forward(attend_self, particles):
     attention = Attention(32, 4, attend_self).double()
-    x, hidden = torch.randn(3, 6, 32).double(), torch.rand(3, 6, 6) < 0.3
+    x, hidden = torch.randn(3, particles, 32).double(), torch.rand(3, particles, particles) < 0.3
     output = attention(x)
     _, _, value = plain_heads(attention, x)
     mixed = attention.pattern(x) @ value
