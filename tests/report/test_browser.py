@@ -100,7 +100,10 @@ def show(browser, path, width=1280):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get_log("performance")
     browser.get(path.as_uri())
-    browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0], 100))")
+    browser.execute_async_script(
+        "const done = arguments[0], now = typeof drawn === 'undefined' ? Promise.resolve() : drawn;"
+        "now.then(() => requestAnimationFrame(() => setTimeout(done, 100)))"
+    )
 
 
 def settle(browser):

@@ -221,21 +221,24 @@ addEventListener("DOMContentLoaded", () => {
   }
 
   // The same step in the figures below that have one.
-  const linked = ["scores", "loss"].map(id => document.getElementById(id)).filter(plot => plot && plot.layout);
-  const shapes = linked.map(plot => plot.layout.shapes || []);
+  const shapes = new Map();
   let asked = false;
   function follow() {
     if (asked) return;
     asked = true;
     requestAnimationFrame(() => {
       asked = false;
-      linked.forEach((plot, i) => {
+      for (const id of ["scores", "loss"]) {
+        const plot = document.getElementById(id);
+        if (!plot || !plot.layout) continue; // not there, or not drawn yet
+        if (!shapes.has(id)) shapes.set(id, plot.layout.shapes || []);
         const x = Math.max(steps[now.step], plot.layout.xaxis.tickvals[0]);
         const line = { type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: ink(), width: 1.5 } };
-        Plotly.relayout(plot, { shapes: [...shapes[i], line] });
-      });
+        Plotly.relayout(plot, { shapes: [...shapes.get(id), line] });
+      }
     });
   }
+  document.addEventListener("drawn", follow);
 
   function seek(step) {
     now.step = Math.max(0, Math.min(steps.length - 1, step));
