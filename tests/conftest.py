@@ -17,6 +17,13 @@ settings.register_profile("suite", max_examples=20, deadline=None, derandomize=T
 settings.load_profile("suite")
 
 
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """The commands take denormal numbers for zero, in the whole process: no test is to find what another has left."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 def _rank_main(rank: int, world: int, port: int, work: Callable[..., Any], args: tuple, results: Any) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     torch.set_num_threads(1)

@@ -1,0 +1,1 @@
+"""What costs how much, beside what others need for the same: ``python -m benchmarks``."""
