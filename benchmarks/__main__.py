@@ -40,9 +40,10 @@ def main() -> int:
     for name in given.names or BENCHMARKS:
         print(f"\n## {name}: {BENCHMARKS[name]}\n\n{HEADER}", flush=True)
         before, rows = last(name), []
-        for row in import_module(f"benchmarks.{name}").measure(given.quick):
-            rows.append(row)
-            print(row.line() if isinstance(row, Row) else row, flush=True)
+        for found in import_module(f"benchmarks.{name}").measure(given.quick):  # rows, and lines of text
+            if isinstance(found, Row):
+                rows.append(found)
+            print(found.line() if isinstance(found, Row) else found, flush=True)
         if given.quick:
             continue
         print(f"\nkept in {store(name, rows)}")

@@ -222,6 +222,7 @@ def ours(job: dict) -> dict:
 
     from lightning_physim.llc import SGLDConfig, estimate_llc, head_regions
 
+    torch.set_flush_denormal(True)  # as physim does
     network, found = our_network(), {}
     network.load_state_dict(job["weights"], strict=False)
     network.to(job["device"])

@@ -1,4 +1,4 @@
-"""A step of the sampler against devinterp: the job of ``benchmarks/against_devinterp.py``, with a tenth of its draws.
+"""A step of the sampler against devinterp: the job of ``benchmarks/against_devinterp.py``, with three tenths of its draws.
 
 devinterp wants environments of its own: ``DEVINTERP1`` and ``DEVINTERP2`` name interpreters that have 1.3.2 and 2.0.1.
 Agreement of the estimates, and the cost of a given standard error, are what that script shows.
@@ -20,7 +20,7 @@ PEERS = {"devinterp1": "devinterp 1.3.2", "devinterp2": "devinterp 2.0.1"}
 
 def measure(quick: bool) -> Iterator[Row | str]:
     Path(CACHE).mkdir(exist_ok=True)
-    draws = 4 if quick else 20
+    draws = 4 if quick else 60
     problem = torch.load(prepare(Path(CACHE)), weights_only=False)
     job = {**problem, **JOB, "device": "cpu", "n_draws": draws, "n_burn_in": 0, "best": False}
 

@@ -1,5 +1,6 @@
 """What a training or evaluation step gets, and the memory-mapped data set that hands it out."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_physim.data.ahead import expect_random_access, outgrows_memory
 from lightning_physim.data.generate import CONTACT_ARRAYS
 from lightning_physim.data.store import open_array, read_metadata
 from lightning_physim.physics import ContactPairs
@@ -70,13 +72,20 @@ class TrajectoryDataset(Dataset[Batch]):
         directory: of the split, as :func:`lightning_physim.data.generate.make_split` leaves it.
         target: fitted on the training split.
         window: intervals per item; None for whole trajectories.
+
+    Attributes:
+        outgrows_memory: whether the states have to be read from the disk again and again.
     """
 
     def __init__(self, directory: Path, target: ResidualTarget, window: int | None = None) -> None:
         self.directory, self.target = directory, target
         self.metadata = read_metadata(directory)
         tensors = [name for name in self.metadata["arrays"] if name not in CONTACT_ARRAYS]
-        arrays = {name: torch.from_numpy(open_array(directory, name)) for name in tensors}
+        mapped = {name: open_array(directory, name) for name in tensors}
+        with warnings.catch_warnings():
+            # What outgrows memory is mapped read-only. Nobody writes to any of them.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            arrays = {name: torch.from_numpy(array) for name, array in mapped.items()}
         self.states: Tensor = arrays["states"]
         self.wall_contacts: Tensor = arrays["wall_contacts"]
         self.no_pair: Tensor | None = arrays.get("no_pair")
@@ -86,6 +95,9 @@ class TrajectoryDataset(Dataset[Batch]):
         self.n_trajectories, self.n_intervals, self.n_particles = self.wall_contacts.shape
         self.window = self.n_intervals if window is None else window
         self._starts = self.n_intervals - self.window + 1
+        self.outgrows_memory = outgrows_memory(self.states.nbytes)
+        if self.outgrows_memory:
+            expect_random_access(mapped["states"])
         self._time_steps = np.arange(self.window + 1)
 
     def __len__(self) -> int:

@@ -1,6 +1,8 @@
 """Which windows make up which batch, on every rank, and the loader that Lightning iterates over."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,9 @@ from lightning_physim.data.batch import Batch, TrajectoryDataset
 from lightning_physim.errors import InputError
 
 Position = tuple[int, int]
+
+BATCHES_AHEAD = 8
+"""Batches that are read from the disk at a time where the data are larger than memory."""
 
 
 class ShardedBatchSampler:
@@ -117,6 +122,8 @@ class BatchLoader:
 
     def _read(self, indices: Iterator[list[int]]) -> Iterable[Batch]:
         if not self.num_workers and not self.pin_memory:
+            if self.dataset.outgrows_memory:
+                return self._read_ahead(indices)
             # A batch is read sooner than a DataLoader has asked for it.
             return map(self.dataset.__getitem__, indices)
         # Its worker processes live as long as the iteration.
@@ -129,6 +136,16 @@ class BatchLoader:
             pin_memory=self.pin_memory,
             generator=torch.Generator(),  # else every epoch draws a number from the global one
         )
+
+    def _read_ahead(self, indices: Iterator[list[int]]) -> Iterator[Batch]:
+        """The same batches, several of them being read at a time: a disk serves many at once as fast as one."""
+        waiting: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(BATCHES_AHEAD) as readers:
+            for batch in indices:
+                waiting.append(readers.submit(self.dataset.__getitem__, batch))
+                if len(waiting) > BATCHES_AHEAD:
+                    yield waiting.popleft().result()
+            yield from (batch.result() for batch in waiting)
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: the position is in Lightning's own counters. That there is one tells Lightning that we can resume."""

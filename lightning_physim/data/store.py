@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from filelock import FileLock
 
+from lightning_physim.data.ahead import outgrows_memory
 from lightning_physim.errors import InputError
 
 METADATA = "metadata.json"
@@ -161,9 +162,14 @@ def read_metadata(directory: Path) -> dict[str, Any]:
     return metadata
 
 
-def open_array(directory: Path, name: str) -> np.ndarray:
-    """The array ``name``, memory-mapped: writable in memory, as torch wants it, but never written back."""
-    array: np.ndarray = np.load(directory / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+def open_array(directory: Path, name: str) -> np.memmap:
+    """The array ``name``, memory-mapped: writable in memory, as torch wants it, but never written back.
+
+    Read-only where it outgrows memory, of which a system promises no more than it has to what may be written to.
+    """
+    path = directory / f"{name}.npy"
+    mode: Literal["r", "c"] = "r" if outgrows_memory(path.stat().st_size) else "c"
+    array: np.memmap = np.load(path, mmap_mode=mode, allow_pickle=False)
     return array
 
 

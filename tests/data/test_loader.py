@@ -1,5 +1,6 @@
 """The order of batches: on ranks, over epochs, and after a resume in the middle of one."""
 
+import copy
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -255,3 +256,21 @@ def test_two_devices_share_the_batches_of_one(tmp_path: Path, cache: str, option
     )
     # Seven trajectories in global batches of six: the second rank gets none of the last one.
     assert [torch.load(tmp_path / f"test{rank}.pt") for rank in range(2)] == [[3, 1], [3, 0]]
+
+
+def test_data_larger_than_memory_are_mapped_read_only_read_ahead_and_give_the_same_batches(tmp_path, monkeypatch):
+    data = ParticleDataModule(
+        SIX, n_train=10, n_val=3, n_test=3, n_intervals=5, ood={}, batch_size=4, cache_dir=str(tmp_path)
+    )
+    data.prepare_data()
+    data.setup()
+    expected = list(data.train_dataloader())
+    monkeypatch.setattr("lightning_physim.data.ahead.SHARE_OF_MEMORY", 0.0)
+    large = copy.deepcopy(data)
+    large._splits = {}
+    large.setup()
+    assert large.split("train").outgrows_memory and not data.split("train").outgrows_memory
+    found = list(large.train_dataloader())
+    assert len(found) == len(expected) > 8
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours.states, theirs.states) and torch.equal(ours.targets, theirs.targets)
