@@ -1,4 +1,4 @@
-"""A step of the sampler against devinterp: the job of ``benchmarks/against_devinterp.py``, with three tenths of its draws.
+"""A step of the sampler against devinterp: the job of ``benchmarks/against_devinterp.py``, with fewer draws.
 
 devinterp wants environments of its own: ``DEVINTERP1`` and ``DEVINTERP2`` name interpreters that have 1.3.2 and 2.0.1.
 Agreement of the estimates, and the cost of a given standard error, are what that script shows.

@@ -40,11 +40,10 @@ def rate(particles: int, systems: int, threads: int, repeats: int) -> float:
 
 def peak_mb(particles: int) -> float:
     """Peak memory of a process that simulates one system."""
-    code = (
-        "import resource; from benchmarks.simulator import rate;"
-        f"rate({particles}, 1, 1, 1); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) / 1024
+    # Not getrusage, whose maximum a process inherits from the one that started it.
+    code = f"from benchmarks.simulator import rate; rate({particles}, 1, 1, 1); print(open('/proc/self/status').read())"
+    status = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return float(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def measure(quick: bool) -> Iterator[Row | str]:

@@ -20,8 +20,8 @@ def reduced_distance(positions: Tensor, contact_distance: Tensor) -> Tensor:
         positions: ``[systems, particles, 2]``.
         contact_distance: ``[particles, particles]``, sums of radii.
     """
-    offsets = positions.unsqueeze(-2) - positions.unsqueeze(-3)
-    return offsets.norm(dim=-1) / contact_distance
+    across, up = (side.unsqueeze(-1) - side.unsqueeze(-2) for side in positions.unbind(-1))
+    return torch.hypot(across, up) / contact_distance
 
 
 def without_self(attention: Tensor) -> Tensor:
@@ -89,12 +89,10 @@ def attention_distance_sums(others: Tensor, distance: Tensor, edges: Tensor) -> 
     Returns:
         Summed attention ``[layers, heads, bins]`` and the number of ordered pairs ``[bins]``.
     """
-    # Bin 0 is below the axis and the last one beyond it; most pairs of many particles are far away.
-    bins = torch.bucketize(distance, edges, right=True)
-    bins.diagonal(dim1=-2, dim2=-1).zero_()
-    bins = bins.flatten()
-    (there,) = ((bins > 0) & (bins < len(edges))).nonzero(as_tuple=True)
-    bins, n_bins = bins[there] - 1, len(edges) - 1
+    within = (distance >= edges[0]) & (distance < edges[-1])
+    within.diagonal(dim1=-2, dim2=-1).fill_(False)
+    (there,) = within.flatten().nonzero(as_tuple=True)  # most pairs of many particles are too far apart
+    bins, n_bins = torch.bucketize(distance.flatten()[there], edges, right=True) - 1, len(edges) - 1
     # Head by head: the weights of all of them in float64 would be twice the attention again.
     by_head = [head.flatten()[there].double() for layer in others for head in layer.unbind(1)]
     mass = torch.stack([torch.bincount(bins, weights, minlength=n_bins) for weights in by_head])
@@ -110,15 +108,18 @@ def distance_correlation_sums(others: Tensor, distance: Tensor) -> Tensor:
 
     Returns:
         ``[6, layers, heads]``: number of pairs, and sums of x, of the distance, of their squares and of their product,
-        where x is attention over uniform attention less 1: near zero, it loses nothing when squares are subtracted.
+        where x is attention less uniform attention, in units of the latter: near zero, it loses nothing when squares
+        are subtracted.
     """
     systems, particles, _ = distance.shape
+    uniform = 1 / max(particles - 1, 1)
+    x = others - uniform
     # Zero on the query itself, as its distance is, which therefore adds nothing.
-    x = (others * (particles - 1)).sub_(1)
     x.diagonal(dim1=-2, dim2=-1).zero_()
     y = distance.to(x.dtype)
-    rows = (x.sum(-1), torch.linalg.vecdot(x, x), torch.linalg.vecdot(x, y.unsqueeze(1)))
-    sum_x, sum_xx, sum_xy = (row.double().sum((1, 3)) for row in rows)
+    rows = (x.sum(-1), torch.linalg.vector_norm(x, dim=-1).square(), torch.linalg.vecdot(x, y.unsqueeze(1)))
+    powers = (1, 2, 1)
+    sum_x, sum_xx, sum_xy = (row.double().sum((1, 3)) / uniform**p for row, p in zip(rows, powers, strict=True))
     y = y.double()
     alone = torch.stack((torch.full_like(y.sum(), systems * particles * (particles - 1)), y.sum(), y.square().sum()))
     count, sum_y, sum_yy = alone[:, None, None].expand(-1, *sum_x.shape)
@@ -128,8 +129,7 @@ def distance_correlation_sums(others: Tensor, distance: Tensor) -> Tensor:
 def correlation(sums: Tensor) -> Tensor:
     """Pearson correlation ``[...]`` out of sums ``[6, ...]``; NaN where one of the two does not vary.
 
-    A spread below 1e-6 of the mean is the rounding of float32, not variation; the mean of x is 1 before the 1 is taken
-    off.
+    A spread below 1e-6 of uniform attention, or of the mean distance, is the rounding of float32, not variation.
     """
     count, x, y, xx, yy, xy = sums
     x, y = x / count, y / count
