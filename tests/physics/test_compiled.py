@@ -1,5 +1,6 @@
 """Machine code that is kept on disk is that of the sources as they stand."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -35,3 +36,31 @@ def test_a_change_of_the_law_reaches_the_loop_that_calls_it(tmp_path):
         text.replace("+ damping * fraction * approach\n    if", "+ 0 * damping * fraction * approach\n    if")
     )
     assert abs(speed_after(tmp_path) - 1) < 1e-3
+
+
+FEW = """
+import numpy as np
+from lightning_physim.physics import ParticleSystem, engine, sample_initial_states, simulate
+from lightning_physim.physics.beside import await_compiled, compile_beside
+import lightning_physim.physics.beside as beside
+compile_beside()
+assert beside._compiler is not None
+await_compiled()
+beside._compiler = None
+compile_beside()
+assert beside._compiler is None  # it lies on the disk by now
+system = ParticleSystem(n_particles=16, restitution=0.9)
+simulate(system, *sample_initial_states(system, 2), 2)
+assert engine.simulate_all.stats.cache_hits and not engine.simulate_all.stats.cache_misses
+assert not engine._list_by_cells.signatures
+system = ParticleSystem(n_particles=80, box=(20.0, 20.0), restitution=0.9)
+simulate(system, *sample_initial_states(system, 2), 2)
+assert engine._list_by_cells.signatures
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core compiles where it is needed")
+def test_few_discs_compile_no_cells_and_what_another_process_compiled_is_found(tmp_path):
+    own = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", FEW], cwd=tmp_path, env=os.environ | own, check=True)

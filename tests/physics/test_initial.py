@@ -8,6 +8,7 @@ from scipy.stats import kstest
 
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem, sample_initial_states
+from lightning_physim.physics.initial import _throw
 
 SYSTEM = ParticleSystem(n_particles=16, restitution=0.9)
 
@@ -68,3 +69,26 @@ def test_packings_that_do_not_exist_are_refused_with_the_reason(n, radius):
 def test_bad_requests_are_refused(options):
     with pytest.raises(InputError, match="must be"):
         sample_initial_states(SYSTEM, **options)
+
+
+@pytest.mark.parametrize("n, side", [(12, 4.2), (90, 11.0)])
+def test_cells_find_every_disc_in_the_way(n, side):
+    """Random sequential addition as it is defined: one throw after the other, against all that have their place."""
+    rng = np.random.default_rng(3)
+    radii, box, uniform = rng.uniform(0.3, 0.6, n), np.array([side, side]), rng.random((40 * n, 2))
+    order = np.argsort(-radii, kind="stable")
+    expected, placed = np.full((n, 2), np.nan), 0
+    for throw in uniform:
+        if placed == n:
+            break
+        i = order[placed]
+        place = radii[i] + throw * (box - 2 * radii[i])
+        there = order[:placed]
+        if (np.square(expected[there] - place).sum(-1) >= (radii[there] + radii[i]) ** 2).all():
+            expected[i], placed = place, placed + 1
+    assert placed > 10
+    found = np.full((n, 2), np.nan)
+    half = len(uniform) // 2
+    first = _throw(uniform[:half], radii, box, order, 0, found)
+    assert _throw(uniform[half:], radii, box, order, first, found) == placed
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
