@@ -6,7 +6,6 @@ attention, everything above them in float64.
 """
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -158,7 +157,7 @@ def _beside(square: Tensor) -> Tensor:
     return square.flatten(-2)[..., 1:].unflatten(-1, (n - 1, n + 1))[..., :-1].flatten(-2)
 
 
-def auroc_and_average_precision(scores: Iterable[Tensor], positive: Tensor) -> tuple[Tensor, Tensor]:
+def auroc_and_average_precision(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """Areas under the ROC curve and average precisions, float64 ``[heads]``, of scores to rank positives first by.
 
     The first is the chance that a positive scores above a negative, ties counted half: 0.5 is chance. The second is the
@@ -166,26 +165,34 @@ def auroc_and_average_precision(scores: Iterable[Tensor], positive: Tensor) -> t
     ties included, as in scikit-learn. NaN without positives, the first also without negatives.
 
     Args:
-        scores: ``[heads, samples]``, or the ``[samples]`` of one head after the other.
+        scores: ``[heads, samples]``.
         positive: bool ``[samples]``.
     """
     places = np.flatnonzero(positive.cpu().numpy())
-    n_positive, n_negative = len(places), positive.numel() - len(places)
-    areas, precisions = [], []
-    for head in scores:
-        areas.append(math.nan)
-        precisions.append(math.nan)
-        if not n_positive:
-            continue
-        # NumPy, whose sort is twenty times as fast as torch's on a CPU.
-        all_scores = head.cpu().numpy()
-        own, all_scores = np.sort(all_scores[places]), np.sort(all_scores)
-        below, up_to = (np.searchsorted(all_scores, own, side) for side in ("left", "right"))
-        below_own, up_to_own = (np.searchsorted(own, own, side) for side in ("left", "right"))
-        precisions[-1] = float(np.mean((n_positive - below_own) / (len(all_scores) - below)))
-        if n_negative:
-            areas[-1] = float(0.5 * np.mean(below - below_own + up_to - up_to_own) / n_negative)
-    return torch.tensor(areas, dtype=torch.float64), torch.tensor(precisions, dtype=torch.float64)
+    found = np.array([rank_positives(head.cpu().numpy().copy(), places) for head in scores]).reshape(-1, 2)
+    areas, precisions = torch.from_numpy(found).unbind(-1)
+    return areas, precisions
+
+
+def rank_positives(scores: np.ndarray, positives: np.ndarray) -> tuple[float, float]:
+    """Area and precision of :func:`auroc_and_average_precision` for one head.
+
+    Args:
+        scores: ``[samples]``; sorted when this returns, as a copy of them would cost a third of the time.
+        positives: places of the positives, int ``[n]``.
+    """
+    n_positive, n_negative = len(positives), len(scores) - len(positives)
+    if not n_positive:
+        return math.nan, math.nan
+    own = np.sort(scores[positives])
+    scores.sort()  # NumPy's sort is twenty times as fast as torch's on a CPU
+    below, up_to = (np.searchsorted(scores, own, side) for side in ("left", "right"))
+    below_own, up_to_own = (np.searchsorted(own, own, side) for side in ("left", "right"))
+    precision = np.mean((n_positive - below_own) / (len(scores) - below))
+    if not n_negative:
+        return math.nan, float(precision)
+    area = 0.5 * np.mean(below - below_own + up_to - up_to_own) / n_negative
+    return float(area), float(precision)
 
 
 def ablation_sums(intact: Tensor, ablated: Tensor, targets: Tensor, contacts: Tensor) -> tuple[Tensor, Tensor]:

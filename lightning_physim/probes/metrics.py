@@ -17,12 +17,12 @@ from lightning_physim.keys import Key
 from lightning_physim.probes.functional import (
     ablation_sums,
     attention_distance_sums,
-    auroc_and_average_precision,
     collision_score_sums,
     correlation,
     distance_correlation_sums,
     pair_scores,
     partner_score_sums,
+    rank_positives,
 )
 from lightning_physim.probes.sample import ProbeSample
 
@@ -160,15 +160,19 @@ class ContactClassifier(HeadMetric):
         self.touches.append(touches.byte())
 
     def compute(self) -> dict[str, Tensor]:
-        # A list before ranks have been put together, a tensor after. All heads in one tensor would be a copy too many.
+        # A list before ranks have been put together, a tensor after. One head at a time, in the same place.
         parts = self.attention if isinstance(self.attention, list) else [self.attention]
-        heads = (
-            torch.cat([part[:, layer, head].flatten() for part in parts]) for layer, head in np.ndindex(self.heads)
-        )
-        auroc, precision = auroc_and_average_precision(heads, dim_zero_cat(self.touches).bool().flatten())
+        patterns = [part.cpu().numpy() for part in parts]
+        positives = np.flatnonzero(dim_zero_cat(self.touches).cpu().numpy())
+        scores = np.empty((sum(map(len, patterns)), patterns[0].shape[-1]), np.float32)
+        found = torch.empty(*self.heads, 2, dtype=torch.float64)
+        for layer, head in np.ndindex(self.heads):
+            np.concatenate([part[:, layer, head] for part in patterns], out=scores)
+            found[layer, head] = torch.tensor(rank_positives(scores.reshape(-1), positives), dtype=torch.float64)
+        auroc, precision = found.unbind(-1)
         return {
-            keys.AUROC.quantity: auroc.view(self.heads),
-            keys.AVERAGE_PRECISION.quantity: precision.view(self.heads),
+            keys.AUROC.quantity: auroc,
+            keys.AVERAGE_PRECISION.quantity: precision,
         }
 
 
