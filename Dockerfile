@@ -16,11 +16,12 @@ RUN pip install -c constraints.txt torch
 COPY pyproject.toml README.md LICENSE ./
 COPY lightning_physim ./lightning_physim
 RUN pip install -c constraints.txt . && rm -rf /src/*
+# The simulator's machine code, for whoever runs the image; another processor than this one adds its own.
+ENV NUMBA_CACHE_DIR=/opt/numba
+RUN python -m lightning_physim.physics && chmod -R a+rwX /opt/numba
 
 RUN useradd --create-home --uid 1000 physim
 USER physim
-# numba keeps its machine code here when the package's folder is read-only, also for users without a home.
-ENV NUMBA_CACHE_DIR=/tmp/numba
 WORKDIR /work
 ENTRYPOINT ["physim"]
 CMD ["--help"]
