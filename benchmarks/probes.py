@@ -4,7 +4,6 @@
 is patterns, scores and the ablation of every head.
 """
 
-import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.table import Row
-from benchmarks.worlds import one_core, seconds
-from lightning_physim import ParticleSystem, PhysicsTransformer, sample_initial_states, simulate
+from benchmarks.worlds import discs, one_core, seconds
+from lightning_physim import PhysicsTransformer, sample_initial_states, simulate
 from lightning_physim.callbacks.collision_probe import PAIRS_AT_ONCE
 from lightning_physim.probes import SCORES, AblationEffect, AttentionDistance, ProbeSample, near_others
 
@@ -26,8 +25,7 @@ class World:
     """A network of ``demo``'s size, and states of so many particles."""
 
     def __init__(self, particles: int) -> None:
-        side = math.sqrt(particles * math.pi * 0.05**2 / 0.126)  # the packing of demo
-        system = ParticleSystem(particles, (side, side), radius=0.05, stiffness=8000.0, restitution=0.8, interval=0.05)
+        system = discs(particles, interval=0.05)
         run = simulate(system, *sample_initial_states(system, STATES, velocity_std=0.7), n_intervals=1)
         positions, velocities = (torch.from_numpy(a[:, 0]).float() for a in (run.positions, run.velocities))
         self.states, self.contacts = torch.cat((positions, velocities), -1), torch.from_numpy(run.contacts[:, 0])

@@ -12,22 +12,16 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.table import Row
-from lightning_physim import ParticleSystem, sample_initial_states, simulate
+from benchmarks.worlds import discs
+from lightning_physim import sample_initial_states, simulate
 
 GROWTH = ((16, 256), (20, 256), (64, 64), (256, 16), (1024, 4), (4096, 1), (16384, 1), (100_000, 1))
 INTERVALS = 10
 
 
-def system_of(particles: int) -> ParticleSystem:
-    side = math.sqrt(particles * math.pi * 0.05**2 / 0.126)
-    return ParticleSystem(
-        particles, (side, side), radius=0.05, stiffness=8000.0, restitution=0.8, gravity=1.0, interval=0.1
-    )
-
-
 def rate(particles: int, systems: int, threads: int, repeats: int) -> float:
     """Million particle-intervals per second of wall time, the best of some."""
-    system = system_of(particles)
+    system = discs(particles, interval=0.1)
     x, v = sample_initial_states(system, systems, velocity_std=0.7)
     simulate(system, x[:1], v[:1], 1)
     best = math.inf

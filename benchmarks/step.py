@@ -20,8 +20,7 @@ from torch import Tensor
 
 from benchmarks.table import Row
 from benchmarks.worlds import batches_of, config_of, data_of, model_of, one_core
-from lightning_physim.callbacks import StepProgressBar
-from lightning_physim.callbacks.hooks import leave_out_unused_hooks
+from lightning_physim.callbacks import StepProgressBar, leave_out_unused_hooks
 from lightning_physim.model.transformer import Attention
 from lightning_physim.tracking import JsonlLogger
 

@@ -51,9 +51,7 @@ def fit(config: str, folder: Path, steps: int) -> dict[str, float]:
     """Run one fit in this process; CPU seconds by part."""
     started = float(os.environ["STARTED"])
     parts = Parts()
-    from lightning_physim.cli.main import main
-
-    sys.modules.pop("lightning_physim.cli.train", None)
+    # As `physim` does, before anything else is imported.
     from lightning_physim.physics.beside import compile_beside
 
     compile_beside()
@@ -61,6 +59,7 @@ def fit(config: str, folder: Path, steps: int) -> dict[str, float]:
     from pytorch_lightning.strategies import Strategy
 
     from lightning_physim import callbacks, tracking
+    from lightning_physim.cli.main import main
     from lightning_physim.data import ParticleDataModule
     from lightning_physim.module import PhysicsSimulator
     from lightning_physim.report import LiveReport
@@ -75,9 +74,7 @@ def fit(config: str, folder: Path, steps: int) -> dict[str, float]:
     parts.wrap(callbacks.Snapshots, "measure", "snapshots")
     parts.wrap(callbacks.LogSpacedCheckpoint, "on_train_batch_end", "checkpoints")
     parts.wrap(LiveReport, "_write", "reports")
-    for name in ("log_metrics", "log_hyperparams", "experiment", "finish"):
-        if callable(getattr(tracking.JsonlLogger, name, None)):
-            parts.wrap(tracking.JsonlLogger, name, "logs")
+    parts.wrap(tracking.JsonlLogger, "log_metrics", "logs")
     first, training_step = [], PhysicsSimulator.training_step
 
     def noted(self: PhysicsSimulator, *args: Any) -> Any:

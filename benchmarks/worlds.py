@@ -1,5 +1,6 @@
 """The worlds, networks and data of the shipped configurations, without Trainer and callbacks."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -42,6 +43,14 @@ def batches_of(data: ParticleDataModule) -> Iterator[tuple[torch.Tensor, torch.T
     while True:
         for batch in data.train_dataloader():
             yield batch.states[:, 0].contiguous(), batch.targets[:, 0].contiguous()
+
+
+def discs(particles: int, interval: float) -> ParticleSystem:
+    """So many discs of ``demo`` at its packing."""
+    side = math.sqrt(particles * math.pi * 0.05**2 / 0.126)
+    return ParticleSystem(
+        particles, (side, side), radius=0.05, stiffness=8000.0, restitution=0.8, gravity=1.0, interval=interval
+    )
 
 
 def one_core() -> None:

@@ -59,9 +59,9 @@ class PhysicsSimulator(pl.LightningModule):
         weight_decay: of AdamW and SGD.
         rollout_horizons: intervals after which rollouts are judged; must not exceed the length of a validation
             trajectory.
-        compile: compile the training loss by ``torch.compile``: faster steps after a wait of some ten seconds, which
-            pays from a few thousand steps on. Needs a C++ compiler, on a GPU Triton; without one, one line says so and
-            training goes on uncompiled. Rounding differs between the two.
+        compile: compile the training loss by ``torch.compile``: faster steps after a wait of 10 to 20 s, which pays
+            from some ten thousand steps of ``demo`` on. Needs a C++ compiler, on a GPU Triton. Without one, one
+            line says so and training goes on uncompiled. Rounding differs between the two.
 
     Attributes:
         attention: ``attention(state)``, patterns ``[layers, systems, heads, query, key]`` for

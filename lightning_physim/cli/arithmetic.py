@@ -8,8 +8,8 @@ from lightning_physim.errors import InputError
 def set_arithmetic(threads: int | None) -> None:
     """Take denormal numbers for zero, and compute with so many CPU threads; None leaves torch its own choice.
 
-    Heads that have sharpened leave denormal weights (below 1e-38) on most keys, and a processor multiplies those ten
-    times as slowly as others: a step of ``demo`` takes half as long again at its end as with zeros in their place.
+    Heads that have sharpened leave denormal weights (below 1e-38) on far keys, and products of those took a processor
+    seven times as long: a step of ``demo`` takes half as long again at its end as with zeros in their place.
     Threads that torch starts later take it over from this one.
 
     Raises:
