@@ -48,7 +48,7 @@ def scores(*parts: ProbeSample) -> dict[str, np.ndarray]:
 def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
-        # Rows are summed in float32, whose spacing is 1e-7 of scores around 1: a correlation near zero keeps that error.
+        # Rows are summed in float32: a correlation near zero keeps the rounding of scores around 1.
         np.testing.assert_allclose(theirs[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
