@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from lightning_physim.errors import InputError
 from lightning_physim.files import flatten
+from lightning_physim.signals import collecting_signals
 from lightning_physim.sweeps.early import EarlyStopping
 from lightning_physim.sweeps.engine import SweepEngine
 from lightning_physim.sweeps.processes import (
@@ -16,7 +17,6 @@ from lightning_physim.sweeps.processes import (
     start_trial,
     trial_environment,
 )
-from lightning_physim.sweeps.signals import collecting_signals
 from lightning_physim.sweeps.spec import Parameter, Trial
 from lightning_physim.sweeps.state import SweepState
 from lightning_physim.tracking.jsonl import read_metrics

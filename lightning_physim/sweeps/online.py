@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from lightning_physim.errors import InputError
-from lightning_physim.sweeps.signals import collecting_signals
+from lightning_physim.signals import collecting_signals
 
 TIMEOUT = 10
 """Seconds that the server has for each answer before a sweep is made."""
