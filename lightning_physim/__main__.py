@@ -1,8 +1,6 @@
 """``python -m lightning_physim``, the same as ``physim``."""
 
-import sys
-
-from lightning_physim.cli import main
+from lightning_physim.cli import console
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

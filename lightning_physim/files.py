@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,23 @@ def replace_file(path: Path, content: bytes, durable: bool = False) -> None:
         durable: whether to wait for the disk, so that the file is whole after a loss of power too.
     """
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with new.open("wb") as file:
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left of :func:`replace_file`, in a folder that nobody else writes to."""
+    for path in folder.glob("*.new") if folder.is_dir() else ():
+        if re.search(r"\.\d+\.new$", path.name):
+            path.unlink(missing_ok=True)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Train and evaluation mode of a module."""
+"""Train and evaluation mode of a module, and whether its weights are finite."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -16,3 +17,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for m, training in flags:
             m.training = training
+
+
+def is_finite(module: nn.Module) -> bool:
+    """Whether every parameter is."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())

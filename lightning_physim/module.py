@@ -128,7 +128,8 @@ class PhysicsSimulator(pl.LightningModule):
     def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
         loss = self._training_loss(batch)
         step = self.global_step + 1
-        if step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every > 0 and step % every == 0:  # 0 means never
             # To the loggers directly: Lightning's own count of rows is off by one after some resumes.
             mean = self.trainer.strategy.reduce(
                 loss.detach(), reduce_op="mean"

@@ -8,6 +8,7 @@ from lightning_physim.callbacks.hooks import leave_out_unused_hooks
 from lightning_physim.callbacks.learning_coefficient import NETWORK_SGLD, LearningCoefficient
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.progress import StepProgressBar
+from lightning_physim.callbacks.safeguard import Safeguard, is_ending
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.callbacks.snapshots import Snapshots
 from lightning_physim.callbacks.validation import LogSpacedValidation
@@ -21,8 +22,10 @@ __all__ = [
     "LogSpacedCheckpoint",
     "LogSpacedValidation",
     "Observer",
+    "Safeguard",
     "Snapshots",
     "StepProgressBar",
     "TrainingClock",
+    "is_ending",
     "leave_out_unused_hooks",
 ]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from lightning_physim.callbacks.safeguard import is_ending
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
 from lightning_physim.errors import InputError
+from lightning_physim.modes import is_finite
 from lightning_physim.run_logger import run_loggers
 
 
@@ -18,8 +18,9 @@ class LogSpacedCheckpoint(Checkpoint):
 
     Between them a checkpoint every ``rolling_steps`` replaces the previous such, so that a killed run loses little. A
     checkpoint is written once everything that belongs to its step has been logged, a validation that follows it
-    included; resuming from it therefore loses and repeats nothing. A run that is ended by SIGTERM leaves a rolling one.
-    Kept ones go to every :class:`lightning_physim.run_logger.RunLogger`.
+    included; resuming from it therefore loses and repeats nothing. A run that a signal ends leaves a rolling one, see
+    :class:`lightning_physim.callbacks.Safeguard`. There is none of weights that are not finite. Kept ones go to every
+    :class:`lightning_physim.run_logger.RunLogger`.
 
     Args:
         dirpath: folder of the checkpoints; None for ``checkpoints/`` under the trainer's ``default_root_dir``.
@@ -35,6 +36,8 @@ class LogSpacedCheckpoint(Checkpoint):
         self.rolling_steps = rolling_steps
         self.last_step = -1
         self.rolling: str | None = None
+        self.superseded: str | None = None
+        """The rolling one before the last checkpoint; still there where the process was killed between the two."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         folder = self.dirpath or str(Path(trainer.default_root_dir) / "checkpoints")
@@ -54,44 +57,43 @@ class LogSpacedCheckpoint(Checkpoint):
         if trainer.global_step != self.last_step:
             self._save(trainer, keep=True)
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        # A stop from outside (a sweep's agent, a batch system) comes between two batches, or in the midst of a
-        # validation, which nothing could go on with. Ranks may get it at different batches, so rank zero is alone here:
-        # no collective, and therefore only where one rank holds everything.
-        whole = isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
-        between = isinstance(exception, SIGTERMException) and not trainer.validating
-        if between and whole and trainer.is_global_zero and trainer.global_step != self.last_step:
-            self._save(trainer, keep=False, alone=True)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._drop_superseded(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"last_step": self.last_step, "rolling": self.rolling}
+        return {"last_step": self.last_step, "rolling": self.rolling, "superseded": self.superseded}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.last_step, self.rolling = state_dict["last_step"], state_dict["rolling"]
+        self.last_step, rolling = state_dict["last_step"], state_dict["rolling"]
+        self.rolling = rolling and Path(rolling).name  # a path in checkpoints of 0.1.0
+        self.superseded = state_dict.get("superseded")  # checkpoints of 0.1.0 have none
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
         step = trainer.global_step
         if step == self.last_step:
             return
         keep = self.schedule.due(step) or is_final_step(trainer)
-        if keep or (self.rolling_steps and step % self.rolling_steps == 0):
+        rolling = self.rolling_steps and step % self.rolling_steps == 0
+        if keep or rolling or is_ending(trainer):
             self._save(trainer, keep)
 
-    def _save(self, trainer: pl.Trainer, keep: bool, alone: bool = False) -> None:
-        superseded = self.rolling
+    def _save(self, trainer: pl.Trainer, keep: bool) -> None:
+        if not is_finite(trainer.lightning_module):
+            return
+        self.superseded = self.rolling
         self.last_step = trainer.global_step
         path = self.folder / f"step-{self.last_step:08d}.ckpt"
         # State first: the checkpoint holds it.
-        self.rolling = None if keep else str(path)
+        self.rolling = None if keep else path.name
         try:
-            if alone:  # what save_checkpoint does, less its barrier
-                trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(False), path)
-            else:
-                trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
+            trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
         except OSError as error:
             # Lightning writes to a temporary file first, whose name would tell the user nothing.
             raise OSError(error.errno, error.strerror, str(path)) from error
         for logger in run_loggers(trainer.loggers) if keep else ():
             logger.log_checkpoint(path, step=self.last_step)
-        if superseded is not None and trainer.is_global_zero:
-            Path(superseded).unlink(missing_ok=True)
+        self._drop_superseded(trainer)
+
+    def _drop_superseded(self, trainer: pl.Trainer) -> None:
+        if self.superseded is not None and trainer.is_global_zero:
+            (self.folder / self.superseded).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
+from lightning_physim.callbacks.safeguard import stop_requested
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
 from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc, head_regions
@@ -148,8 +149,15 @@ class LearningCoefficient(Observer):
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
         assert self.loss_fn is not None
-        # Collective: ranks share the chains.
-        result = estimate_llc(module, self.loss_fn, self.data, self.regions, self.sgld, distributed=True)
+        result = estimate_llc(  # collective: ranks share the chains
+            module,
+            self.loss_fn,
+            self.data,
+            self.regions,
+            self.sgld,
+            distributed=True,
+            stop=lambda: stop_requested(trainer),
+        )
         self.results[trainer.global_step] = result
         self.n_estimates += 1
         self.n_failed += any(not region.converged for region in result.values())

@@ -5,8 +5,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from lightning_physim import keys
+from lightning_physim.callbacks.safeguard import end_now
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
-from lightning_physim.modes import evaluating
+from lightning_physim.errors import Diverged, GivenUp
+from lightning_physim.modes import evaluating, is_finite
 from lightning_physim.stopwatch import Stopwatch
 
 
@@ -14,7 +16,8 @@ class Observer(pl.Callback):
     """Measures before training, on a log-spaced schedule of steps, and after the last step.
 
     A subclass gives ``name`` and :meth:`measure`. All ranks measure at the same steps; loggers write on rank zero. The
-    seconds spent are logged as ``time/<name>`` and survive a resume.
+    seconds spent are logged as ``time/<name>`` and survive a resume. A network whose weights or loss are not finite is
+    not measured. What is given up for a signal is measured after the resume.
 
     Args:
         steps_per_decade: measurements per tenfold increase of the step.
@@ -26,6 +29,8 @@ class Observer(pl.Callback):
         self.schedule = LogSchedule(steps_per_decade)
         self.stopwatch = Stopwatch()
         self.last_step = -1
+        self.given_up = -1
+        """The step of a measurement that is still to be made."""
 
     @property
     def seconds(self) -> float:
@@ -36,6 +41,10 @@ class Observer(pl.Callback):
         """Metrics of the module as it stands, the same on every rank; ``final`` at the last step of the run.
 
         Collectives are allowed: every rank is here.
+
+        Raises:
+            Diverged: on every rank, as the network's numbers are not finite.
+            GivenUp: on every rank, as a signal is to end training.
         """
         raise NotImplementedError
 
@@ -44,7 +53,7 @@ class Observer(pl.Callback):
         return final or trainer.global_step == 0 or self.schedule.due(trainer.global_step)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.global_step == 0:
+        if trainer.global_step in (0, self.given_up):
             self._observe(trainer, pl_module, final=False)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
@@ -55,18 +64,29 @@ class Observer(pl.Callback):
         self._observe(trainer, pl_module, final=True)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "last_step": self.last_step}
+        return {"seconds": self.seconds, "last_step": self.last_step, "given_up": self.given_up}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.stopwatch.seconds, self.last_step = state_dict["seconds"], state_dict["last_step"]
+        self.given_up = state_dict.get("given_up", -1)  # checkpoints of 0.1.0 have none
 
     def _observe(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> None:
         # With gradient accumulation several batches end at one step.
         if trainer.global_step == self.last_step or not self.due(trainer, final):
             return
         self.last_step = trainer.global_step
-        with self.stopwatch, evaluating(module):
-            metrics = self.measure(trainer, module, final)
+        if not is_finite(module):
+            return
+        try:
+            with self.stopwatch, evaluating(module):
+                metrics = self.measure(trainer, module, final)
+        except Diverged:
+            return
+        except GivenUp:
+            if final:  # there is no step after it to go on from: the checkpoint before it counts
+                end_now(trainer)
+            self.given_up, self.last_step = trainer.global_step, -1
+            return
         metrics[keys.time_of(self.name)] = self.seconds
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)

@@ -1,5 +1,5 @@
 """The ``physim`` command."""
 
-from lightning_physim.cli.main import main
+from lightning_physim.cli.main import console, main
 
-__all__ = ["main"]
+__all__ = ["console", "main"]

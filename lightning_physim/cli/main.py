@@ -1,12 +1,15 @@
 """Entry point of ``physim``: which command, and how it ends."""
 
 import argparse
+import atexit
 import errno
+import os
 import sys
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from lightning_physim.errors import InputError
+from lightning_physim.errors import Diverged, InputError, Interrupted, RankLost
+from lightning_physim.signals import SIGNALS, die_of, raising_signals
 
 
 class Command(NamedTuple):
@@ -54,29 +57,62 @@ COMMANDS = {
     ),
 }  # fmt: skip
 
-# What a full, read-only or forbidden disk says; any other OSError is a defect and keeps its traceback.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# What a disk that is full, read-only or forbidden says, and a path that cannot be; any other OSError is a defect.
+DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOENT,
+    errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
+
+
+def console() -> NoReturn:
+    """The ``physim`` command: :func:`main`, by whose exit code the process ends; of a signal, by the signal itself."""
+    code = 0
+
+    def end() -> None:
+        if code - 128 in SIGNALS:
+            die_of(code - 128)
+
+    atexit.register(end)  # first in, last out: what else is to be done at the end of the process has been done by then
+    code = main()
+    sys.exit(code)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 2 where the input was at fault, or what the command returns."""
+    """Run the command; return its exit code.
+
+    0; 1 where a process of a distributed training failed; 2 where the input was at fault; 3 where training diverged;
+    128 and the signal's number where a signal ended it; or what the command returns.
+    """
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no × shows a question mark
     try:
-        return run(argv)
+        with raising_signals():
+            return run(argv)
     except (InputError, argparse.ArgumentError) as error:
-        return refuse(str(error))
+        return say(str(error), 2)
+    except Diverged as error:
+        return say(str(error), 3)
+    except RankLost as error:
+        return say(str(error), 1)
+    except Interrupted as error:
+        return 128 + error.number
+    except BrokenPipeError:  # of `physim ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         if error.errno not in DISK:
             raise
-        return refuse(
-            f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space or name another folder"
+        return say(
+            f"cannot use {error.filename or 'a file'}: {error.strerror}; free some space or name another folder", 2
         )
 
 
-def refuse(message: str) -> int:
-    """Say what is wrong in one line; the exit code for it."""
+def say(message: str, code: int) -> int:
+    """Say what is wrong in one line; the exit code that was given."""
     print("physim: " + " ".join(message.split()), file=sys.stderr)
-    return 2
+    return code
 
 
 def run(argv: list[str]) -> int:

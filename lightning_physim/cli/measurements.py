@@ -13,6 +13,7 @@ from lightning_physim.callbacks import (
     LearningCoefficient,
     LogSpacedCheckpoint,
     LogSpacedValidation,
+    Safeguard,
     Snapshots,
     StepProgressBar,
     TrainingClock,
@@ -44,6 +45,7 @@ MEASUREMENTS = {
     "snapshots": Measurement(Snapshots),
     "checkpoints": Measurement(LogSpacedCheckpoint),
     "llc": Measurement(LearningCoefficient, skip=frozenset({"loss_fn", "data", "regions"})),
+    "safeguard": Measurement(Safeguard),
     "progress": Measurement(StepProgressBar),
 }
 """The sections by name, in their order."""

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import sys
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import yaml
@@ -10,17 +11,30 @@ from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from lightning_physim.callbacks import leave_out_unused_hooks
+from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
 from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
+from lightning_physim.cli.checkpoints import check_fits
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
+from lightning_physim.cli.ranks import end_ranks, limit_waiting
 from lightning_physim.data import ParticleDataModule
-from lightning_physim.errors import InputError
+from lightning_physim.errors import Diverged, InputError, Interrupted, RankLost
+from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
-from lightning_physim.report import LiveReport, print_summary
+from lightning_physim.report import LiveReport, print_summary, try_report
 from lightning_physim.run_logger import run_loggers
-from lightning_physim.tracking import RunDirectory, new_loggers, new_run, provenance
+from lightning_physim.signals import signal_name
+from lightning_physim.tracking import (
+    RunDirectory,
+    RunState,
+    new_loggers,
+    new_run,
+    only_writer,
+    provenance,
+    write_state,
+)
 
 SUBCOMMANDS = tuple(LightningCLI.subcommands())
 
@@ -34,7 +48,8 @@ class RunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         text = self.parser.dump(self.config, skip_none=False)
-        self.run.config.write_text(text)
+        replace_file(self.run.config, text.encode(), durable=True)
+        write_state(self.run, RunState("running", trainer.global_step))
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(text) | provenance(trainer))
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -47,12 +62,16 @@ class PhysimCLI(LightningCLI):
 
     Args:
         arguments: the command line.
+        at_end: what is to be done when the command ends, however it does.
     """
 
-    def __init__(self, arguments: Arguments) -> None:
+    def __init__(self, arguments: Arguments, at_end: ExitStack) -> None:
         self.arguments = arguments
+        self.at_end = at_end
         self.resumed = arguments.resumed
         self.run: RunDirectory | None = None
+        self.kept = False
+        """Whether the run has become one: a step was taken."""
         # Abbreviations would be taken for whatever they happen to begin.
         quiet = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
@@ -80,6 +99,12 @@ class PhysimCLI(LightningCLI):
             default=None,
             help="CPU threads that torch computes with; None: its own choice. Small networks gain nothing from more "
             "than two, and rounding depends on the number.",
+        )
+        parser.add_argument(
+            "--rank_timeout",
+            type=float,
+            default=600.0,
+            help="Seconds that a process of a distributed training waits for the others, before it ends with an error.",
         )
         add_sections(parser)
         if HELP & set(self.arguments.words):
@@ -111,36 +136,71 @@ class PhysimCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         logger = self._get(self.config_init, "trainer").get("logger")
+        checkpoint = self._get(self.config, "ckpt_path")
+        if checkpoint is not None:
+            check_fits(checkpoint, self.model)
         if self.subcommand != "fit":
             # Evaluation prints; only fit leaves a run.
-            return super().instantiate_trainer(**kwargs, logger=logger or False)
+            return self._trainer(**kwargs, logger=logger or False)
         self.run = self.resumed or new_run(self._get(self.config, "runs"), self.arguments.name)
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            if self.resumed is None:
+                self.at_end.callback(self._forget)
+            self.at_end.enter_context(only_writer(self.run))
         self.save_config_callback, self.save_config_kwargs = RunConfig, {"run": self.run}
         if logger in (None, True):
-            resume_from = self._get(self.config, "ckpt_path") if self.resumed else None
-            logger = new_loggers(self.run, resume_from, self._get(self.config, "artifacts"))
-        trainer = super().instantiate_trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
+            logger = new_loggers(self.run, checkpoint if self.resumed else None, self._get(self.config, "artifacts"))
+        trainer = self._trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
+        limit_waiting(trainer, self._get(self.config, "rank_timeout"))
         trainer.callbacks.append(LiveReport(self.run))  # type: ignore[attr-defined]  # last: what others log is in it
+        return trainer
+
+    def _trainer(self, **kwargs: Any) -> Trainer:
+        """Lightning's, whose refusals are the user's to read."""
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except InputError:
+            raise
+        except Exception as error:  # Lightning checks by whatever comes first: wrong types, missing devices, asserts
+            raise InputError(f"the trainer refuses its options: {error}") from error
+        if trainer.world_size == 1 and rank_zero_only.rank > 0:  # type: ignore[attr-defined]
+            raise InputError(
+                f"a single process has rank 0; got {rank_zero_only.rank} from the environment: "  # type: ignore[attr-defined]
+                "unset LOCAL_RANK, RANK and SLURM_PROCID"
+            )
         return trainer
 
     def fit(self, **kwargs: Any) -> None:
         leave_out_unused_hooks(self.trainer, self.model)
-        refused = False
         try:
             self.trainer.fit(**kwargs)
-        except InputError:
-            refused = True
+        except BaseException as error:
+            if is_ending(self.trainer) and self.trainer.global_rank > 0:
+                return  # rank zero tells what has ended them all
+            self._end(_state_after(error, self.trainer.global_step))
+            lost = end_ranks(self.trainer)
+            if lost and not isinstance(error, Interrupted):
+                raise RankLost(f"another process of this training has failed, see above: {lost}") from error
             raise
-        finally:
-            for logger in run_loggers(self.trainer.loggers):
-                logger.finish()
-            if refused:
-                self._forget()
+        self._end(RunState("finished", self.trainer.global_step))
 
     @rank_zero_only
+    def _end(self, state: RunState) -> None:
+        """Leave the run as what it has become. No collective: other ranks may be gone."""
+        assert self.run is not None
+        for logger in run_loggers(self.trainer.loggers):
+            logger.finish()
+        self.kept = state.state == "finished" or state.step > 0
+        if not self.kept:
+            return
+        write_state(self.run, state)
+        if state.state in ("interrupted", "diverged"):
+            try_report(self.run)
+            print(f"{state.state} at step {state.step}; to go on: physim fit --ckpt_path {self.run.path}")
+
     def _forget(self) -> None:
-        """Remove the directory of a new run that was refused before anything was measured: it is no run."""
-        if self.run is not None and self.resumed is None and not self.run.metrics.is_file():
+        """Remove the directory of a new run that never took a step: it is no run."""
+        if self.run is not None and not self.kept:
             shutil.rmtree(self.run.path, ignore_errors=True)
 
     @rank_zero_only
@@ -154,7 +214,7 @@ class DryCLI(PhysimCLI):
     """Builds everything that the options of a fit name, and runs nothing: a wrong option is found in a second."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        return super(PhysimCLI, self).instantiate_trainer(**kwargs, logger=False)
+        return self._trainer(**kwargs, logger=False)
 
     def fit(self, **kwargs: Any) -> None:
         """Nothing."""
@@ -200,9 +260,21 @@ def _run(cli: type[PhysimCLI], argv: list[str]) -> None:
     # LightningCLI reads sys.argv, and so do the processes that a distributed strategy starts.
     typed, sys.argv = sys.argv, [sys.argv[0], *arguments.words]
     try:
-        cli(arguments)
+        with ExitStack() as at_end:
+            cli(arguments, at_end)
+    except MisconfigurationException as error:
+        raise InputError(f"the trainer refuses its options: {error}") from error
     finally:
         sys.argv = typed
+
+
+def _state_after(error: BaseException, step: int) -> RunState:
+    """What an error has made of a training."""
+    if isinstance(error, Interrupted):
+        return RunState("interrupted", step, signal_name(error.number))
+    if isinstance(error, Diverged):
+        return RunState("diverged", step, str(error))
+    return RunState("failed", step, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lightning_physim.errors import InputError
+from lightning_physim.errors import Diverged, GivenUp, InputError
 from lightning_physim.llc.chains import ChainRecord, Chains
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.minibatches import Minibatches
@@ -20,6 +20,7 @@ from lightning_physim.llc.result import LLCResult, RegionResult, Summary, summar
 from lightning_physim.llc.sampler import Job, Key
 
 T = TypeVar("T")
+Stop = Callable[[], bool]
 CHECK_EVERY = 25
 """Draws between looks at the budget."""
 DIAGNOSTIC_BATCHES = 3
@@ -38,6 +39,7 @@ def estimate_llc(
     regions: Mapping[str, RegionSpec] | None = None,
     config: SGLDConfig | None = None,
     distributed: bool = False,
+    stop: Stop | None = None,
 ) -> LLCResult:
     """Local learning coefficients (Lau et al. 2023, arXiv 2308.12108) at the module's parameters w*.
 
@@ -52,12 +54,15 @@ def estimate_llc(
             :func:`head_regions` gives those of attention heads.
         config: of the sampler.
         distributed: share the chains among the ranks of ``torch.distributed``. Every rank calls and gets all results.
+        stop: asked between draws whether to give up.
 
     Returns:
         ``{name: RegionResult}``.
 
     Raises:
-        InputError: an empty region, a mask of another shape, a loss that is no finite scalar, no gradients.
+        InputError: an empty region, a mask of another shape, a loss that is no scalar, no gradients.
+        Diverged: the loss at w* is not finite.
+        GivenUp: on every rank, as ``stop`` said so on one of them.
     """
     config = config or SGLDConfig()
     regions = {"model": None} if regions is None else regions
@@ -67,7 +72,7 @@ def estimate_llc(
         resolved = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
         n_beta = config.n_beta or default_n_beta(objective.n)
         jobs = [Job(region, n_beta, config.localization, config.step_size) for region in resolved]
-        results, note = sample(objective, jobs, config, Ranks(distributed))
+        results, note = sample(objective, jobs, config, Ranks(distributed), stop)
     result = LLCResult(zip(regions, results, strict=True))
     result.seconds, result.note = time.perf_counter() - start, note
     return result
@@ -79,7 +84,7 @@ def default_n_beta(n: int) -> float:
 
 
 def sample(
-    objective: Objective, jobs: Sequence[Job], config: SGLDConfig, ranks: Ranks
+    objective: Objective, jobs: Sequence[Job], config: SGLDConfig, ranks: Ranks, stop: Stop | None = None
 ) -> tuple[list[RegionResult], str]:
     """Run every chain of every job in one loop; results in the order of the jobs. Collective."""
     # Each rank of DDP has batch statistics of its own; the chains of all are to see the same network.
@@ -89,8 +94,8 @@ def sample(
     minibatches = Minibatches(objective, names, config.batch_size, config.seed, config.control_variate)
     _check_loss(objective, minibatches.samples(0))
     groups, note = _groups(objective, regions, minibatches.samples(0))
-    chains = _started(jobs, groups, config, minibatches, ranks)
-    end = _run(chains, len(jobs), config, minibatches, ranks)
+    chains = _started(jobs, groups, config, minibatches, ranks, stop)
+    end = _run(chains, len(jobs), config, minibatches, ranks, stop)
     upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
     centres = _centres(jobs, chains, objective, ranks)
     records = _of_all(ranks, [each.records(centres, upcoming) for each in chains])
@@ -102,33 +107,52 @@ def sample(
 
 
 def _started(
-    jobs: Sequence[Job], groups: Sequence[Group], config: SGLDConfig, minibatches: Minibatches, ranks: Ranks
+    jobs: Sequence[Job],
+    groups: Sequence[Group],
+    config: SGLDConfig,
+    minibatches: Minibatches,
+    ranks: Ranks,
+    stop: Stop | None,
 ) -> list[Chains]:
     """The chains of this rank with their kernels, where their pilots took them. Collective.
 
     Raises:
-        InputError: on every rank, what one of them refuses.
+        InputError, GivenUp: on every rank, what one of them raises.
     """
     every = [(job, chain) for job in range(len(jobs)) for chain in range(config.n_chains)]
     mine = every[ranks.rank :: ranks.world]
     dealt = [(group, [key for key in mine if jobs[key[0]].region in group.regions]) for group in groups]
-    refusal, chains = None, []
+    refusal: InputError | GivenUp | None = None
+    chains: list[Chains] = []
     try:
-        chains = start_chains(jobs, [(group, keys) for group, keys in dealt if keys], config, minibatches)
-    except InputError as error:
-        refusal = str(error)
+        chains = start_chains(jobs, [(group, keys) for group, keys in dealt if keys], config, minibatches, stop)
+    except (InputError, GivenUp) as error:
+        refusal = error
     # Collective: a rank that holds no chain of the region at fault would wait for the others for ever.
-    for message in ranks.gather(refusal):
-        if message:
-            raise InputError(message)
+    for each in ranks.gather(refusal):
+        if each is not None:
+            raise each
     return chains
 
 
-def _run(chains: Sequence[Chains], n_jobs: int, config: SGLDConfig, minibatches: Minibatches, ranks: Ranks) -> int:
-    """Move the chains to the end; number of the first minibatch that they did not see. Collective."""
+def _run(
+    chains: Sequence[Chains],
+    n_jobs: int,
+    config: SGLDConfig,
+    minibatches: Minibatches,
+    ranks: Ranks,
+    stop: Stop | None,
+) -> int:
+    """Move the chains to the end; number of the first minibatch that they did not see. Collective.
+
+    Raises:
+        GivenUp: on every rank.
+    """
     start, first, n_steps = time.perf_counter(), pilot_steps(config), config.n_burn_in + config.n_draws
     checking = bool(config.target_mcse or config.max_seconds)
     for t in range(first, n_steps):
+        if stop is not None and ranks.any(stop()):
+            raise GivenUp
         minibatch = minibatches[t]
         for each in chains:
             each.step(minibatch, record=t >= config.n_burn_in)
@@ -222,7 +246,7 @@ def _check_loss(objective: Objective, samples: Samples) -> None:
         got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(f"loss_fn must return a scalar tensor, the mean loss of the batch; got {got}: add .mean()")
     if not torch.isfinite(loss):
-        raise InputError(f"the loss at w* must be finite; got {loss.item()}: check the data and the weights")
+        raise Diverged(f"the loss at w* is {loss.item()}: there is no learning coefficient")
 
 
 def _groups(objective: Objective, regions: Sequence[Region], samples: Samples) -> tuple[list[Group], str]:

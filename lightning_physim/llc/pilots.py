@@ -1,10 +1,11 @@
 """Pilots: one chain of each job goes ahead, and step size and preconditioner are adapted to where it ends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from lightning_physim.errors import GivenUp
 from lightning_physim.llc.adaptation import adapt
 from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.config import SGLDConfig
@@ -26,6 +27,7 @@ def start_chains(
     dealt: Sequence[tuple[Group, Sequence[Key]]],
     config: SGLDConfig,
     minibatches: Minibatches,
+    stop: Callable[[], bool] | None = None,
 ) -> list[Chains]:
     """The chains of each group, each where the pilot of its job ended and with the kernel that was adapted there.
 
@@ -34,9 +36,11 @@ def start_chains(
         dealt: groups, and the chains of each that this rank holds: at least one.
         config: of the sampler.
         minibatches: of the pilots' steps; the chains go on where these end.
+        stop: asked between steps whether to give up.
 
     Raises:
         InputError: an automatic step size where there is no curvature at all.
+        GivenUp: as ``stop`` said so.
     """
     n_steps = pilot_steps(config)
     first, last = minibatches.samples(0), minibatches.samples(n_steps)
@@ -48,6 +52,8 @@ def start_chains(
         kernel = adapt(replicas, origin, first, minibatches.whole, config, square, roughly=n_steps > 0)
         pilots.append(Pilot(Chains(replicas, kernel, origin, config, minibatches), square))
     for t in range(n_steps):
+        if stop is not None and stop():
+            raise GivenUp
         minibatch = minibatches[t]
         for pilot in pilots:
             pilot.step(minibatch)

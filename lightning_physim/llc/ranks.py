@@ -18,6 +18,7 @@ class Ranks:
         self.shared = shared and dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if self.shared else 0
         self.world = dist.get_world_size() if self.shared else 1
+        self.device = torch.device("cuda" if self.shared and dist.get_backend() == "nccl" else "cpu")
 
     def gather(self, mine: Any) -> list[Any]:
         """What each rank holds, on every rank."""
@@ -39,6 +40,10 @@ class Ranks:
             for tensor in tensors.values():
                 dist.broadcast(tensor, src=0)
         return tensors
+
+    def any(self, mine: bool) -> bool:
+        """Whether one of the ranks says so, on every rank."""
+        return bool(self.add(torch.tensor(int(mine), device=self.device))) if self.shared else mine
 
     def agreed(self, mine: float) -> float:
         """The largest of the ranks' numbers: what a decision may depend on that all have to take alike."""

@@ -4,7 +4,7 @@ from lightning_physim.report.claims_page import write_reproduction
 from lightning_physim.report.comparison_page import runs_headline, write_comparison, write_runs
 from lightning_physim.report.curve_figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
 from lightning_physim.report.heads import head_table
-from lightning_physim.report.live import LiveReport
+from lightning_physim.report.live import LiveReport, try_report
 from lightning_physim.report.llc_figures import llc_figure
 from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.run_page import write_report
@@ -32,6 +32,7 @@ __all__ = [
     "runs_headline",
     "scores_figure",
     "section",
+    "try_report",
     "viewer_html",
     "write_comparison",
     "write_page",

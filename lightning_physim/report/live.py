@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from lightning_physim import keys
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
@@ -25,7 +25,7 @@ class LiveReport(pl.Callback):
     Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
     out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every
     :class:`lightning_physim.run_logger.RunLogger` that shows the report. Everything comes from the files of the run.
-    Rank zero alone, no collective.
+    Rank zero alone, no collective. A report that cannot be written costs a line, and training goes on.
 
     Args:
         run: the run directory.
@@ -60,10 +60,9 @@ class LiveReport(pl.Callback):
             return
         self.last_step = step = trainer.global_step
         with self.stopwatch:
-            content = RunContent(self.run)
-            write_report(content)
+            content = try_report(self.run)
             shown = [logger for logger in run_loggers(trainer.loggers) if logger.shows_report]
-            if shown:
+            if shown and content is not None:
                 self._log(shown, content, step)
 
     def _log(self, loggers: list[RunLogger], content: RunContent, step: int) -> None:
@@ -76,3 +75,15 @@ class LiveReport(pl.Callback):
             if heads:
                 columns = list(heads[0])
                 logger.log_table(keys.HEAD_TABLE, columns, [[row[name] for name in columns] for row in heads], step)
+
+
+def try_report(run: RunDirectory) -> RunContent | None:
+    """Write the report of a run; what is in it, or None and a line of warning where it cannot be written."""
+    try:
+        content = RunContent(run)
+        write_report(content)
+        return content
+    except Exception as error:  # whatever it is, training is worth more
+        reason = " ".join(str(error).split())[:200]
+        rank_zero_warn(f"{run.report} cannot be written, training goes on: {type(error).__name__}: {reason}")
+        return None

@@ -9,9 +9,9 @@ import yaml
 from lightning_physim.curves import Metrics
 from lightning_physim.model import describe_network
 from lightning_physim.report.page import folded, section, write_page
-from lightning_physim.report.sections import RunContent, folded_sections, section_html
+from lightning_physim.report.sections import RunContent, folded_sections
 from lightning_physim.report.summary import headline
-from lightning_physim.tracking import RunDirectory
+from lightning_physim.tracking import RunDirectory, read_state
 
 
 def write_report(run_dir: str | Path | RunContent, output: str | Path | None = None) -> Path:
@@ -29,15 +29,28 @@ def write_report(run_dir: str | Path | RunContent, output: str | Path | None = N
     """
     content = run_dir if isinstance(run_dir, RunContent) else RunContent(RunDirectory(Path(run_dir)))
     run, metrics = content.run, content.metrics
-    config = run.config.read_text() if run.config.is_file() else ""
+    config, facts = "", [f"{run.config.name} cannot be read"]
+    try:
+        config = run.config.read_text() if run.config.is_file() else ""
+        facts = list(_facts(metrics, yaml.safe_load(config) or {}))
+    except (ValueError, AttributeError, TypeError, yaml.YAMLError, RecursionError):
+        pass  # its numbers are worth a page
     return write_page(
         run.report if output is None else Path(output),
         title=run.path.resolve().name,
-        facts=_facts(metrics, yaml.safe_load(config) or {}),
+        facts=[*_ending(run), *facts],
         headline=headline(metrics),
         sections=_sections(content),
         config=config,
     )
+
+
+def _ending(run: RunDirectory) -> Iterator[str]:
+    """How the run has ended, where it did not come to its end."""
+    state = read_state(run)
+    if state is not None and state.state not in ("running", "finished"):
+        reason = f": {state.reason}" if state.reason else ""
+        yield f"{state.state} at step {state.step:,}{reason} (to go on: physim fit --ckpt_path {run.path})"
 
 
 def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
@@ -59,9 +72,9 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
 
 def _sections(content: RunContent) -> Iterator[str]:
     for part in folded_sections(""):
-        html = section_html(part.name, content)
+        html = content.html(part.name)
         for inner in folded_sections(part.name) if html else ():
-            inner_html = section_html(inner.name, content)
+            inner_html = content.html(inner.name)
             html += folded(inner.title, inner_html) if inner_html else ""
         if html:
             yield section(part.title, html)

@@ -5,11 +5,13 @@ Titles and order are those of :data:`lightning_physim.keys.SECTIONS`. A section 
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_physim import keys
 from lightning_physim.curves import ONSET, Curve, Metrics, head_curves, last
@@ -34,6 +36,9 @@ from lightning_physim.tracking import RunDirectory, arrays_folder, read_arrays, 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class RunContent:
@@ -49,6 +54,8 @@ class RunContent:
     run: RunDirectory
     drawn: dict[str, "Figure | None"] = field(default_factory=dict, repr=False)
     """The figures that have been asked for, by name of their section."""
+    troubles: dict[str, str] = field(default_factory=dict, repr=False)
+    """Why a section cannot be drawn, by its name."""
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -71,13 +78,29 @@ class RunContent:
     def figure(self, name: str) -> "Figure | None":
         """The figure of a section of :data:`lightning_physim.keys.SECTIONS`; None where the run has nothing for it."""
         if name not in self.drawn:
-            self.drawn[name] = CONTENTS[name].draw(self)
+            self.drawn[name] = self._tried(name, lambda: CONTENTS[name].draw(self))
         return self.drawn[name]
+
+    def html(self, name: str) -> str:
+        """What a section of the page shows under its title; empty where the run has nothing for it."""
+        shown = self._tried(name, lambda: section_html(name, self)) or ""
+        return f"<p>{escape(self.troubles[name])}</p>" if name in self.troubles else shown
 
     def figures(self) -> dict[str, "Figure"]:
         """All figures that the run has something for, by name of their section and in that order."""
         figures = {section.name: self.figure(section.name) for section in SECTIONS}
         return {name: figure for name, figure in figures.items() if figure is not None}
+
+    def _tried(self, name: str, make: Callable[[], T]) -> T | None:
+        """What ``make`` gives; None and a line of warning where a file is torn or holds what nobody here wrote."""
+        if name not in self.troubles:
+            try:
+                return make()
+            except Exception as error:  # one section is not worth the page
+                reason = " ".join(str(error).split())[:200]
+                self.troubles[name] = f"The section {name} cannot be drawn: {type(error).__name__}: {reason}"
+                log.warning("%s: %s", self.run.path, self.troubles[name])
+        return None
 
 
 def _nothing_open(_: RunContent) -> Mapping[str, str]:

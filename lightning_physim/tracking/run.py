@@ -47,6 +47,11 @@ class RunDirectory:
         return self.path / "report.html"
 
     @property
+    def state(self) -> Path:
+        """``state.json``, whether it runs, and how it has ended."""
+        return self.path / "state.json"
+
+    @property
     def figures(self) -> Path:
         """Data of figures that are no single number per step."""
         return self.path / "figures"
@@ -65,11 +70,16 @@ def new_run(root: str | Path = "runs", name: str | None = None) -> RunDirectory:
         name: what the run is, for example the name of its configuration.
 
     Raises:
-        InputError: the id that ``WANDB_RUN_ID`` asks for is taken. Appending a second run's rows to the first one's
-            would spoil both.
+        InputError: the id that ``WANDB_RUN_ID`` asks for is no name that W&B takes, or is taken: appending a second
+            run's rows to the first one's would spoil both.
     """
     root = Path(root)
     agent_id = os.environ.get("WANDB_RUN_ID")
+    if agent_id and (agent_id in (".", "..") or not re.fullmatch(r"[^:;,#?/'\\\s]{1,128}", agent_id)):
+        raise InputError(
+            f"WANDB_RUN_ID names the directory of a run, without :;,#?/'\\ and spaces, in 128 characters at most; "
+            f"got {agent_id[:140]}: set another one, or unset it"
+        )
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
     if rank > 0:
         return RunDirectory(root / (agent_id or os.environ.get("PHYSIM_RUN_ID") or f"rank-{rank}"))

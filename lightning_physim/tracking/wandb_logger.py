@@ -2,9 +2,10 @@
 
 import atexit
 import os
+import re
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.loggers.logger import DummyExperiment, rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from lightning_physim import keys
+from lightning_physim.errors import Interrupted
 from lightning_physim.files import flatten
 from lightning_physim.run_logger import RunLogger
 from lightning_physim.stopwatch import Stopwatch
@@ -44,6 +45,8 @@ HAND_OVER_INTERVAL = 0.5
 
 TRANSMIT_INTERVAL = 3.0
 """Seconds between uploads of rows. With wandb's own 15 a run that is killed, or watched, lags by as much."""
+KILLED = 255
+"""Exit code that W&B shows as *killed*, as against *failed*."""
 
 
 class PhysimWandbLogger(RunLogger, WandbLogger):
@@ -54,7 +57,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
     other variables of wandb keep their meaning. wandb itself says nothing; one printed line tells where the run is.
 
     Rows, tables and figures are handed to wandb by a thread of their own, in order, so that training does not wait for
-    them; what wandb raises there is raised by the next call.
+    them. W&B is an extra: whatever wandb raises, at its start or later, costs one line and what it was about to take,
+    and training goes on.
 
     Files lie in ``<run>/wandb/``, the id is the run directory's, and a later process with the same directory continues
     the same W&B run. Every row carries ``trainer/global_step``, the x-axis of every chart.
@@ -71,7 +75,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
     shows_report = True
 
     def __init__(self, run: RunDirectory, resume_step: int | None = None, artifacts: Sequence[str] = ()) -> None:
-        super().__init__(save_dir=run.path, version=run.id, project=os.environ.get("WANDB_PROJECT", "lightning_physim"))
+        project = os.environ.get("WANDB_PROJECT", "lightning_physim")
+        super().__init__(save_dir=run.path, version=wandb_id(run), project=project)
         self._run = run
         self._resume_step = resume_step
         self._artifacts = frozenset(artifacts)
@@ -80,6 +85,7 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         """The last value of every key that W&B has from the processes before this one."""
         self._configured = False
         self._exit_code = 0
+        self._warned = False
         self._stopwatch = Stopwatch()
         self._background = Background(HAND_OVER_INTERVAL)
 
@@ -93,10 +99,24 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
     def experiment(self) -> "Run | RunDisabled":
         """The wandb run, started at the first use on rank zero. Other ranks get a dummy."""
         if self._experiment is None:
-            self._experiment = self._start()
-            atexit.register(self.finish)
-            self._send_missing()
-        return self._experiment
+            try:
+                self._experiment = self._start()
+                atexit.register(self.finish)
+                self._send_missing()
+            except Exception as error:
+                self._experiment = DummyExperiment()  # type: ignore[assignment]  # takes everything and does nothing
+                self._lost("the whole run", error)
+        return self._experiment  # type: ignore[return-value]
+
+    @property
+    def _left_out(self) -> bool:
+        return isinstance(self._experiment, DummyExperiment)
+
+    def _lost(self, what: str, error: Exception) -> None:
+        """Say in one line that W&B does not get something; after the first line nothing more."""
+        if not self._warned:
+            rank_zero_info(f"W&B goes without {what}, training goes on: {_one_line(error)}")
+        self._warned = True
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
@@ -105,7 +125,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         Nested keys become dotted ones, ``model.n_heads``, which is what sweeps call them.
         """
         if not self._configured:
-            super().log_hyperparams(flatten(vars(params) if isinstance(params, Namespace) else params))
+            with self._optional("the configuration"):
+                super().log_hyperparams(flatten(vars(params) if isinstance(params, Namespace) else params))
         self._configured = True
 
     @rank_zero_only
@@ -119,8 +140,14 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         experiment = self.experiment  # what W&B has is known once the run is started
         with self._stopwatch:
             row = {key: _plain(value) for key, value in metrics.items()}
-            if not self._has(row, step):
-                self._background.put(partial(_log, experiment, row, step))
+            if not self._has(row, step) and not self._left_out:
+                self._hand_over(partial(_log, experiment, row, step))
+
+    def _hand_over(self, call: Callable[[], None]) -> None:
+        try:
+            self._background.put(call)
+        except Exception as error:  # what an earlier call has raised
+            self._lost("some rows", error)
 
     @rank_zero_only
     def log_figure(self, key: str, figure: "Figure", step: int) -> None:
@@ -139,8 +166,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
     @rank_zero_only
     def log_data(self, splits: Mapping[str, Path]) -> None:
         """Tell which data the run uses, by the directory of each split; its files are uploaded where asked for."""
-        self._data = {"data": data_hash(splits)}
         with self._optional("the data set"):
+            self._data = {"data": data_hash(splits)}
             use_data(self.experiment, splits, "data" in self._artifacts)
 
     @rank_zero_only
@@ -158,14 +185,15 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
 
     @contextmanager
     def _optional(self, what: str) -> Iterator[None]:
-        """What asks the server something costs an artifact when it fails, never the training."""
+        """What asks the server something costs that much when it fails, never the training."""
+        experiment = self.experiment
         with self._stopwatch:
-            self._background.drain()  # rows that are older come first
             try:
+                self._background.drain()  # rows that are older come first
                 yield
             except Exception as error:
-                if not self.experiment.disabled:  # where nothing is taken
-                    rank_zero_info(f"W&B: {what} is no artifact of this run: {' '.join(str(error).split())[:150]}")
+                if not self._left_out and not experiment.disabled:  # where nothing is taken
+                    rank_zero_info(f"W&B goes without {what}: {_one_line(error)}")
 
     def _lineage(self, step: int) -> dict[str, Any]:
         return {"step": step, "run": self._run.id} | self._data
@@ -173,27 +201,35 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         super().finalize(status)
-        # Lightning calls it a failure when it ends at SIGTERM, but the process ends with exit code 0, and a sweep that
-        # stops a trial early must not count it as crashed.
-        self._exit_code = int(status != "success" and not isinstance(sys.exception(), SIGTERMException))
-        self._background.close()
+        # A sweep on the server stops a trial by a signal. It must not count as crashed: its metric is worth something.
+        if isinstance(sys.exception(), Interrupted):
+            self._exit_code = 0 if "WANDB_SWEEP_ID" in os.environ else KILLED
+        else:
+            self._exit_code = int(status != "success")
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            self._background.close()
+        except Exception as error:
+            self._lost("some rows", error)
 
     @rank_zero_only
     def finish(self) -> None:
         """End the wandb run. At exit too, before wandb's own handler, which would not say that rows are missing."""
-        experiment, self._experiment = self._experiment, None
-        if experiment is None:
+        left_out, experiment, self._experiment = self._left_out, self._experiment, None
+        if experiment is None or left_out:
             return
+        self._close()
         try:
-            try:
-                self._background.close()
-            finally:
-                experiment.finish(exit_code=self._exit_code)
+            experiment.finish(exit_code=self._exit_code)
         except TimeoutError:
             rank_zero_info(
                 f"W&B: upload unfinished; `wandb sync --no-skip-online {self.save_dir}/wandb/run-*` sends everything, "
                 "what has arrived a second time"
             )
+        except Exception as error:
+            self._lost("the end of the run", error)
 
     def _send_missing(self) -> None:
         if self._resume_step is not None and self._run.metrics.is_file():
@@ -222,18 +258,17 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         mode = wandb.setup().settings.mode
         reason = "as its settings say"
         if mode not in ("offline", "dryrun", "disabled"):
-            if wandb.login(prompt=False, verify=False):
-                try:
+            reason = "no API key is configured"
+            try:
+                if wandb.login(prompt=False, verify=False):
                     experiment = self._init(mode)
                     self._there = dict(experiment.summary)
                     rank_zero_info(f"W&B: {experiment.url}")
                     return experiment
-                except Exception as error:  # whatever W&B's trouble is, it is not a reason not to train
-                    reason = " ".join(str(error).split())[:150]
-                    wandb.teardown()  # or the id counts as taken
-                    wandb.setup(wandb.Settings(silent=True))
-            else:
-                reason = "no API key is configured"
+            except Exception as error:  # whatever W&B's trouble is, it is not a reason not to train
+                reason = _one_line(error)
+                wandb.teardown()  # or the id counts as taken
+                wandb.setup(wandb.Settings(silent=True))
             mode = "offline"
         for row in rows_in_files(self._run.path / "wandb"):
             self._there |= row
@@ -269,6 +304,15 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         # resumed run is told what has arrived, and which the server's sweeps optimise.
         experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return experiment
+
+
+def wandb_id(run: RunDirectory) -> str:
+    """The id of a run's directory, as far as W&B takes it: without ``:;,#?/'``, 128 characters at most."""
+    return re.sub(r"[:;,#?/'\\]", "-", run.id)[-128:]
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
 
 
 def _log(experiment: "Run | RunDisabled", row: dict[str, Any], step: int | None) -> None:

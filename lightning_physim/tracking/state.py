@@ -1,0 +1,67 @@
+"""Who writes to a run, and how it has ended: a lock that dies with its process, and ``state.json``."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from lightning_physim.errors import InputError
+from lightning_physim.files import clear_leftovers, replace_file
+from lightning_physim.tracking.run import RunDirectory
+
+State = Literal["running", "finished", "interrupted", "diverged", "failed"]
+
+
+class RunState(NamedTuple):
+    """What has become of a training.
+
+    Args:
+        state: ``interrupted`` by a signal or ``failed`` by an error, to be gone on with; ``diverged`` where its numbers
+            are no longer finite. Of one whose process was killed it is ``running``, and nobody holds its lock.
+        step: optimizer steps taken.
+        reason: name of the signal, or what the error says; empty while it runs and when it has finished.
+    """
+
+    state: State
+    step: int
+    reason: str = ""
+
+
+def write_state(run: RunDirectory, state: RunState) -> None:
+    """Write ``state.json``, whole. Raises ``OSError`` where it cannot be written."""
+    replace_file(run.state, (json.dumps(state._asdict()) + "\n").encode())
+
+
+def read_state(run: RunDirectory) -> RunState | None:
+    """What ``state.json`` says; None where there is none that can be read, as in runs of 0.1.0."""
+    try:
+        content: Any = json.loads(run.state.read_bytes())
+        return RunState(str(content["state"]), int(content["step"]), str(content["reason"]))  # type: ignore[arg-type]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+@contextmanager
+def only_writer(run: RunDirectory) -> Iterator[None]:
+    """Inside, no other process trains the run. What killed processes have left of half-written files is removed.
+
+    The operating system drops the lock with the process. Rank zero alone writes, and locks.
+
+    Raises:
+        InputError: another process trains it.
+    """
+    lock = FileLock(run.path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"one process trains a run; got another at work in {run.path}: wait for its end, or start a new run"
+        ) from None
+    try:
+        for folder in (run.path, run.checkpoints, *run.figures.glob("**/")):
+            clear_leftovers(folder)
+        yield
+    finally:
+        lock.release()
