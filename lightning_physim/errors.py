@@ -12,9 +12,11 @@ class InputError(ValueError):
 class Diverged(ArithmeticError):
     """Training has arrived at numbers that are not finite.
 
-    The message is one line: what, at which step, and what to type. The command line prints it and ends with exit
-    code 3.
+    The message is one line: what, at which step, and what to type. The command line prints it and ends with
+    :attr:`exit_code`.
     """
+
+    exit_code = 3
 
 
 class RankLost(RuntimeError):

@@ -36,7 +36,7 @@ def json_number(value: Any) -> float | str:
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
-def replace_file(path: Path, content: bytes, durable: bool = False) -> None:
+def replace_file(path: Path, content: bytes | bytearray, durable: bool = False) -> None:
     """Write a file whole or not at all, whatever ends the process. Several processes may write the same one.
 
     Args:
@@ -54,7 +54,8 @@ def replace_file(path: Path, content: bytes, durable: bool = False) -> None:
         new.replace(path)
     except OSError as error:
         new.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        error.filename = str(path)  # not the name of the half
+        raise
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -113,7 +113,7 @@ def is_ending(trainer: pl.Trainer) -> bool:
 
 
 def _safeguards(trainer: pl.Trainer) -> list[Safeguard]:
-    return [callback for callback in trainer.callbacks if isinstance(callback, Safeguard)]  # type: ignore[attr-defined]
+    return [callback for callback in getattr(trainer, "callbacks", ()) if isinstance(callback, Safeguard)]
 
 
 def _not_finite(module: pl.LightningModule, outputs: Any, final: bool) -> str:

@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     except (InputError, argparse.ArgumentError) as error:
         return say(str(error), 2)
     except Diverged as error:
-        return say(str(error), 3)
+        return say(str(error), error.exit_code)
     except RankLost as error:
         return say(str(error), 1)
     except Interrupted as error:

@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_physim import keys
 from lightning_physim.claims import Claim, Training, gather
 from lightning_physim.cli.configs import read_config, resolve_config
 from lightning_physim.cli.llc import data_module
 from lightning_physim.cli.train import check
+from lightning_physim.curves import last
 from lightning_physim.data import floor_rollouts
+from lightning_physim.errors import InputError
+from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import write_reproduction
 from lightning_physim.sweeps import LocalSweep, Reproduction
@@ -87,16 +91,25 @@ def trainings(plan: Reproduction, states: dict[str, str]) -> list[Training]:
     rows = []
     for trial in plan.trials():
         run = RunDirectory(Path(plan.runs) / trial.run_id)
-        state = states.get(trial.run_id, "not started")
-        finished = state == "finished"
+        state, metrics, size = states.get(trial.run_id, "not started"), None, math.nan
+        if state == "finished":
+            try:
+                metrics, size = read_metrics(run.metrics), n_parameters(run)
+            except (InputError, OSError, KeyError, TypeError) as error:
+                state = "unreadable"
+                print(f"left out: {trial.run_id}: {error}")
+        if metrics is not None and not math.isfinite(last(metrics, keys.VAL_LOSS)):
+            state, metrics = "diverged", None  # trained on with --safeguard.allow_nan, or by an earlier version
+        if state not in ("finished", "not started", "unreadable"):
+            print(f"left out: {trial.run_id}: {state}")
         rows.append(
             Training(
                 role=trial.parameters["role"],
                 seed=trial.parameters["seed"],
                 state=state,
                 report=f"../{run.id}/report.html" if run.report.is_file() else "",
-                metrics=read_metrics(run.metrics) if finished else None,
-                n_parameters=n_parameters(run) if finished else math.nan,
+                metrics=metrics,
+                n_parameters=size,
             )
         )
     return rows
@@ -108,7 +121,7 @@ def write_claims(path: Path, claims: Sequence[Claim]) -> None:
         vars(claim) | {"numbers": {key: x if math.isfinite(x) else None for key, x in claim.numbers.items()}}
         for claim in claims
     ]
-    path.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n")
+    replace_file(path, (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode())
 
 
 def n_parameters(run: RunDirectory) -> int:

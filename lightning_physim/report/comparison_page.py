@@ -1,5 +1,6 @@
 """Several runs in one HTML file: seeds laid over each other, the trials of a sweep side by side."""
 
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,8 @@ import yaml
 
 from lightning_physim import keys
 from lightning_physim.curves import ONSET, Metrics, collision_heads, first_step, head_curves, last
-from lightning_physim.files import flatten
+from lightning_physim.errors import InputError
+from lightning_physim.files import flatten, replace_file
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
 from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.plot import NEAR_ATTENTION
@@ -21,6 +23,8 @@ from lightning_physim.report.style import key_svg
 from lightning_physim.report.summary import sentence
 from lightning_physim.report.table import Html, html_table, number_text, value_text
 from lightning_physim.tracking import RunDirectory, read_metrics
+
+log = logging.getLogger(__name__)
 
 SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""
@@ -108,14 +112,14 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
     if sweep is None:
         sweep = yaml.safe_load(file.read_text()) if file.is_file() else {"metric": {"name": OUTCOME}}
     else:
-        file.write_text(yaml.safe_dump(dict(sweep), sort_keys=False))
+        replace_file(file, yaml.safe_dump(dict(sweep), sort_keys=False).encode())
     metric, goal = sweep["metric"]["name"], sweep["metric"].get("goal", "minimize")
     points = [flatten(row["parameters"]) for row in rows]
     varied = _varied(points)
     results = []
     for row, point in zip(rows, points, strict=True):
         run = RunDirectory(folder.parent / row["run_id"])
-        metrics = read_metrics(run.metrics) if run.metrics.is_file() else {}
+        metrics = _metrics_where_readable(run)
         # What a row calls its metric is the sweep's, whichever that was.
         value = row["metric"] if known else last(metrics, metric)
         results.append(
@@ -140,6 +144,15 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
         sections=_sections(results, varied, metric, folder),
         config=yaml.safe_dump(dict(sweep), sort_keys=False),
     )
+
+
+def _metrics_where_readable(run: RunDirectory) -> Metrics:
+    """What a trial has logged; nothing, and a line of warning, where its file cannot be read."""
+    try:
+        return read_metrics(run.metrics) if run.metrics.is_file() else {}
+    except InputError as error:
+        log.warning("%s", error)
+        return {}
 
 
 def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:

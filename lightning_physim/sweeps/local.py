@@ -18,7 +18,7 @@ from lightning_physim.sweeps.processes import (
     trial_environment,
 )
 from lightning_physim.sweeps.spec import Parameter, Trial
-from lightning_physim.sweeps.state import SweepState
+from lightning_physim.sweeps.state import ENDED, SweepState, state_of
 from lightning_physim.tracking.jsonl import read_metrics
 from lightning_physim.tracking.run import RunDirectory
 
@@ -89,21 +89,23 @@ class LocalSweep:
         return self.spec.command(trial) + ([] if self.runs == "runs" else [f"--runs={self.runs}"])
 
     def conclude(self, signal: int) -> int:
-        """Say which trials have failed, and how to go on.
+        """Say which trials have not come to their end, and how to go on.
 
         Args:
             signal: what :meth:`run` returned.
 
         Returns:
-            The exit code of the command: 0, 1 where a trial failed, 128 and the signal's number after a signal.
+            The exit code of the command: 0, 1 where a trial failed or was interrupted, 128 and the signal's number
+            after a signal. A trial that diverged has come to its end: running it again would not change that.
         """
-        failed = [row for row in self.results() if row["state"] == "failed"]
-        for row in failed:
+        told = [row for row in self.results() if row["state"] in ("failed", "interrupted", "diverged")]
+        for row in told:
             log = self.folder / f"{row['run_id']}.log"
-            self.say(f"failed: trial {row['trial']}, exit code {row['exit_code']}, {log}")
-        if signal or failed:
+            self.say(f"{row['state']}: trial {row['trial']}, exit code {row['exit_code']}, {log}")
+        left = any(row["state"] != "diverged" for row in told)
+        if signal or left:
             self.say("the same command runs what is left")
-        return 128 + signal if signal else int(bool(failed))
+        return 128 + signal if signal else int(left)
 
     def run(self, jobs: int) -> int:
         """Run every trial that has not finished, going on with those that left a checkpoint.
@@ -155,7 +157,7 @@ class LocalSweep:
         if self.suggesting is not None:  # what was tried is what the trial is
             known = {row["trial"]: Trial(row["trial"], row["parameters"], row["run_id"]) for row in rows}
             self.trials = [known.get(trial.index, trial) for trial in self.trials]
-        done = {row["run_id"] for row in rows if row["state"] in ("finished", "stopped")}
+        done = {row["run_id"] for row in rows if row["state"] in ENDED}
         waiting = [trial for trial in self.trials if trial.run_id not in done]
         if done:
             self.say(f"{self.folder}: {len(self.trials) - len(waiting)} of {len(self.trials)} trials are finished")
@@ -188,9 +190,11 @@ class LocalSweep:
         if self.early is not None:
             self.early.ended(trial, history)
         value = history[-1] if history else None
-        # A trial that is told to stop may well end in peace: Lightning turns signals into a normal end.
-        state = "failed" if exit_code else "finished"
-        state = "stopped" if one.stopped is not None else "interrupted" if interrupted else state
+        state = state_of(exit_code)
+        if one.stopped is not None:
+            state = "stopped"  # the sweep has asked for it
+        elif interrupted:
+            state = "interrupted"  # a program that is told to stop may well end in peace
         self.state.record(trial, state, exit_code, value)
         what = f"failed with exit code {exit_code}, see {self._log(trial)}" if state == "failed" else state
         shown = "not logged" if value is None else f"{value:.4g}"
@@ -204,9 +208,13 @@ class LocalSweep:
         return self.folder / f"{trial.run_id}.log"
 
     def _history(self, trial: Trial) -> list[float]:
-        """The metric as the trial has logged it so far."""
+        """The metric as the trial has logged it so far; nothing, and a line, where its file cannot be read."""
         path = self._directory(trial).metrics
-        curve = read_metrics(path).get(self.spec.metric) if path.is_file() else None
+        try:
+            curve = read_metrics(path).get(self.spec.metric) if path.is_file() else None
+        except (InputError, OSError) as error:
+            self.say(f"{self._name(trial)}: {error}")
+            return []
         return [] if curve is None else curve[1].tolist()
 
     def _name(self, trial: Trial) -> str:

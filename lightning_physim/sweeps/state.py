@@ -7,17 +7,36 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning_physim.errors import InputError
+from lightning_physim.errors import Diverged, InputError
 from lightning_physim.files import append_json_line, json_number, replace_file
+from lightning_physim.signals import SIGNALS
 from lightning_physim.sweeps.spec import Trial
+
+LINE = ("trial", "parameters", "run_id", "state", "exit_code", "metric")
+"""What a line of ``sweep.jsonl`` holds."""
+ENDED = ("finished", "stopped", "diverged")
+"""States of trials that have come to an end."""
+
+
+def state_of(exit_code: int) -> str:
+    """The state of a trial that nobody has told to stop, by the exit code of its process.
+
+    Negative, or 128 and its number as shells have it, for one that a signal has ended.
+    """
+    if exit_code == 0:
+        return "finished"
+    if exit_code == Diverged.exit_code:
+        return "diverged"
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    return "interrupted" if number in SIGNALS else "failed"
 
 
 class SweepState:
     """``sweep.jsonl`` in the folder of a sweep: a line when a trial starts, and one when it ends.
 
     A line holds ``trial``, ``parameters``, ``run_id``, ``state``, ``exit_code``, ``metric``. ``state`` is ``started``,
-    ``finished``, ``stopped`` (early, which is an end too), ``failed`` or ``interrupted``; the last line of a trial
-    counts. A trial whose last line says that it started was interrupted.
+    ``finished``, ``stopped`` (early, by the sweep), ``diverged``, ``failed`` or ``interrupted``; the last line of a
+    trial counts. A trial whose last line says that it started was interrupted.
 
     Args:
         folder: of the sweep.
@@ -28,10 +47,25 @@ class SweepState:
         self.file = folder / "sweep.jsonl"
 
     def rows(self) -> list[dict[str, Any]]:
-        """The last line of every trial that has one, by index; all that earlier commands ran as well."""
+        """The last line of every trial that has one, by index; all that earlier commands ran as well.
+
+        Raises:
+            InputError: a line other than a torn last one is no line of this file.
+        """
         lines = self.file.read_bytes().splitlines(keepends=True) if self.file.is_file() else []
-        rows = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        return sorted({row["run_id"]: row for row in rows}.values(), key=lambda row: row["trial"])
+        rows = {}
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row = json.loads(line)
+                rows[row["run_id"]] = {name: row[name] for name in LINE}
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise InputError(
+                    f"each line of {self.file} must hold {', '.join(LINE)}; got {line[:40]!r} in line {number}: "
+                    "remove that line"
+                ) from None
+        return sorted(rows.values(), key=lambda row: row["trial"])
 
     def record(self, trial: Trial, state: str, exit_code: int | None = None, value: float | None = None) -> None:
         """Append a line; ``value`` is the last one of the metric."""

@@ -2,9 +2,13 @@
 
 import io
 import json
+import logging
 import math
 import time
+import zipfile
+import zlib
 from argparse import Namespace
+from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +22,8 @@ from lightning_physim.errors import InputError
 from lightning_physim.files import append_json_line, json_number, replace_file
 from lightning_physim.run_logger import RunLogger
 from lightning_physim.stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
 
 
 class JsonlLogger(RunLogger, Logger):
@@ -125,9 +131,10 @@ class JsonlLogger(RunLogger, Logger):
         if not self._opened:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._start -= _trim(self.path, self.resume_step)
-            for path in self.path.parent.glob("figures/*/step-*.npz"):
-                if self.resume_step is not None and _step_of(path) > self.resume_step:
-                    path.unlink()
+            for folder in self.path.parent.glob("figures/*/"):
+                for path in _array_files(folder):
+                    if self.resume_step is not None and _step_of(path) > self.resume_step:
+                        path.unlink()
             self._opened = True
 
 
@@ -154,61 +161,83 @@ def read_metrics(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"metrics are read from a run's metrics.jsonl, found no file {path}; name another run")
-    curves: dict[str, dict[int, float]] = {}
-    for _, row in _rows(path):
-        step = row.pop("step")
+    logged: dict[str, tuple[array[int], array[float]]] = {}
+    for _, step, row in _rows(path):
         for key, value in row.items():
-            curves.setdefault(key, {})[step] = float(value)
-    return {
-        key: (np.array(sorted(curve)), np.array([curve[step] for step in sorted(curve)]))
-        for key, curve in curves.items()
-    }
+            if key not in logged:
+                logged[key] = array("q"), array("d")
+            steps, values = logged[key]
+            steps.append(step)
+            values.append(value)
+    return {key: _last_of_each_step(np.array(steps), np.array(values)) for key, (steps, values) in logged.items()}
 
 
-def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The whole rows of a ``metrics.jsonl`` in the order of writing; numbers that JSON lacks are strings."""
-    return [row for _, row in _rows(Path(path))]
+def read_rows(path: str | Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """Step and numbers of each whole row of a ``metrics.jsonl``, in the order of writing."""
+    for _, step, row in _rows(Path(path)):
+        yield step, row
 
 
 def read_arrays(folder: str | Path) -> dict[int, dict[str, np.ndarray]]:
-    """What :meth:`JsonlLogger.log_arrays` has left in a folder: arrays by name, by ascending step."""
+    """What :meth:`JsonlLogger.log_arrays` has left in a folder: arrays by name, by ascending step.
+
+    A file that cannot be read costs a line of warning, and is left out.
+    """
     found = {}
-    for path in sorted(Path(folder).glob("step-*.npz"), key=_step_of):
-        with np.load(path, allow_pickle=False) as file:
-            found[_step_of(path)] = dict(file)
+    for path in _array_files(Path(folder)):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found[_step_of(path)] = dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            log.warning("%s is left out, it cannot be read: %s", path, error)
     return found
+
+
+def _array_files(folder: Path) -> list[Path]:
+    """The files of a folder that are named after a step, by step."""
+    return sorted((path for path in folder.glob("step-*.npz") if path.stem[5:].isdecimal()), key=_step_of)
 
 
 def _step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def _rows(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
-    """Each whole line with the row that it holds."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            if not line.endswith(b"\n") or not isinstance(row, dict) or not isinstance(row.get("step"), int):
-                raise ValueError("not a row")
-        except ValueError:
-            if number == len(lines):
-                break  # the process was killed while it wrote this line
-            raise InputError(
-                f'each line of {path} must be {{"step": int, "<key>": number, ...}}, '
-                f"got {line[:40]!r} in line {number}; remove that line"
-            ) from None
-        rows.append((line, row))
-    return rows
+def _last_of_each_step(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(steps, kind="stable")
+    steps, values = steps[order], values[order]
+    last = np.append(steps[1:] != steps[:-1], True)
+    return steps[last], values[last]
+
+
+def _rows(path: Path) -> Iterator[tuple[bytes, int, dict[str, float]]]:
+    """Each whole line with the step and the numbers that it holds. A line at a time: a log may be long."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+                step = row.pop("step")
+                if not line.endswith(b"\n") or type(step) is not int or not abs(step) < 2**62:
+                    raise ValueError("not a row")
+                numbers = {key: float(value) for key, value in row.items()}
+            except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
+                if not file.read(1):
+                    return  # the process was killed while it wrote this line
+                raise InputError(
+                    f'each line of {path} must be {{"step": int, "<key>": number, ...}}, '
+                    f"got {line[:40]!r} in line {number}; remove that line"
+                ) from None
+            yield line, step, numbers
 
 
 def _trim(path: Path, resume_step: int | None) -> float:
     """Drop rows beyond ``resume_step`` and a torn last line; return the ``time`` of the last row that stays."""
     if not path.is_file():
         return 0.0
-    kept = [(line, row) for line, row in _rows(path) if resume_step is None or row["step"] <= resume_step]
-    content = b"".join(line for line, _ in kept)
+    content, time = bytearray(), 0.0
+    for line, step, row in _rows(path):
+        if resume_step is None or step <= resume_step:
+            content += line
+            time = max(time, row.get("time", 0.0))
     if len(content) != path.stat().st_size:
         replace_file(path, content, durable=True)
-    return max((float(row.get("time", 0.0)) for _, row in kept), default=0.0)
+    return time

@@ -233,10 +233,9 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
 
     def _send_missing(self) -> None:
         if self._resume_step is not None and self._run.metrics.is_file():
-            for row in read_rows(self._run.metrics):
-                step = row.pop("step")
+            for step, row in read_rows(self._run.metrics):
                 if step <= self._resume_step:
-                    self.log_metrics({key: float(value) for key, value in row.items() if key != "time"}, step)
+                    self.log_metrics({key: value for key, value in row.items() if key != "time"}, step)
 
     def _has(self, row: dict[str, Any], step: int | None) -> bool:
         """Whether W&B has this row already.

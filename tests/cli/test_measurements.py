@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import ExitStack
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ def built(folder, monkeypatch, *options: str, config: dict = TINY) -> DryCLI:
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
     arguments = expand(["fit", "--config", "tiny.yaml", *options])
     monkeypatch.setattr(sys, "argv", ["physim", *arguments.words])
-    return DryCLI(arguments)
+    return DryCLI(arguments, ExitStack())
 
 
 def callbacks(cli: DryCLI) -> list[type]:
