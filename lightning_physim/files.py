@@ -54,7 +54,8 @@ def replace_file(path: Path, content: bytes | bytearray, durable: bool = False) 
         new.replace(path)
     except OSError as error:
         new.unlink(missing_ok=True)
-        error.filename = str(path)  # not the name of the half
+        if error.errno is not None:
+            error.filename = str(path)  # not the name of the half
         raise
 
 

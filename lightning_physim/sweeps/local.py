@@ -190,7 +190,7 @@ class LocalSweep:
         if self.early is not None:
             self.early.ended(trial, history)
         value = history[-1] if history else None
-        state = state_of(exit_code)
+        state = state_of(exit_code, self._directory(trial))
         if one.stopped is not None:
             state = "stopped"  # the sweep has asked for it
         elif interrupted:

@@ -11,6 +11,8 @@ from lightning_physim.errors import Diverged, InputError
 from lightning_physim.files import append_json_line, json_number, replace_file
 from lightning_physim.signals import SIGNALS
 from lightning_physim.sweeps.spec import Trial
+from lightning_physim.tracking.run import RunDirectory
+from lightning_physim.tracking.state import read_state
 
 LINE = ("trial", "parameters", "run_id", "state", "exit_code", "metric")
 """What a line of ``sweep.jsonl`` holds."""
@@ -18,14 +20,14 @@ ENDED = ("finished", "stopped", "diverged")
 """States of trials that have come to an end."""
 
 
-def state_of(exit_code: int) -> str:
+def state_of(exit_code: int, run: RunDirectory) -> str:
     """The state of a trial that nobody has told to stop, by the exit code of its process.
 
     Negative, or 128 and its number as shells have it, for one that a signal has ended.
     """
     if exit_code == 0:
         return "finished"
-    if exit_code == Diverged.exit_code:
+    if exit_code == Diverged.exit_code and (state := read_state(run)) and state.state == "diverged":
         return "diverged"
     number = -exit_code if exit_code < 0 else exit_code - 128
     return "interrupted" if number in SIGNALS else "failed"
