@@ -17,6 +17,7 @@ from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.metrics import OneStepError, RolloutError
 from lightning_physim.model import make_network, rollout
+from lightning_physim.ranges import check_counts, check_not_negative, check_positive
 
 if TYPE_CHECKING:
     from lightning_physim.data import Batch
@@ -97,11 +98,9 @@ class PhysicsSimulator(pl.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        if not (lr > 0 and math.isfinite(lr)):
-            raise InputError(f"lr must be positive and finite; got {lr}")
-        for name, value in (("warmup_steps", warmup_steps), ("momentum", momentum), ("weight_decay", weight_decay)):
-            if not value >= 0:
-                raise InputError(f"{name} must not be negative; got {value}")
+        check_positive(lr=lr)
+        check_counts(0, warmup_steps=warmup_steps)
+        check_not_negative(momentum=momentum, weight_decay=weight_decay)
         if not rollout_horizons or min(rollout_horizons) < 1:
             raise InputError(f"rollout_horizons must be one or more positive integers; got {rollout_horizons}")
         self.save_hyperparameters()

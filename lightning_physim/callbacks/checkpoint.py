@@ -8,8 +8,8 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from lightning_physim.callbacks.safeguard import is_ending
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
-from lightning_physim.errors import InputError
 from lightning_physim.modes import is_finite
+from lightning_physim.ranges import check_counts
 from lightning_physim.run_logger import run_loggers
 
 
@@ -29,8 +29,7 @@ class LogSpacedCheckpoint(Checkpoint):
     """
 
     def __init__(self, dirpath: str | None = None, steps_per_decade: int = 4, rolling_steps: int = 500) -> None:
-        if rolling_steps < 0:
-            raise InputError(f"rolling_steps must not be negative; got {rolling_steps}")
+        check_counts(0, rolling_steps=rolling_steps)
         self.dirpath = dirpath
         self.schedule = LogSchedule(steps_per_decade)
         self.rolling_steps = rolling_steps

@@ -10,10 +10,10 @@ from torch import Tensor
 from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
-from lightning_physim.errors import InputError
 from lightning_physim.keys import head_name
 from lightning_physim.probes import SCORES, AblationEffect, AttentionDistance, HeadMetric, ProbeSample, near_others
 from lightning_physim.protocols import HasAblation, HasAttention, ProbeStates, ProbeTargets, offers, require
+from lightning_physim.ranges import check_counts, check_positive
 from lightning_physim.run_logger import run_loggers
 
 PAIRS_AT_ONCE = 2**18
@@ -64,12 +64,8 @@ class CollisionProbe(Observer):
         ablation_every: int = 2,
     ) -> None:
         super().__init__(steps_per_decade)
-        for name, value in (("n_states", n_states), ("n_bins", n_bins), ("ablation_every", ablation_every)):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1; got {value}")
-        for name, length in (("radius", radius), ("max_distance", max_distance)):
-            if not length > 0:
-                raise InputError(f"{name} must be positive, in contact diameters; got {length}")
+        check_counts(n_states=n_states, n_bins=n_bins, ablation_every=ablation_every)
+        check_positive("contact diameters", radius=radius, max_distance=max_distance)
         self.radius = radius
         self.n_states = n_states
         self.max_distance = max_distance

@@ -26,6 +26,7 @@ from lightning_physim.emergence import (
     onset_step,
 )
 from lightning_physim.errors import InputError
+from lightning_physim.ranges import check_positive
 from lightning_physim.run_logger import run_loggers
 
 PARTNER_SCORES = keys.PARTNER_SCORE.removesuffix("{head}")
@@ -77,8 +78,7 @@ class EmergenceMonitor(Observer):
 
     def __init__(self, score: str = PARTNER_SCORES, ceiling: float = 1.0, steps_per_decade: int = 4) -> None:
         super().__init__(steps_per_decade)
-        if ceiling <= 0:
-            raise InputError(f"ceiling must be positive, the highest possible score; got {ceiling}")
+        check_positive("units of the score", ceiling=ceiling)
         self.score = score
         self.ceiling = ceiling
         self.table_schedule = LogSchedule(1)

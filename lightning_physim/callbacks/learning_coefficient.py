@@ -15,6 +15,7 @@ from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
 from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc, head_regions
 from lightning_physim.protocols import EstimationData, HasEstimationLoss, require
+from lightning_physim.ranges import check_counts, check_positive
 from lightning_physim.run_logger import RunLogger, run_loggers
 from lightning_physim.stopwatch import Stopwatch
 
@@ -92,11 +93,9 @@ class LearningCoefficient(Observer):
         regions: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(steps_per_decade)
-        for name, value in (("n_samples", n_samples), ("first_step", first_step)):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1; got {value}")
-        if max_overhead is not None and not 0 < max_overhead < math.inf:
-            raise InputError(f"max_overhead must be positive, e.g. 0.1 for a tenth of the time; got {max_overhead}")
+        check_counts(n_samples=n_samples, first_step=first_step)
+        if max_overhead is not None:
+            check_positive("shares of the time", max_overhead=max_overhead)
         self.sgld = sgld
         self.n_samples = n_samples
         self.first_step = first_step

@@ -7,6 +7,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
+from lightning_physim.ranges import check_counts
+
 
 class StepProgressBar(ProgressBar):
     """A single bar over optimizer steps: epochs mean little here, and validation is short.
@@ -15,10 +17,14 @@ class StepProgressBar(ProgressBar):
 
     Args:
         refresh_every: steps between updates.
+
+    Raises:
+        InputError: ``refresh_every`` below 1.
     """
 
     def __init__(self, refresh_every: int = 20) -> None:
         super().__init__()
+        check_counts(refresh_every=refresh_every)
         self.refresh_every = refresh_every
         self.enabled = True
         self.bar: Any = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytorch_lightning as pl
 
-from lightning_physim.errors import InputError
+from lightning_physim.ranges import check_counts
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,7 @@ class LogSchedule:
     every: int = 1
 
     def __post_init__(self) -> None:
-        if self.per_decade < 1:
-            raise InputError(f"steps_per_decade must be at least 1; got {self.per_decade}")
-        if self.every < 1:
-            raise InputError(f"a schedule takes every so many steps, at least 1; got {self.every}")
+        check_counts(steps_per_decade=self.per_decade, every=self.every)
 
     def due(self, step: int) -> bool:
         """Whether ``step`` belongs to the schedule; step 0 does not."""

@@ -11,6 +11,7 @@ from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.errors import InputError
 from lightning_physim.protocols import HasAttention, SnapshotData, offers, require
+from lightning_physim.ranges import check_counts, check_positive
 from lightning_physim.run_logger import run_loggers
 
 
@@ -39,10 +40,10 @@ class Snapshots(Observer):
 
     def __init__(self, n_states: int = 4, n_rollouts: int = 2, radius: float = 1.5, steps_per_decade: int = 8) -> None:
         super().__init__(steps_per_decade)
-        if min(n_states, n_rollouts) < 0 or n_states + n_rollouts < 1:
-            raise InputError(f"n_states and n_rollouts must not be negative, nor both 0; got {n_states}, {n_rollouts}")
-        if not radius > 0:
-            raise InputError(f"radius must be positive; got {radius}")
+        check_counts(0, n_states=n_states, n_rollouts=n_rollouts)
+        if n_states + n_rollouts < 1:
+            raise InputError("one of n_states and n_rollouts must be above 0; got 0 for both")
+        check_positive("contact diameters", radius=radius)
         self.n_states, self.n_rollouts, self.radius = n_states, n_rollouts, radius
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -4,6 +4,8 @@ import torch
 
 from lightning_physim.errors import InputError
 
+MOST_THREADS = 4096
+
 
 def set_arithmetic(threads: int | None) -> None:
     """Take denormal numbers for zero, and compute with so many CPU threads; None leaves torch its own choice.
@@ -13,10 +15,11 @@ def set_arithmetic(threads: int | None) -> None:
     Threads that torch starts later take it over from this one.
 
     Raises:
-        InputError: no thread at all.
+        InputError: no thread at all, or more than any machine has.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1; got {threads}; give e.g. --threads=2")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        rule = "at least 1" if threads < 1 else f"at most {MOST_THREADS}"
+        raise InputError(f"threads must be {rule}; got {threads}; give e.g. --threads=2")
     torch.set_flush_denormal(True)
     if threads is not None:
         torch.set_num_threads(threads)

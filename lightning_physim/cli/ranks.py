@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytorch_lightning as pl
 
+from lightning_physim.ranges import MOST_COUNTED
+
 GRACE = 5.0
 """Seconds that the other ranks have, once one has failed, to say why and to end by themselves."""
 
@@ -13,7 +15,7 @@ def limit_waiting(trainer: pl.Trainer, seconds: float) -> None:
     """Let no rank wait for another one longer than this; a no-op for a single process. Before training starts."""
     # DDPStrategy takes it as an argument, but the trainer makes the strategy, of a name such as `ddp` or `auto`.
     if hasattr(trainer.strategy, "_timeout"):
-        trainer.strategy._timeout = timedelta(seconds=seconds)
+        trainer.strategy._timeout = timedelta(seconds=min(seconds, MOST_COUNTED))
 
 
 def end_ranks(trainer: pl.Trainer) -> str:

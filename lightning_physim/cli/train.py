@@ -23,6 +23,7 @@ from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import Diverged, InputError, Interrupted, RankLost
 from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
+from lightning_physim.ranges import check_positive
 from lightning_physim.report import LiveReport, print_summary, try_report
 from lightning_physim.run_logger import run_loggers
 from lightning_physim.signals import signal_name
@@ -111,7 +112,14 @@ class PhysimCLI(LightningCLI):
             # Help shows the values that will be used. Otherwise they come as a configuration, which can be refused.
             parser.set_defaults(_flat(self.arguments.config))
 
+    def _set_seed(self) -> None:
+        seed = self._get(self.config, "seed_everything")
+        if type(seed) is int and not 0 <= seed < 2**32:
+            raise InputError(f"seed_everything must be 0 to {2**32 - 1}; got {seed}")
+        super()._set_seed()
+
     def before_instantiate_classes(self) -> None:
+        check_positive("seconds", rank_timeout=self._get(self.config, "rank_timeout"))
         set_arithmetic(self._get(self.config, "threads"))
 
     def instantiate_classes(self) -> None:
@@ -190,7 +198,7 @@ class PhysimCLI(LightningCLI):
         assert self.run is not None
         for logger in run_loggers(self.trainer.loggers):
             logger.finish()
-        self.kept = state.state == "finished" or state.step > 0
+        self.kept = (state.state == "finished" or state.step > 0) and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
         if not self.kept:
             return
         write_state(self.run, state)

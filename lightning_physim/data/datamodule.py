@@ -18,6 +18,7 @@ from lightning_physim.data.loader import BatchLoader, Position, ShardedBatchSamp
 from lightning_physim.data.store import find_fault, read_metadata
 from lightning_physim.errors import InputError
 from lightning_physim.physics import Integrator, ParticleSystem
+from lightning_physim.ranges import check_counts, check_not_negative, check_positive
 from lightning_physim.target import ResidualTarget
 
 
@@ -83,15 +84,11 @@ class ParticleDataModule(pl.LightningDataModule):
             "n_train": n_train, "n_val": n_val, "n_test": n_test, "n_intervals": n_intervals,
             "batch_size": batch_size, "eval_batch_size": eval_batch_size, "train_window": train_window,
         }  # fmt: skip
-        for name, count in counts.items():
-            if count < 1:
-                raise InputError(f"{name} must be at least 1; got {count}")
-        for name, value in {"velocity_std": velocity_std, "input_noise": input_noise}.items():
-            if not (value >= 0 and math.isfinite(value)):
-                raise InputError(f"{name} must be finite and not negative; got {value}")
-        for name, value in {"seed": seed, "num_workers": num_workers}.items():
-            if value < 0:
-                raise InputError(f"{name} must not be negative; got {value}")
+        check_counts(**counts)
+        check_counts(0, seed=seed, num_workers=num_workers)
+        check_not_negative(velocity_std=velocity_std, input_noise=input_noise)
+        if dt is not None:
+            check_positive(dt=dt)
         if train_window > n_intervals:
             raise InputError(f"train_window must not exceed n_intervals={n_intervals}; got {train_window}")
         if permute_targets and train_window > 1:

@@ -1,10 +1,10 @@
 """What an estimate is made with."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from lightning_physim.errors import InputError
+from lightning_physim.ranges import check_counts, check_not_negative, check_positive
 
 
 @dataclass(frozen=True)
@@ -82,19 +82,14 @@ class SGLDConfig:
         if self.step_size != "auto":
             positive["step_size"] = self.step_size
         for name, value in positive.items():
-            if value is not None and not (isinstance(value, (int, float)) and value > 0 and math.isfinite(value)):
+            if isinstance(value, str):
                 raise InputError(f"{name} must be positive and finite; got {value!r}")
-        if not (self.localization >= 0 and math.isfinite(self.localization)):
-            raise InputError(f"localization must be finite and not negative; got {self.localization!r}")
-        for name, count, least in (
-            ("n_chains", self.n_chains, 1),
-            ("n_draws", self.n_draws, 4),
-            ("n_burn_in", self.n_burn_in, 0),
-            ("batch_size", 1 if self.batch_size is None else self.batch_size, 1),
-            ("seed", self.seed, 0),
-        ):
-            if count < least:
-                raise InputError(f"{name} must be at least {least}; got {count}")
+            if value is not None:
+                check_positive(**{name: value})
+        check_not_negative(localization=self.localization)
+        check_counts(n_chains=self.n_chains, batch_size=1 if self.batch_size is None else self.batch_size)
+        check_counts(4, n_draws=self.n_draws)
+        check_counts(0, n_burn_in=self.n_burn_in, seed=self.seed)
         if self.preconditioner not in (None, "rmsprop", "curvature"):
             raise InputError(f'preconditioner must be "rmsprop", "curvature" or None; got {self.preconditioner!r}')
         if self.about not in ("anchor", "centre"):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from lightning_physim.errors import InputError
+from lightning_physim.ranges import check_counts
 from lightning_physim.target import ResidualTarget
 
 N_FEATURES = 4  # x, y, v_x, v_y
@@ -39,9 +40,7 @@ class ParticleNetwork(nn.Module):
 
     def __init__(self, d_model: int, d_mlp: int, embedding: Embedding, d_embedding: int, norm: Norm) -> None:
         super().__init__()
-        for name, value in (("d_model", d_model), ("d_mlp", d_mlp), ("d_embedding", d_embedding)):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1; got {value}")
+        check_counts(d_model=d_model, d_mlp=d_mlp, d_embedding=d_embedding)
         if embedding not in ("mlp", "linear"):
             raise InputError(f'embedding must be "mlp" or "linear"; got {embedding!r}')
         if norm not in NORMS:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_physim.errors import InputError
 from lightning_physim.model.network import NORMS, Embedding, Norm, ParticleNetwork, mlp
+from lightning_physim.ranges import check_counts, check_positive
 
 N_PAIR_FEATURES = 5  # relative position, relative velocity, distance
 
@@ -37,8 +37,7 @@ class ParticlewiseNetwork(ParticleNetwork):
         norm: Norm = "layer",
     ) -> None:
         super().__init__(d_model, d_mlp, embedding, d_embedding, norm)
-        if n_layers < 0:
-            raise InputError(f"n_layers must not be negative; got {n_layers}")
+        check_counts(0, n_layers=n_layers)
         self.blocks = nn.ModuleList(
             nn.Sequential(NORMS[norm](d_model), mlp(d_model, d_mlp + 2 * d_model, d_model)) for _ in range(n_layers)
         )
@@ -90,10 +89,8 @@ class InteractionNetwork(ParticleNetwork):
         cutoff: float = 2.5,
     ) -> None:
         super().__init__(d_model, d_mlp, embedding, d_embedding, norm)
-        if n_layers < 1:
-            raise InputError(f"n_layers of the interaction network, its rounds, must be at least 1; got {n_layers}")
-        if not cutoff > 0:
-            raise InputError(f"cutoff must be positive, in contact diameters; got {cutoff}")
+        check_counts(n_layers=n_layers)
+        check_positive("contact diameters", cutoff=cutoff)
         self.cutoff = cutoff
         self.register_buffer("contact_distance", torch.tensor(1.0))
         self.rounds = nn.ModuleList(Round(d_model, d_mlp, norm) for _ in range(n_layers))

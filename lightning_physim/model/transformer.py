@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_physim.errors import InputError
 from lightning_physim.model.network import NORMS, Embedding, Norm, ParticleNetwork, mlp
+from lightning_physim.ranges import check_counts
 
 FEW_PARTICLES = 32
 """Particles up to which attention on a CPU goes by two batched products. For the 16 of ``demo`` they take 0.78 of
@@ -52,10 +53,8 @@ class PhysicsTransformer(ParticleNetwork):
         attend_self: bool = False,
     ) -> None:
         super().__init__(d_model, d_mlp, embedding, d_embedding, norm)
-        if n_heads < 1:
-            raise InputError(f"n_heads must be at least 1; got {n_heads}")
-        if n_layers < 0:
-            raise InputError(f"n_layers must not be negative; got {n_layers}")
+        check_counts(n_heads=n_heads)
+        check_counts(0, n_layers=n_layers)
         if d_model % n_heads:
             raise InputError(f"n_heads must divide d_model={d_model}; got n_heads={n_heads}")
         self.blocks = nn.ModuleList(Block(d_model, n_heads, d_mlp, norm, attend_self) for _ in range(n_layers))

@@ -17,6 +17,7 @@ from lightning_physim.physics.contact import (
     damping_for_restitution,
     stable_step,
 )
+from lightning_physim.ranges import LARGEST, MOST_COUNTED
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class ParticleSystem:
 
     def __post_init__(self) -> None:
         n = self.n_particles
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST_COUNTED:
             raise InputError(f"n_particles must be an integer of at least 1; got {n!r}; give e.g. n_particles=16")
         self._set("n_particles", int(n))
         for name in ("radius", "mass"):
@@ -225,6 +226,6 @@ def _number(name: str, value: object, example: str, above: float | None = None, 
         raise InputError(f"{name} must be {rule}; got {value!r}; give e.g. {example}")
     number = float(value)
     too_low = (above is not None and number <= above) or (at_least is not None and number < at_least)
-    if too_low or not math.isfinite(number):
+    if too_low or not abs(number) <= LARGEST:
         raise InputError(f"{name} must be {rule} and finite; got {number}; give e.g. {example}")
     return number

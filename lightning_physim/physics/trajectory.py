@@ -14,6 +14,7 @@ from lightning_physim.physics.contact import COARSE, STEPS_PER_CONTACT, TOO_COAR
 from lightning_physim.physics.engine import Constants, list_pairs, room_for_pairs, simulate_all, widest_radius
 from lightning_physim.physics.pairs import ContactPairs
 from lightning_physim.physics.system import ParticleSystem
+from lightning_physim.ranges import MOST_COUNTED
 
 ENGINE_VERSION = 1
 """Raise whenever the same input gives other numbers: it is part of the name of every cached data set."""
@@ -150,6 +151,11 @@ def _n_substeps(system: ParticleSystem, integrator: Integrator, dt: float | None
         dt = default
     elif isinstance(dt, bool) or not isinstance(dt, int | float | np.number) or not 0 < dt < math.inf:
         raise InputError(f"dt must be positive and finite; got {dt!r}; give e.g. dt={default:.3g} or leave it out")
+    if system.interval / dt > MOST_COUNTED:
+        raise InputError(
+            f"an interval must take at most {MOST_COUNTED:,} steps; got {system.interval / dt:.3g} steps of {dt:.3g}; "
+            "give a shorter interval, softer contacts or a larger dt"
+        )
     n_substeps = max(1, math.ceil(system.interval / dt * (1 - 1e-12)))
     used = system.interval / n_substeps
     if used >= stable:

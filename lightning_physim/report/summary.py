@@ -63,7 +63,7 @@ def print_summary(run: RunDirectory) -> None:
     from rich.table import Table
 
     metrics = read_metrics(run.metrics)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     heads = head_table(metrics)
     if heads:
         titles, rows = table_text(heads, narrow=True)

@@ -191,7 +191,6 @@ BAD = {
     "beyond": ({"x": {"readout.bias": [7]}}, loss_fn, "must index readout.bias"),
     "no scalar": (None, lambda m, b: (m(b[0]) - b[1]).square(), "must return a scalar.*add .mean()"),
     "no tensor": (None, lambda m, b: 1.0, "must return a scalar tensor.*got float"),
-    "NaN": (None, lambda m, b: loss_fn(m, b) * torch.nan, "the loss at w. must be finite; got nan"),
 }
 
 

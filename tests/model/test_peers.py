@@ -74,7 +74,7 @@ def test_pairs_are_relative_and_told_in_contact_diameters():
     "make, rule",
     [
         (lambda: InteractionNetwork(cutoff=0.0), "cutoff must be positive"),
-        (lambda: InteractionNetwork(n_layers=0), "its rounds, must be at least 1"),
+        (lambda: InteractionNetwork(n_layers=0), "n_layers must be at least 1; got 0"),
         (lambda: ParticlewiseNetwork(n_layers=-1), "n_layers must not be negative"),
         (lambda: ParticlewiseNetwork(d_mlp=0), "d_mlp must be at least 1"),
         (
