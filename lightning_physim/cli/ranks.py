@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 import pytorch_lightning as pl
+import torch.distributed as dist
 
 from lightning_physim.ranges import MOST_COUNTED
 
@@ -18,11 +19,18 @@ def limit_waiting(trainer: pl.Trainer, seconds: float) -> None:
         trainer.strategy._timeout = timedelta(seconds=min(seconds, MOST_COUNTED))
 
 
+def is_of_another_rank(error: BaseException) -> bool:
+    """Whether an error says that another process of the training is gone or does not answer."""
+    # NCCL has types of its own; gloo raises plain RuntimeErrors that name its source files.
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
 def end_ranks(trainer: pl.Trainer) -> str:
     """Wait a little for the processes that Lightning's launcher has started, and kill what is left of them.
 
     Returns:
-        Those that had failed by themselves, with their exit codes, negative for a signal.
+        Those that had failed by themselves, with their exit codes, negative for a signal, and those that had to be
+        killed.
     """
     started = getattr(trainer.strategy.launcher, "procs", [])
     processes = list(started)
@@ -31,9 +39,12 @@ def end_ranks(trainer: pl.Trainer) -> str:
     end = time.monotonic() + GRACE
     while time.monotonic() < end and any(process.poll() is None for process in processes):
         time.sleep(0.05)
-    failed = [f"rank {rank} with exit code {p.returncode}" for rank, p in enumerate(processes, 1) if p.returncode]
-    for process in processes:
+    lost = []
+    for rank, process in enumerate(processes, 1):
         if process.poll() is None:
             process.kill()
             process.wait()
-    return ", ".join(failed)
+            lost.append(f"rank {rank} without an answer")
+        elif process.returncode:
+            lost.append(f"rank {rank} with exit code {process.returncode}")
+    return ", ".join(lost)

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import sys
+import traceback
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.checkpoints import check_fits
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
-from lightning_physim.cli.ranks import end_ranks, limit_waiting
+from lightning_physim.cli.ranks import end_ranks, is_of_another_rank, limit_waiting
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import Diverged, InputError, Interrupted, RankLost
 from lightning_physim.files import replace_file
@@ -135,7 +136,8 @@ class PhysimCLI(LightningCLI):
                 cause = cause.__cause__
             raise cause or error from error
         self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
-        refuse_second(self._get(self.config_init, "trainer").get("callbacks") or [])
+        listed = self._get(self.config_init, "trainer").get("callbacks") or []
+        refuse_second(listed if isinstance(listed, list) else [listed])
         chosen, left_out = supported(enabled, self.model, self.arguments.asked_for)
         for line in left_out if self.subcommand == "fit" else ():
             rank_zero_info(line)
@@ -170,7 +172,7 @@ class PhysimCLI(LightningCLI):
         except InputError:
             raise
         except Exception as error:  # Lightning checks by whatever comes first: wrong types, missing devices, asserts
-            raise InputError(f"the trainer refuses its options: {error}") from error
+            raise _refusal(error) from error
         if trainer.world_size == 1 and rank_zero_only.rank > 0:  # type: ignore[attr-defined]
             raise InputError(
                 f"a single process has rank 0; got {rank_zero_only.rank} from the environment: "  # type: ignore[attr-defined]
@@ -187,8 +189,12 @@ class PhysimCLI(LightningCLI):
                 return  # rank zero tells what has ended them all
             self._end(_state_after(error, self.trainer.global_step))
             lost = end_ranks(self.trainer)
-            if lost and not isinstance(error, Interrupted):
-                raise RankLost(f"another process of this training has failed, see above: {lost}") from error
+            if is_of_another_rank(error):
+                lost = lost or str(error)[:200]
+                raise RankLost(
+                    f"another process of this training has failed, see above, or has not answered within "
+                    f"--rank_timeout={self._get(self.config, 'rank_timeout'):g} s: {lost}"
+                ) from error
             raise
         self._end(RunState("finished", self.trainer.global_step))
 
@@ -270,10 +276,23 @@ def _run(cli: type[PhysimCLI], argv: list[str]) -> None:
     try:
         with ExitStack() as at_end:
             cli(arguments, at_end)
-    except MisconfigurationException as error:
-        raise InputError(f"the trainer refuses its options: {error}") from error
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        if _is_lightnings(error):
+            raise _refusal(error) from error
+        raise
     finally:
         sys.argv = typed
+
+
+def _is_lightnings(error: Exception) -> bool:
+    """Whether Lightning itself has raised an error, or torch where it joins the processes of a training."""
+    raised_in = [frame.filename for frame in traceback.extract_tb(error.__traceback__)][-1:]
+    places = ("pytorch_lightning", "lightning_fabric", "torch/distributed/rendezvous")
+    return not isinstance(error, InputError) and any(place in name for name in raised_in for place in places)
+
+
+def _refusal(error: Exception) -> InputError:
+    return InputError(f"the trainer refuses its options: {' '.join(str(error).split())[:300]}")
 
 
 def _state_after(error: BaseException, step: int) -> RunState:
