@@ -8,6 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+UNREADABLE = (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError)
+"""What a file of YAML or JSON raises that holds something else, is no text, or cannot be opened."""
+
 
 def append_json_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one JSON object as a line, whole or not at all; the operating system has it on return.

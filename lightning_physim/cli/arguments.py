@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning_physim.cli.checkpoints import read_checkpoint
 from lightning_physim.cli.configs import merged, read_config, resolve_config
 from lightning_physim.cli.measurements import MEASUREMENTS, normalised
 from lightning_physim.cli.shipped import BASE, DEFAULT, SHIPPED
@@ -56,6 +57,8 @@ def expand(argv: list[str]) -> Arguments:
     if given.ckpt_path is not None and not Path(given.ckpt_path).is_file():
         run = find_run(given.runs, given.ckpt_path)
         given.ckpt_path = str(last_checkpoint(run))
+    if given.ckpt_path is not None:
+        read_checkpoint(given.ckpt_path)  # before anybody else does
     if command != "fit" and given.ckpt_path is None and not any(word.startswith(ASKS_ONLY) for word in rest):
         raise InputError(
             f"physim {command} needs the checkpoint of a trained network; got none: type --ckpt_path last, or a run"

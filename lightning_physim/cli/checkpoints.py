@@ -1,5 +1,6 @@
 """Checkpoints that a command is given: can they be gone on with?"""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,12 @@ import torch
 from torch import nn
 
 from lightning_physim.errors import InputError
+from lightning_physim.module import PhysicsSimulator
+
+
+class UnusableCheckpoint(InputError):
+    """A file that is torn, or no checkpoint of ``physim fit``."""
+
 
 PARTS = ("state_dict", "loops", "optimizer_states", "callbacks", "hyper_parameters")
 """What a checkpoint of ``physim fit`` holds, and is read from it."""
@@ -16,18 +23,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint, its tensors in memory; no code in it is run.
 
     Raises:
-        InputError: a file that is torn, or no checkpoint of ``physim fit``.
+        UnusableCheckpoint: it is none.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises depends on which byte is wrong
-        raise InputError(
+        raise UnusableCheckpoint(
             f"a checkpoint is a file that physim fit has written; {path} cannot be read "
             f"({type(error).__name__}): name another one, or a run"
         ) from error
     missing = [part for part in PARTS if not isinstance(content, dict) or part not in content]
     if missing:
-        raise InputError(
+        raise UnusableCheckpoint(
             f"a checkpoint is a file that physim fit has written; {path} lacks {missing[0]}: name another one, or a run"
         )
     return content
@@ -37,14 +44,32 @@ def check_fits(path: str | Path, module: nn.Module) -> None:
     """See to it that a module can take the weights of a checkpoint.
 
     Raises:
-        InputError: what :func:`read_checkpoint` raises, or weights of another network.
+        UnusableCheckpoint: what :func:`read_checkpoint` raises, or weights of another network.
     """
-    there = read_checkpoint(path)["state_dict"]
-    wanted = module.state_dict()
+    _compare(path, read_checkpoint(path)["state_dict"], module.state_dict())
+
+
+def _compare(path: str | Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for name in [*wanted, *there]:
         got, want = (list(s[name].shape) if name in s else "none" for s in (there, wanted))
         if got != want:
-            raise InputError(
+            raise UnusableCheckpoint(
                 f"the weights of {path} must be those of the network; got {name} {got} for {want}: "
                 f"leave out --config and --model options, so that the run brings its own"
             )
+
+
+def load_network(path: str | Path, device: torch.device) -> PhysicsSimulator:
+    """The network that a checkpoint of ``physim fit`` describes, with its weights.
+
+    Raises:
+        UnusableCheckpoint: it is none, or holds options of no network that is known here.
+    """
+    content = read_checkpoint(path)
+    try:
+        module = PhysicsSimulator(**content["hyper_parameters"])
+    except (InputError, TypeError) as error:
+        raise UnusableCheckpoint(f"{path} is of no network of this version: {error}") from error
+    _compare(path, content["state_dict"], module.state_dict())
+    module.load_state_dict(content["state_dict"])
+    return module.to(device)

@@ -11,10 +11,11 @@ from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
 from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, own_loss
 from lightning_physim.cli.arithmetic import set_arithmetic
+from lightning_physim.cli.checkpoints import UnusableCheckpoint, load_network
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
 from lightning_physim.data import ParticleDataModule
-from lightning_physim.errors import InputError
+from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import print_summary, write_report
@@ -117,23 +118,44 @@ def _measure(
     data.setup()
     samples = tuple(tensor.to(fabric.device) for tensor in data.estimation_set(given.n_samples))
     logger = JsonlLogger(run.metrics)
+    measured = False
     for step, path in checkpoints.items():
-        module = PhysicsSimulator.load_from_checkpoint(path, map_location=fabric.device, weights_only=True)
-        regions = _regions(module, given.regions)
-        # Both are collective: ranks share the chains, and all get the results.
-        if given.calibrate:
-            grid = calibrate(module, own_loss, samples, regions, given.sgld, distributed=True)
-            if fabric.is_global_zero:
-                columns, rows = grid.table()
-                logger.log_table(keys.LLC_CALIBRATION, columns, rows, step=step)
-                print(f"step {step}: {_recommendation(grid)}")
-            continue
-        result = estimate_llc(module, own_loss, samples, regions, given.sgld, distributed=True)
+        # Every rank reads the same file and finds the same fault. One checkpoint does not end the others.
+        try:
+            module = load_network(path, fabric.device)
+            regions = _regions(module, given.regions)
+            said = _measure_one(fabric, module, samples, regions, given, logger, step)
+            measured = True
+        except (UnusableCheckpoint, Diverged) as error:
+            said = f"left out: {error}"
         if fabric.is_global_zero:
-            logger.log_metrics(result.metrics(), step=step)
-            log_traces([logger], result, step)
-            failed = "; ".join(f"{name}: {', '.join(r.failures.values())}" for name, r in result.items() if r.failures)
-            print(f"step {step}: {len(result)} regions in {result.seconds:.1f} s{f' ({failed})' if failed else ''}")
+            print(f"step {step}: {said}")
+    if not measured:
+        raise InputError(f"learning coefficients need a checkpoint with finite weights; {run.path} has none, see above")
+
+
+def _measure_one(
+    fabric: Fabric,
+    module: PhysicsSimulator,
+    samples: tuple[Any, ...],
+    regions: dict[str, Any],
+    given: Namespace,
+    logger: JsonlLogger,
+    step: int,
+) -> str:
+    """Measure one network and log it; what there is to say. Collective: ranks share the chains."""
+    if given.calibrate:
+        grid = calibrate(module, own_loss, samples, regions, given.sgld, distributed=True)
+        if fabric.is_global_zero:
+            columns, rows = grid.table()
+            logger.log_table(keys.LLC_CALIBRATION, columns, rows, step=step)
+        return _recommendation(grid)
+    result = estimate_llc(module, own_loss, samples, regions, given.sgld, distributed=True)
+    if fabric.is_global_zero:
+        logger.log_metrics(result.metrics(), step=step)
+        log_traces([logger], result, step)
+    failed = "; ".join(f"{name}: {', '.join(r.failures.values())}" for name, r in result.items() if r.failures)
+    return f"{len(result)} regions in {result.seconds:.1f} s{f' ({failed})' if failed else ''}"
 
 
 def _regions(module: PhysicsSimulator, names: list[str] | None) -> dict[str, Any]:

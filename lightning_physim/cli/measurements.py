@@ -144,7 +144,9 @@ def _of_list(callbacks: list[Any], where: str) -> tuple[dict[str, dict[str, Any]
     sections: dict[str, dict[str, Any]] = {}
     foreign = []
     for entry in callbacks:
-        path = entry if isinstance(entry, str) else str((entry or {}).get("class_path", ""))
+        if not isinstance(entry, str | dict):
+            raise InputError(f"trainer.callbacks of {where} must be a list of class_path and init_args; got {entry!r}")
+        path = entry if isinstance(entry, str) else str(entry.get("class_path", ""))
         name = names.get(path.rsplit(".", 1)[-1]) if path.startswith("lightning_physim.callbacks.") else None
         if name is None:
             foreign.append(entry)

@@ -33,6 +33,7 @@ def reproduce(argv: list[str]) -> int:
         InputError, argparse.ArgumentError: an option that cannot be.
     """
     given, options = build_parser().parse_known_args(argv)
+    read_config(resolve_config(given.config))  # refuses what is none
     plan = Reproduction(resolve_config(given.config), given.seeds, tuple(options), given.runs)
     sweep = LocalSweep(plan, given.runs, None, 0)
     if given.check:

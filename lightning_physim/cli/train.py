@@ -24,7 +24,7 @@ from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import Diverged, InputError, Interrupted, RankLost
 from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
-from lightning_physim.ranges import check_positive
+from lightning_physim.ranges import check_counts, check_not_negative, check_positive
 from lightning_physim.report import LiveReport, print_summary, try_report
 from lightning_physim.run_logger import run_loggers
 from lightning_physim.signals import signal_name
@@ -167,6 +167,11 @@ class PhysimCLI(LightningCLI):
 
     def _trainer(self, **kwargs: Any) -> Trainer:
         """Lightning's, whose refusals are the user's to read."""
+        given = self._get(self.config_init, "trainer")
+        # What Lightning takes, to divide by it later or to pass it over.
+        check_counts(accumulate_grad_batches=given["accumulate_grad_batches"])
+        check_counts(0, log_every_n_steps=given["log_every_n_steps"] or 0)
+        check_not_negative(gradient_clip_val=given["gradient_clip_val"] or 0.0)
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except InputError:

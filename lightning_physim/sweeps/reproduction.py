@@ -51,18 +51,27 @@ class Reproduction:
     @cached_property
     def text(self) -> str:
         """The configuration, read once."""
-        return self.config.read_text()
+        return self.config.read_text(encoding="utf-8")
 
     @property
     def trainer(self) -> Mapping[str, Any]:
         """Its section of that name."""
-        return (yaml.safe_load(self.text) or {}).get("trainer") or {}
+        section = (yaml.safe_load(self.text) or {}).get("trainer") or {}
+        if not isinstance(section, dict):
+            raise InputError(
+                f"section trainer of {self.config} must hold options; got {section!r}: type max_steps: 1000"
+            )
+        return section
 
     @property
     def max_steps(self) -> int:
         """Of the trainings of the seeds."""
         given = [option.split("=", 1)[1] for option in self.options if option.startswith("--trainer.max_steps=")]
-        return int(given[-1] if given else self.trainer.get("max_steps", -1))
+        steps = given[-1] if given else self.trainer.get("max_steps", -1)
+        try:
+            return int(steps)
+        except (TypeError, ValueError):
+            raise InputError(f"trainer.max_steps must be a whole number; got {steps}: type e.g. 1000") from None
 
     @property
     def folder(self) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from lightning_physim.errors import InputError
-from lightning_physim.files import nest
+from lightning_physim.files import UNREADABLE, nest
 
 FILE_KEYS = (
     "name", "description", "project", "entity", "program", "command", "method", "metric", "parameters",
@@ -132,9 +132,10 @@ class SweepSpec:
         """
         path = Path(path)
         try:
-            content = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"a sweep is a YAML file; got {path}: {error}") from error
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            json.dumps(content, default=str)  # nothing that contains itself
+        except UNREADABLE as error:
+            raise InputError(f"a sweep is a YAML file; got {path}: {str(error)[:300]}") from error
         if not isinstance(content, dict):
             raise InputError(f"a sweep is a YAML file with method, metric and parameters; got {path} without them")
         _known(content, FILE_KEYS, f"a sweep file, here {path}")
