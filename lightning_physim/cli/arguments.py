@@ -75,8 +75,8 @@ def expand(argv: list[str]) -> Arguments:
     options = [_translated(word) for word in rest]
     words = [command, f"--config={json.dumps(config)}", *options]
     if given.ckpt_path is not None:
-        words += ["--ckpt_path", given.ckpt_path]
-    words += ["--runs", given.runs]
+        words.append(f"--ckpt_path={given.ckpt_path}")
+    words.append(f"--runs={given.runs}")
     asked_for = {name for name in MEASUREMENTS for word in options if word.startswith((f"--{name}.", f"--{name}="))}
     asked_for -= {name for name in MEASUREMENTS if f"--{name}.enabled=false" in options}
     name = paths[-1].stem if paths else DEFAULT

@@ -12,7 +12,7 @@ from lightning_physim.cli.shipped import SHIPPED, shipped_configs
 from lightning_physim.errors import InputError
 from lightning_physim.files import UNREADABLE
 
-TOO_DEEP = re.compile(r"(?:[\[{?-]\s*){200}")
+TOO_DEEP = re.compile(r"(?:[\[{]\s*|[?-] \s*){200}")
 
 
 def resolve_config(name: str) -> Path:

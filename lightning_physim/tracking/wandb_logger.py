@@ -190,6 +190,9 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         with self._stopwatch:
             try:
                 self._background.drain()  # rows that are older come first
+            except Exception as error:
+                self._lost("some rows", error)
+            try:
                 yield
             except Exception as error:
                 if not self._left_out and not experiment.disabled:  # where nothing is taken
