@@ -6,8 +6,8 @@ from lightning_physim.errors import InputError
 
 MOST_COUNTED = 10**9
 """Of anything that is counted: what lies beyond is a slip of the finger, and would fill memory or a disk first."""
-LARGEST = 1e30
-"""Of any measure: squares of what lies beyond are infinite in single precision."""
+LARGEST, SMALLEST = 1e30, 1e-30
+"""Of any measure but zero: squares of what lies beyond are infinite or zero, if not in double, in single precision."""
 
 
 def check_counts(least: int = 1, /, **counts: int) -> None:
@@ -24,7 +24,7 @@ def check_counts(least: int = 1, /, **counts: int) -> None:
 
 
 def check_positive(unit: str = "", /, **numbers: float) -> None:
-    """Refuse numbers that are not positive, not finite or beyond :data:`LARGEST`.
+    """Refuse numbers that are not positive, not finite, or beyond :data:`SMALLEST` and :data:`LARGEST`.
 
     Args:
         unit: told where one is refused.
@@ -34,18 +34,19 @@ def check_positive(unit: str = "", /, **numbers: float) -> None:
         InputError: one is none.
     """
     for name, number in numbers.items():
-        if not 0 < number <= LARGEST:
-            rule = f"not exceed {LARGEST:g}" if 0 < number < math.inf else "be positive and finite"
+        if not SMALLEST <= number <= LARGEST:
+            rule = f"be {SMALLEST:g} to {LARGEST:g}" if 0 < number < math.inf else "be positive and finite"
             raise InputError(f"{name} must {rule}{f', in {unit}' if unit else ''}; got {number!r}")
 
 
 def check_not_negative(**numbers: float) -> None:
-    """Refuse numbers that are negative, not finite or beyond :data:`LARGEST`.
+    """Refuse numbers that are negative, not finite, or beyond what :func:`check_positive` takes.
 
     Raises:
         InputError: one is.
     """
     for name, number in numbers.items():
-        if not 0 <= number <= LARGEST:
-            rule = f"not exceed {LARGEST:g}" if 0 < number < math.inf else "be finite and not negative"
-            raise InputError(f"{name} must {rule}; got {number!r}")
+        if not 0 <= number < math.inf:
+            raise InputError(f"{name} must be finite and not negative; got {number!r}")
+        if number:
+            check_positive(**{name: number})

@@ -62,7 +62,7 @@ class Safeguard(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         bad = "" if self.allow_nan else _not_finite(pl_module, outputs, is_final_step(trainer))
-        signal, first_bad = _agreed(trainer, self.received or 0, bool(bad))
+        signal, first_bad = agreed(trainer, self.received or 0, bool(bad))
         if first_bad is not None:
             self._diverge(trainer, batch, bad, first_bad)
         # Of a step whose gradients are accumulated over several batches, no checkpoint holds the half.
@@ -96,7 +96,7 @@ def stop_requested(trainer: pl.Trainer) -> bool:
 
 def _agreed_signal(trainer: pl.Trainer) -> int:
     """The signal that some rank has got. Collective."""
-    return _agreed(trainer, max((callback.received or 0 for callback in _safeguards(trainer)), default=0), False)[0]
+    return agreed(trainer, max((callback.received or 0 for callback in _safeguards(trainer)), default=0), False)[0]
 
 
 def end_now(trainer: pl.Trainer) -> NoReturn:
@@ -125,7 +125,7 @@ def _not_finite(module: pl.LightningModule, outputs: Any, final: bool) -> str:
     return "the weights are not finite" if final and not is_finite(module) else ""
 
 
-def _agreed(trainer: pl.Trainer, signal: int, bad: bool) -> tuple[int, int | None]:
+def agreed(trainer: pl.Trainer, signal: int, bad: bool) -> tuple[int, int | None]:
     """The largest number of a signal on any rank, and the first rank with numbers that are not finite. Collective."""
     if trainer.world_size == 1:
         return signal, 0 if bad else None

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lightning_physim.errors import Diverged
+
 
 def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
     """Ritz values and vectors of symmetric operators, with full reorthogonalisation.
@@ -20,6 +22,9 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, n_steps: int) ->
     Returns:
         Ritz values ``[operators, steps]``, descending, and their orthonormal vectors ``[operators, steps, size]``.
         Where a Krylov space is exhausted early, the rest is zero.
+
+    Raises:
+        Diverged: a product is not finite.
     """
     n_steps = min(n_steps, start.shape[1])
     basis = [start / start.norm(dim=1, keepdim=True)]
@@ -42,6 +47,8 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, n_steps: int) ->
     if off_diagonal:
         beside = torch.diag_embed(torch.stack(off_diagonal, 1), offset=1)
         tridiagonal = tridiagonal + beside + beside.mT
+    if not torch.isfinite(tridiagonal).all():
+        raise Diverged("the curvature of the loss is not finite: there is no learning coefficient")
     values, rotation = torch.linalg.eigh(tridiagonal)
     vectors = torch.einsum("osd,osk->okd", torch.stack(basis, 1), rotation)
     return values.flip(1), vectors.flip(1)

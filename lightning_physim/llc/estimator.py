@@ -61,7 +61,7 @@ def estimate_llc(
 
     Raises:
         InputError: an empty region, a mask of another shape, a loss that is no scalar, no gradients.
-        Diverged: the loss at w* is not finite.
+        Diverged: the loss at w* or its curvature is not finite.
         GivenUp: on every rank, as ``stop`` said so on one of them.
     """
     config = config or SGLDConfig()
@@ -117,16 +117,16 @@ def _started(
     """The chains of this rank with their kernels, where their pilots took them. Collective.
 
     Raises:
-        InputError, GivenUp: on every rank, what one of them raises.
+        InputError, GivenUp, Diverged: on every rank, what one of them raises.
     """
     every = [(job, chain) for job in range(len(jobs)) for chain in range(config.n_chains)]
     mine = every[ranks.rank :: ranks.world]
     dealt = [(group, [key for key in mine if jobs[key[0]].region in group.regions]) for group in groups]
-    refusal: InputError | GivenUp | None = None
+    refusal: InputError | GivenUp | Diverged | None = None
     chains: list[Chains] = []
     try:
         chains = start_chains(jobs, [(group, keys) for group, keys in dealt if keys], config, minibatches, stop)
-    except (InputError, GivenUp) as error:
+    except (InputError, GivenUp, Diverged) as error:
         refusal = error
     # Collective: a rank that holds no chain of the region at fault would wait for the others for ever.
     for each in ranks.gather(refusal):

@@ -17,7 +17,7 @@ from lightning_physim.physics.contact import (
     damping_for_restitution,
     stable_step,
 )
-from lightning_physim.ranges import LARGEST, MOST_COUNTED
+from lightning_physim.ranges import LARGEST, MOST_COUNTED, SMALLEST
 
 
 @dataclass(frozen=True)
@@ -226,6 +226,6 @@ def _number(name: str, value: object, example: str, above: float | None = None, 
         raise InputError(f"{name} must be {rule}; got {value!r}; give e.g. {example}")
     number = float(value)
     too_low = (above is not None and number <= above) or (at_least is not None and number < at_least)
-    if too_low or not abs(number) <= LARGEST:
+    if too_low or not (number == 0 or SMALLEST <= abs(number) <= LARGEST):
         raise InputError(f"{name} must be {rule} and finite; got {number}; give e.g. {example}")
     return number
