@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_physim.data.batch import ProbeSet, TrajectoryDataset
 from lightning_physim.data.describe import describe_splits
-from lightning_physim.data.generate import SplitSpec, make_split
+from lightning_physim.data.generate import SplitSpec, check_room, make_split
 from lightning_physim.data.loader import BatchLoader, Position, ShardedBatchSampler
 from lightning_physim.data.store import find_fault, read_metadata
 from lightning_physim.errors import InputError
@@ -121,6 +121,7 @@ class ParticleDataModule(pl.LightningDataModule):
         self._splits: dict[str, TrajectoryDataset] = {}
 
     def prepare_data(self) -> None:
+        check_room(self.specs.values(), self.cache_dir)
         for spec in self.specs.values():
             make_split(spec, self.cache_dir)
 

@@ -1,8 +1,9 @@
 """From a particle system to a split on disk: simulated trajectories, contacts, and the no-neighbour oracle."""
 
 import logging
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ LAYOUT_VERSION = 2
 CONTACT_ARRAYS = ("contact_pairs", "contact_starts")
 """What the fields of :class:`lightning_physim.physics.ContactPairs` are called on disk."""
 CHUNK_BYTES = 2**25
+TOLD_FROM = 2e9
+"""Bytes of a data set from which its size is told before it is made."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,31 @@ class SplitSpec:
 
     def directory(self, cache_dir: Path, layout: int = LAYOUT_VERSION) -> Path:
         return cache_dir / directory_name(self.name, self.canonical(layout))
+
+    @property
+    def n_bytes(self) -> int:
+        """What the states take on disk; contacts, of which nobody knows, come to little beside them."""
+        intervals = self.n_intervals + 1 + (0 if self.is_training else self.n_intervals)
+        return self.n_trajectories * intervals * self.system.n_particles * 16
+
+
+def check_room(specs: Iterable[SplitSpec], cache_dir: Path) -> None:
+    """See to it that splits that are still to be made fit on the disk, and tell where they take much.
+
+    Raises:
+        InputError: they do not.
+    """
+    missing = [spec for spec in specs if not spec.directory(cache_dir).is_dir()]
+    wanted = sum(spec.n_bytes for spec in missing)
+    there = next(folder for folder in (cache_dir.absolute(), *cache_dir.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if wanted > free:
+        raise InputError(
+            f"the data must fit on the disk; they take {wanted / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free for "
+            f"{cache_dir}: lower --data.n_train, or choose another --data.cache_dir"
+        )
+    if wanted > TOLD_FROM:
+        log.warning("the data will take %.3g GB in %s, of %.3g GB that are free", wanted / 1e9, cache_dir, free / 1e9)
 
 
 def make_split(spec: SplitSpec, cache_dir: Path) -> Path:

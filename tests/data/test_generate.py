@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,20 @@ def test_a_system_that_cannot_be_simulated_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must fit in the box.*split ood_crowd"):
         make_split(spec("ood_crowd", system=crowded), tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_data_that_do_not_fit_on_the_disk_are_refused_and_large_ones_told(tmp_path, caplog, monkeypatch) -> None:
+    large = spec(n_trajectories=10**9)
+    with pytest.raises(InputError, match=rf"must fit on the disk; they take 1.+ GB, and .+ GB are free for {tmp_path}"):
+        generate.check_room([large], tmp_path)
+    room = SimpleNamespace(free=2 * large.n_bytes)
+    monkeypatch.setattr(generate.shutil, "disk_usage", lambda _: room)
+    generate.check_room([large], tmp_path / "not" / "there" / "yet")
+    assert "the data will take" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_the_size_that_is_told_is_that_on_disk(tmp_path: Path, name: str) -> None:
+    split = spec(name, n_trajectories=64)
+    on_disk = sum(path.stat().st_size for path in make_split(split, tmp_path).iterdir())
+    assert split.n_bytes < on_disk < 1.3 * split.n_bytes + 4000

@@ -15,9 +15,9 @@ from lightning_physim.cli.train import DryCLI
 from tests.helpers.faults import forked, trouble
 from tests.helpers.fits import TINY, physim
 
-NUMBERS = ("0", "-1", "-5", ".nan", ".inf", "-.inf", "1e300", "-1e300", "1e12", "0.5", "1e-300", "99999999999999999999")
-WORDS = ("text", "", "null", "[]", "{}", "[1, two]", "{a: 1}", "true", "x" * 300, "../..", "/dev/null", "\N{SNOWMAN}")
-ENDLESS = {"trainer.max_steps": ("null", "1e12"), "trainer.max_epochs": ("1e12",)}
+NUMBERS = ("0", "-1", ".nan", ".inf", "1e300", "1e12", "1e-300", "99999999999999999999")
+WORDS = ("text", "", "null", "[1, two]", "{a: 1}", "x" * 300)
+ENDLESS = {"trainer.max_steps": NUMBERS}
 """Values that mean a training without an end, which is what they say."""
 NOT_TRIED = ("help", "config", "ckpt_path", "print_config")
 
