@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lightning_physim.errors import InputError
-from lightning_physim.report import print_summary, write_comparison, write_report, write_runs
+from lightning_physim.report import RunContent, print_summary, write_comparison, write_report, write_runs
 from lightning_physim.sweeps import read_trials
 from lightning_physim.tracking import RunDirectory, find_run
 
@@ -42,8 +42,9 @@ def report(argv: list[str]) -> None:
     if len(runs) > 1:
         print(f"comparison: {write_runs(given.output or Path(given.runs) / 'comparison.html', runs)}")
     elif runs:
-        write_report(runs[0].path, given.output)
-        print_summary(runs[0])
+        content = RunContent(runs[0])  # read once
+        write_report(content, given.output)
+        print_summary(runs[0], content.metrics)
     else:
         raise InputError(f"a report needs a run with metrics.jsonl; got {given.run[0]}, whose trials have none yet")
 

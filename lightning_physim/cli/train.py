@@ -34,9 +34,9 @@ from lightning_physim.tracking import (
     new_loggers,
     new_run,
     only_writer,
-    provenance,
     write_state,
 )
+from lightning_physim.tracking.provenance import provenance
 
 SUBCOMMANDS = tuple(LightningCLI.subcommands())
 

@@ -1,10 +1,12 @@
 """Figures and the HTML report of a run, of several, and of the trials of a sweep."""
 
+from typing import TYPE_CHECKING
+
+from lightning_physim.lazy import lazily
 from lightning_physim.report.claims_page import write_reproduction
 from lightning_physim.report.comparison_page import runs_headline, write_comparison, write_runs
 from lightning_physim.report.curve_figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
 from lightning_physim.report.heads import head_table
-from lightning_physim.report.live import LiveReport, try_report
 from lightning_physim.report.llc_figures import llc_figure
 from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.run_page import write_report
@@ -13,6 +15,9 @@ from lightning_physim.report.sections import RunContent
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.summary import headline, print_summary
 from lightning_physim.report.viewer import viewer_html
+
+if TYPE_CHECKING:
+    from lightning_physim.report.live import LiveReport, try_report
 
 __all__ = [
     "LiveReport",
@@ -40,3 +45,5 @@ __all__ = [
     "write_reproduction",
     "write_runs",
 ]
+
+__getattr__ = lazily(__name__, {"LiveReport": "live", "try_report": "live"})

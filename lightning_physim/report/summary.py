@@ -57,12 +57,17 @@ def _about_loss(metrics: Metrics) -> Iterator[str]:
         yield f"the loss on colliding particles is {percent:.{digits}f}\u00a0% of free flight’s"
 
 
-def print_summary(run: RunDirectory) -> None:
-    """Print the heads, the losses against their floors, and where the report is. The caller sees to rank zero."""
+def print_summary(run: RunDirectory, metrics: Metrics | None = None) -> None:
+    """Print the heads, the losses against their floors, and where the report is. The caller sees to rank zero.
+
+    Args:
+        run: the run directory.
+        metrics: what it has logged, where that has been read.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    metrics = read_metrics(run.metrics)
+    metrics = read_metrics(run.metrics) if metrics is None else metrics
     console = Console(highlight=False, markup=False)
     heads = head_table(metrics)
     if heads:

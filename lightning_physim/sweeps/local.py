@@ -19,7 +19,7 @@ from lightning_physim.sweeps.processes import (
 )
 from lightning_physim.sweeps.spec import Parameter, Trial
 from lightning_physim.sweeps.state import ENDED, SweepState, state_of
-from lightning_physim.tracking.jsonl import read_metrics
+from lightning_physim.tracking.reading import read_metrics
 from lightning_physim.tracking.run import RunDirectory
 
 POLL = 0.1

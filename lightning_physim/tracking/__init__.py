@@ -1,11 +1,16 @@
 """Where the numbers of a run go: its directory, ``metrics.jsonl`` and Weights & Biases."""
 
-from lightning_physim.tracking.jsonl import JsonlLogger, arrays_folder, read_arrays, read_metrics, table_path
-from lightning_physim.tracking.loggers import new_loggers
-from lightning_physim.tracking.provenance import provenance
+from typing import TYPE_CHECKING
+
+from lightning_physim.lazy import lazily
+from lightning_physim.tracking.reading import arrays_folder, read_arrays, read_metrics, table_path
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
 from lightning_physim.tracking.state import RunState, only_writer, read_state, write_state
-from lightning_physim.tracking.wandb_logger import PhysimWandbLogger
+
+if TYPE_CHECKING:
+    from lightning_physim.tracking.jsonl import JsonlLogger
+    from lightning_physim.tracking.loggers import new_loggers
+    from lightning_physim.tracking.wandb_logger import PhysimWandbLogger
 
 __all__ = [
     "JsonlLogger",
@@ -19,10 +24,18 @@ __all__ = [
     "new_loggers",
     "new_run",
     "only_writer",
-    "provenance",
     "read_arrays",
     "read_metrics",
     "read_state",
     "table_path",
     "write_state",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "JsonlLogger": "jsonl",
+        "new_loggers": "loggers",
+        "PhysimWandbLogger": "wandb_logger",
+    },
+)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytorch_lightning.utilities import rank_zero_only
-
 from lightning_physim.errors import InputError
 
 
@@ -73,6 +71,8 @@ def new_run(root: str | Path = "runs", name: str | None = None) -> RunDirectory:
         InputError: the id that ``WANDB_RUN_ID`` asks for is no name that W&B takes, or is taken: appending a second
             run's rows to the first one's would spoil both.
     """
+    from pytorch_lightning.utilities import rank_zero_only  # here: finding a run takes no Lightning
+
     root = Path(root)
     agent_id = os.environ.get("WANDB_RUN_ID")
     if agent_id and (agent_id in (".", "..") or not re.fullmatch(r"[^:;,#?/'\\\s]{1,128}", agent_id)):

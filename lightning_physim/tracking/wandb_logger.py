@@ -22,7 +22,7 @@ from lightning_physim.errors import Interrupted
 from lightning_physim.files import flatten
 from lightning_physim.run_logger import RunLogger
 from lightning_physim.stopwatch import Stopwatch
-from lightning_physim.tracking.jsonl import read_rows
+from lightning_physim.tracking.reading import read_rows
 from lightning_physim.tracking.run import RunDirectory
 from lightning_physim.tracking.wandb_artifacts import data_hash, log_file, use_data
 from lightning_physim.tracking.wandb_file import rows_in_files

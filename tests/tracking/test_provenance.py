@@ -3,7 +3,7 @@
 import pytorch_lightning as pl
 from pytorch_lightning.demos.boring_classes import BoringModel
 
-from lightning_physim.tracking import provenance
+from lightning_physim.tracking.provenance import provenance
 
 
 def told(tmp_path) -> dict[str, dict[str, str | None]]:

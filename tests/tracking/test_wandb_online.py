@@ -19,7 +19,7 @@ import yaml
 
 from lightning_physim import keys
 from lightning_physim.tracking import RunDirectory, checkpoint_step, last_checkpoint
-from lightning_physim.tracking.jsonl import read_rows
+from lightning_physim.tracking.reading import read_rows
 from tests.helpers.fits import TINY, only_run, physim, rows, values, without
 from tests.helpers.processes import until
 from tests.helpers.wandb_server import Artifact, Faults, Run, WandbServer
