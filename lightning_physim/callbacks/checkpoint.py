@@ -41,6 +41,8 @@ class LogSpacedCheckpoint(Checkpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         folder = self.dirpath or str(Path(trainer.default_root_dir) / "checkpoints")
         self.folder = Path(trainer.strategy.broadcast(folder))
+        if stage == "fit" and trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be is to be refused before training
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         loop = trainer.fit_loop

@@ -60,7 +60,7 @@ COMMANDS = {
 # What a disk that is full, read-only or forbidden says, and a path that cannot be; any other OSError is a defect.
 DISK = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOENT,
-    errno.ENAMETOOLONG, errno.ELOOP,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST,
 )  # fmt: skip
 
 
