@@ -29,7 +29,7 @@ BLOCK = 25
 
 
 class PlainAttention(Attention):
-    """The layer by PyTorch's fused attention, as it was until 0.1.0."""
+    """The layer by PyTorch's fused attention, as it was before batched products."""
 
     def forward(self, x: Tensor) -> Tensor:
         split = self.qkv(x).unflatten(-1, (3, self.n_heads, x.shape[-1] // self.n_heads))

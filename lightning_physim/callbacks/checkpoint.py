@@ -66,8 +66,8 @@ class LogSpacedCheckpoint(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.last_step, rolling = state_dict["last_step"], state_dict["rolling"]
-        self.rolling = rolling and Path(rolling).name  # a path in checkpoints of 0.1.0
-        self.superseded = state_dict.get("superseded")  # checkpoints of 0.1.0 have none
+        self.rolling = rolling and Path(rolling).name  # a path in older checkpoints
+        self.superseded = state_dict.get("superseded")  # older checkpoints have none
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
         step = trainer.global_step

@@ -48,4 +48,4 @@ class TrainingClock(Observer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self.cpu.seconds = state_dict.get("cpu_seconds", 0.0)  # checkpoints of 0.1.0 have none
+        self.cpu.seconds = state_dict.get("cpu_seconds", 0.0)  # older checkpoints have none

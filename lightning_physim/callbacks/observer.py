@@ -68,7 +68,7 @@ class Observer(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.stopwatch.seconds, self.last_step = state_dict["seconds"], state_dict["last_step"]
-        self.given_up = state_dict.get("given_up", -1)  # checkpoints of 0.1.0 have none
+        self.given_up = state_dict.get("given_up", -1)  # older checkpoints have none
 
     def _observe(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> None:
         # With gradient accumulation several batches end at one step.

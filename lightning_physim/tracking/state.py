@@ -35,7 +35,7 @@ def write_state(run: RunDirectory, state: RunState) -> None:
 
 
 def read_state(run: RunDirectory) -> RunState | None:
-    """What ``state.json`` says; None where there is none that can be read, as in runs of 0.1.0."""
+    """What ``state.json`` says; None where there is none that can be read, as in older runs."""
     try:
         content: Any = json.loads(run.state.read_bytes())
         return RunState(str(content["state"]), int(content["step"]), str(content["reason"]))  # type: ignore[arg-type]
