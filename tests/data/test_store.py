@@ -212,3 +212,13 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         make_directory(tmp_path / "train-0", SPEC, interrupted)
     assert [path.name for path in tmp_path.iterdir()] == [".train-0.lock"]
+
+
+@pytest.mark.parametrize("other", [lambda x: x.view(np.int32), lambda x: x.reshape(x.shape[::-1])])
+def test_an_array_of_another_type_or_shape_alone_is_a_fault_even_where_its_size_is_right(tmp_path, other):
+    directory = tmp_path / "split"
+    make_directory(directory, SPEC, write)
+    array = np.load(directory / "x.npy")
+    np.save(directory / "x.npy", other(array))
+    assert (directory / "x.npy").stat().st_size == read_metadata(directory)["arrays"]["x"]["bytes"]
+    assert "another shape or type" in (find_fault(directory, SPEC, checksums=False) or "")

@@ -1,14 +1,18 @@
 """Growth laws against scipy's distributions and likelihoods, and their calls against curves whose law is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
 from lightning_physim.emergence import (
     approach,
+    compare_fits,
     compare_growth_laws,
     emerging,
     extrapolate,
+    fit_laws,
     fit_power_law,
     forecast,
     onset_step,
@@ -257,3 +261,23 @@ def test_curves_without_noise_or_growth_end_in_finite_intervals_and_no_warning(v
     for fit in compare_growth_laws(STEPS, values, rise=0.0).fits.values():
         for name in fit.draws.values:
             assert np.isfinite(fit.interval(name)).all(), (fit.law, name)
+
+
+def test_the_interval_of_an_onset_shares_its_level_among_the_doubtful_measurements_alone():
+    # Four lie within three standard errors of the threshold: 5 % over four, both sides, is 2.50 standard errors. Over
+    # the other 36 it would be 3.20, and the measurements at 2.8 would say nothing.
+    distance = np.concatenate([np.full(18, -9.0), [-2.8, -1.0, 1.0, 2.8], np.full(18, 9.0)])
+    steps = np.geomspace(10, 1000, len(distance))
+    onset = onset_step(steps, 0.5 + 0.01 * distance, threshold=0.5, noise=0.01)
+    assert (onset.lo, onset.hi) == (steps[18], steps[21])
+
+
+@pytest.mark.parametrize("lead, verdict", [(1.0, "exponential"), (30.0, "stretched_exponential")])
+def test_a_law_with_a_simpler_one_in_it_has_to_earn_its_parameter(lead, verdict):
+    steps = np.geomspace(10, 3000, 60)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(60)
+    fits = fit_laws(steps, 0.8 - 0.7 * np.exp(-(steps - 10) / 400) + noise)
+    best = min(fit.aicc for fit in fits.values())
+    told = {"exponential": best, "stretched_exponential": best - lead}
+    told = {name: replace(fit, aicc=told.get(name, best + 100.0)) for name, fit in fits.items()}
+    assert compare_fits(told).verdict == verdict

@@ -80,18 +80,11 @@ FILES = (
     "figures/probe_attention_distance.json", "figures/emergence_heads.json",
     "figures/probe_snapshots/step-00000008.npz",
 )  # fmt: skip
-SPOILT = [
-    pytest.param(
-        file, damage, command,
-        marks=() if (i + j + k) % 17 == 0 else pytest.mark.faults, id=f"{command}-{Path(file).name}-{damage}",
-    )
-    for i, file in enumerate(FILES)
-    for j, damage in enumerate(damages(b"x" * 1000))
-    for k, command in enumerate(COMMANDS)
-]  # fmt: skip
 
 
-@pytest.mark.parametrize("file, damage, command", SPOILT)
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("damage", damages(b"x" * 1000))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_spoilt_file_of_a_run(copy, tmp_path, file, damage, command):
     (copy / file).write_bytes(damages((copy / file).read_bytes())[damage])
     outcome = forked(*COMMANDS[command](copy), cwd=tmp_path)

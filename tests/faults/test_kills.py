@@ -88,19 +88,13 @@ def goes_on_to(baseline: Path, tmp_path: Path, inject: Inject = lambda patch: No
     return differences(baseline, only_run(tmp_path)) if outcome.code == 0 else [outcome.said[-1500:]]
 
 
-def some(cases: list[Any], n: int) -> list[Any]:
-    """All of them, of which all but ``n`` are for the whole suite alone."""
-    chosen = set(random.Random(1).sample(range(len(cases)), n))
-    return [pytest.param(*c, marks=() if i in chosen else pytest.mark.faults) for i, c in enumerate(cases)]
-
-
 rng = random.Random(12)
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 AT_ROWS = [(number, round(rng.uniform(0.25, 0.95), 2)) for number in SIGNALS for _ in range(6)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, share", some(AT_ROWS, 4))
+@pytest.mark.parametrize("number, share", AT_ROWS)
 def test_a_signal_at_any_row(baseline, folder, tmp_path, number, share):
     row = int(share * rows_in(folder))
     outcome = start(folder, tmp_path, meanwhile=send(tmp_path, number, row))
@@ -150,7 +144,7 @@ IN_PLACES = [(place, number) for place in PLACES for number in (signal.SIGKILL, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place, number", some(IN_PLACES, 4))
+@pytest.mark.parametrize("place, number", IN_PLACES)
 def test_a_signal_in_the_midst_of(baseline, folder, tmp_path, place, number):
     outcome = start(folder, tmp_path, inject=at(*PLACES[place], number))
     assert ended_by(outcome, number), outcome.said[-1500:]
@@ -187,7 +181,7 @@ WRITES: dict[str, Inject] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("write", some([(write,) for write in WRITES], 3))
+@pytest.mark.parametrize("write", WRITES)
 def test_killed_while_it_writes(baseline, folder, tmp_path, write):
     outcome = start(folder, tmp_path, inject=WRITES[write])
     assert outcome.code == -signal.SIGKILL, outcome.said[-1500:]

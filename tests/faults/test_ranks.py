@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.faults.test_kills import some
 from tests.helpers.faults import differences
 from tests.helpers.fits import TINY, only_run
 from tests.helpers.processes import clean_environment
@@ -128,7 +127,7 @@ SIGNALLED = [
 ]
 
 
-@pytest.mark.parametrize("variant, how, rank, step", some(SIGNALLED, 2))
+@pytest.mark.parametrize("variant, how, rank, step", SIGNALLED)
 def test_a_signal_to_any_rank_ends_all_with_a_checkpoint(baselines, tmp_path, variant, how, rank, step):
     ended = harmed(baselines, variant, how, rank, step, tmp_path)
     assert ended.code == -getattr(signal, how), ended.said[-3000:]
@@ -149,7 +148,7 @@ KILLED = [
 ]
 
 
-@pytest.mark.parametrize("variant, how, rank, step", some(KILLED, 3))
+@pytest.mark.parametrize("variant, how, rank, step", KILLED)
 def test_a_rank_that_is_lost_ends_the_run(baselines, tmp_path, variant, how, rank, step):
     ended = harmed(baselines, variant, how, rank, step, tmp_path)
     assert ended.code not in (0, None), ended.said[-3000:]

@@ -12,6 +12,7 @@ from torch import nn
 from lightning_physim import PhysicsTransformer
 from lightning_physim.errors import InputError
 from lightning_physim.llc import SGLDConfig, calibrate, estimate_llc, head_regions
+from lightning_physim.llc import result as result_module
 from lightning_physim.llc.curvature import lanczos
 from lightning_physim.llc.result import summarize
 
@@ -263,3 +264,17 @@ def test_calibration_keeps_away_from_settings_that_feel_the_wall():
     assert not by_beta[1.0].converged
     with pytest.raises(InputError, match="step_factors must be"):
         calibrate(Flat(), lambda m, _: well(m.w), (torch.zeros(1),), step_factors=[])
+
+
+def test_the_variance_of_a_mean_grows_with_what_chains_have_in_common():
+    # Long-run variance by hand: series of +1 and -1 in blocks have autocovariances that Bartlett's weights sum up.
+    x = np.array([1.0, 1.0, -1.0, -1.0] * 5)
+    covariances = [float((x[: 20 - k] * x[k:]).sum()) / 20 for k in range(4)]
+    by_hand = covariances[0] + 2 * sum((1 - k / 4) * covariances[k] for k in (1, 2, 3))
+    assert result_module._long_run_variance(x, 3) == pytest.approx(by_hand)
+    rng = np.random.default_rng(0)
+    own, common = rng.standard_normal((4, 4000)), rng.standard_normal(4000)
+    apart, alike = summarize(own, shared_noise=True), summarize(0.6 * own + 0.8 * common, shared_noise=True)
+    # Independent: 1/sqrt(16000). With 0.64 of the variance in common: sqrt((0.36/4 + 0.64)/4000).
+    assert apart.mcse == pytest.approx(1 / 16000**0.5, rel=0.15)
+    assert alike.mcse == pytest.approx((0.73 / 4000) ** 0.5, rel=0.15)
