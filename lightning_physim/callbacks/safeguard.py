@@ -1,12 +1,13 @@
 """How a training ends before its time: at a signal, or when its numbers are no longer finite."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from lightning_physim import keys
@@ -74,7 +75,10 @@ class Safeguard(pl.Callback):
         if self.received is not None:
             raise Interrupted(number)
         self.received = number
-        rank_zero_info(f"{signal_name(number)}: training ends after this step, with a checkpoint; again: at once")
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            # Not by print or a logger: the signal may have come in the midst of one, and they cannot be entered twice.
+            line = f"\n{signal_name(number)}: training ends after this step, with a checkpoint; again: at once\n"
+            os.write(2, line.encode())
 
     def _diverge(self, trainer: pl.Trainer, batch: Any, bad: str, rank: int) -> None:
         """Keep the batch of the rank that noticed, and raise. Collective: that rank tells the others."""

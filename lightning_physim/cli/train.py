@@ -31,6 +31,8 @@ from lightning_physim.signals import signal_name
 from lightning_physim.tracking import (
     RunDirectory,
     RunState,
+    checkpoint_step,
+    how_to_go_on,
     new_loggers,
     new_run,
     only_writer,
@@ -44,14 +46,14 @@ SUBCOMMANDS = tuple(LightningCLI.subcommands())
 class RunConfig(SaveConfigCallback):
     """Puts the complete configuration into the run directory and into every logger. Rank zero only, no collective."""
 
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, run: RunDirectory) -> None:
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, run: RunDirectory, step: int) -> None:
         super().__init__(parser, config, save_to_log_dir=False)
-        self.run = run
+        self.run, self.step = run, step
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         text = self.parser.dump(self.config, skip_none=False)
         replace_file(self.run.config, text.encode(), durable=True)
-        write_state(self.run, RunState("running", trainer.global_step))
+        write_state(self.run, RunState("running", self.step))
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(text) | provenance(trainer))
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -72,8 +74,9 @@ class PhysimCLI(LightningCLI):
         self.at_end = at_end
         self.resumed = arguments.resumed
         self.run: RunDirectory | None = None
-        self.kept = False
+        self.kept = self.resumed is not None
         """Whether the run has become one: a step was taken."""
+        self.first_step = 0
         # Abbreviations would be taken for whatever they happen to begin.
         quiet = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
@@ -157,7 +160,10 @@ class PhysimCLI(LightningCLI):
             if self.resumed is None:
                 self.at_end.callback(self._forget)
             self.at_end.enter_context(only_writer(self.run))
-        self.save_config_callback, self.save_config_kwargs = RunConfig, {"run": self.run}
+        if self.resumed is not None:
+            self.first_step = checkpoint_step(checkpoint) or 0
+        self.save_config_callback = RunConfig
+        self.save_config_kwargs = {"run": self.run, "step": self.first_step}
         if logger in (None, True):
             logger = new_loggers(self.run, checkpoint if self.resumed else None, self._get(self.config, "artifacts"))
         trainer = self._trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
@@ -192,7 +198,7 @@ class PhysimCLI(LightningCLI):
         except BaseException as error:
             if is_ending(self.trainer) and self.trainer.global_rank > 0:
                 return  # rank zero tells what has ended them all
-            self._end(_state_after(error, self.trainer.global_step))
+            self._end(_state_after(error, max(self.trainer.global_step, self.first_step)))
             lost = end_ranks(self.trainer)
             if is_of_another_rank(error):
                 lost = lost or str(error)[:200]
@@ -210,12 +216,11 @@ class PhysimCLI(LightningCLI):
         for logger in run_loggers(self.trainer.loggers):
             logger.finish()
         self.kept = (state.state == "finished" or state.step > 0) and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
-        if not self.kept:
-            return
-        write_state(self.run, state)
-        if state.state in ("interrupted", "diverged"):
+        if self.kept:
+            write_state(self.run, state)
+        if self.kept and state.state in ("interrupted", "diverged"):
             try_report(self.run)
-            print(f"{state.state} at step {state.step}; to go on: physim fit --ckpt_path {self.run.path}")
+            print(f"{state.state} at step {state.step}: {self.run.path}{how_to_go_on(self.run, state)}")
 
     def _forget(self) -> None:
         """Remove the directory of a new run that never took a step: it is no run."""

@@ -11,7 +11,7 @@ from lightning_physim.model import describe_network
 from lightning_physim.report.page import folded, section, write_page
 from lightning_physim.report.sections import RunContent, folded_sections
 from lightning_physim.report.summary import headline
-from lightning_physim.tracking import RunDirectory, read_state
+from lightning_physim.tracking import RunDirectory, how_to_go_on, read_state
 
 
 def write_report(run_dir: str | Path | RunContent, output: str | Path | None = None) -> Path:
@@ -50,7 +50,7 @@ def _ending(run: RunDirectory) -> Iterator[str]:
     state = read_state(run)
     if state is not None and state.state not in ("running", "finished"):
         reason = f": {state.reason}" if state.reason else ""
-        yield f"{state.state} at step {state.step:,}{reason} (to go on: physim fit --ckpt_path {run.path})"
+        yield f"{state.state} at step {state.step:,}{reason}{how_to_go_on(run, state)}"
 
 
 def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:

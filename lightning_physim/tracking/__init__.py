@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lightning_physim.lazy import lazily
 from lightning_physim.tracking.reading import arrays_folder, read_arrays, read_metrics, table_path
 from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
-from lightning_physim.tracking.state import RunState, only_writer, read_state, write_state
+from lightning_physim.tracking.state import RunState, how_to_go_on, only_writer, read_state, write_state
 
 if TYPE_CHECKING:
     from lightning_physim.tracking.jsonl import JsonlLogger
@@ -20,6 +20,7 @@ __all__ = [
     "arrays_folder",
     "checkpoint_step",
     "find_run",
+    "how_to_go_on",
     "last_checkpoint",
     "new_loggers",
     "new_run",

@@ -43,6 +43,13 @@ def read_state(run: RunDirectory) -> RunState | None:
         return None
 
 
+def how_to_go_on(run: RunDirectory, state: RunState) -> str:
+    """What to type, where that would lead on: from a checkpoint, and not into the same NaN again."""
+    if state.state not in ("interrupted", "failed") or not any(run.checkpoints.glob("*.ckpt")):
+        return ""
+    return f"; to go on: physim fit --ckpt_path {run.path}"
+
+
 @contextmanager
 def only_writer(run: RunDirectory) -> Iterator[None]:
     """Inside, no other process trains the run. What killed processes have left of half-written files is removed.

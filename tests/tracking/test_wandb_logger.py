@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_physim.errors import Interrupted
 from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, new_loggers
 from lightning_physim.tracking import wandb_logger as wandb_module
 from tests.helpers.processes import clear_environment
@@ -210,3 +212,18 @@ def test_a_killed_process_loses_no_row_older_than_three_seconds(tmp_path, no_key
     assert killed_at - in_jsonl[-1] < 0.5
     assert killed_at - in_wandb[-1] < 3.0
     assert in_wandb == pytest.approx(in_jsonl[: len(in_wandb)])
+
+
+@pytest.mark.parametrize("sweep, code", [(False, 255), (True, 0)])
+def test_what_a_signal_ends_is_killed_for_wandb_and_fine_for_a_sweep(tmp_path, no_key, monkeypatch, sweep, code):
+    ended = []
+    logger = PhysimWandbLogger(RunDirectory(tmp_path))
+    logger._experiment = SimpleNamespace(finish=lambda exit_code: ended.append(exit_code))
+    if sweep:
+        monkeypatch.setenv("WANDB_SWEEP_ID", "sweep0")
+    try:
+        raise Interrupted(15)
+    except Interrupted:
+        logger.finalize("failed")
+    logger.finish()
+    assert ended == [code]

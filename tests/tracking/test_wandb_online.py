@@ -465,7 +465,7 @@ def test_a_signal_ends_an_online_sweep_and_its_trial(folder, wandb_server, numbe
     until(lambda: metrics.is_file() and list(read_rows(metrics))[-1][0] > 50)
     process.send_signal(number)  # to this process alone, as from a batch system
     said, _ = process.communicate(timeout=60.0)
-    assert process.returncode == 128 + number, said
+    assert process.returncode == -number, said
     there = wandb_server.only_run()
     assert there.state == "finished" and numbers(there) == logged(metrics.parent)
     assert wandb_server.unknown == []
