@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import math
 import time
 from argparse import Namespace
@@ -19,8 +18,6 @@ from lightning_physim.files import append_json_line, json_number, replace_file
 from lightning_physim.run_logger import RunLogger
 from lightning_physim.stopwatch import Stopwatch
 from lightning_physim.tracking.reading import array_files, arrays_folder, rows_of, step_of, table_path
-
-log = logging.getLogger(__name__)
 
 
 class JsonlLogger(RunLogger, Logger):
