@@ -102,6 +102,12 @@ def test_an_evaluation_batch_is_whole_trajectories_with_the_oracle(data: Particl
     assert batch.targets[free].abs().max() < 1e-4
 
 
+def test_who_collides_in_a_trajectory_is_what_its_contacts_say(data: ParticleDataModule) -> None:
+    split = data.split("val")
+    for trajectory in (0, 1, split.n_trajectories - 1):
+        np.testing.assert_array_equal(split.colliding(trajectory).numpy(), colliding(data, "val")[trajectory])
+
+
 def test_a_batch_may_be_empty(data: ParticleDataModule) -> None:
     for name, window in (("train", 1), ("val", 10)):
         batch = data.split(name)[[]]
