@@ -110,6 +110,7 @@ class PhysicsSimulator(pl.LightningModule):
                 setattr(self, name, getattr(self.network, name))
         self.rollout_horizons = tuple(rollout_horizons)
         self._training_loss: Callable[[Batch], Tensor] = self.loss
+        self._logged_step = -1
         # One pair of metrics for each evaluation split, made when the loop over it starts.
         self.errors = torch.nn.ModuleDict()
 
@@ -124,11 +125,16 @@ class PhysicsSimulator(pl.LightningModule):
         """The state one interval later, ``[systems, particles, 4]``."""
         return self.network.step(state)
 
+    def on_train_start(self) -> None:
+        self._logged_step = -1
+
     def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
         loss = self._training_loss(batch)
         step = self.global_step + 1
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every > 0 and step % every == 0:  # 0 means never
+        # 0 means never. Of gradients that are accumulated over several batches, the first batch is logged.
+        if every > 0 and step % every == 0 and step != self._logged_step:
+            self._logged_step = step
             # To the loggers directly: Lightning's own count of rows is off by one after some resumes.
             mean = self.trainer.strategy.reduce(
                 loss.detach(), reduce_op="mean"
