@@ -18,6 +18,10 @@ class LogSpacedValidation(pl.Callback):
         self.schedule = LogSchedule(steps_per_decade)
         self.last_step = -1
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # A checkpoint comes after the validation of its step; the next batch may still belong to that step.
+        self.last_step = trainer.global_step
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         # Lightning validates after a batch when the count of batches is a multiple of `val_check_batch`, which it
         # reads anew each time: the count itself means now, one more than the count means not now.
