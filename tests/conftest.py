@@ -9,8 +9,11 @@ import torch
 import torch.multiprocessing as mp
 from hypothesis import settings
 
-from tests.helpers.processes import clear_environment
+from tests.helpers.processes import clear_environment, default_signals
 from tests.helpers.wandb_server import WandbServer
+
+# What a shell tells its background jobs to ignore, commands would go on ignoring, and tests of signals wait for ever.
+default_signals()
 
 # The same few examples every time: a suite that fails by chance is not believed.
 settings.register_profile("suite", max_examples=20, deadline=None, derandomize=True, database=None)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.helpers.faults import default_signals, differences
+from tests.helpers.faults import differences
 from tests.helpers.fits import TINY, only_run
 from tests.helpers.processes import clean_environment
 
@@ -52,7 +52,6 @@ def run(cwd: Path, *words: str) -> Ended:
         process = subprocess.Popen(
             [sys.executable, "-m", "lightning_physim", "fit", *words],
             cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=default_signals,
         )  # fmt: skip
         harmed = time.monotonic()
         try:

@@ -92,7 +92,6 @@ def _be_the_command(
     code = 1
     with contextlib.suppress(BaseException):
         os.setsid()
-        default_signals()
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
         os.dup2(descriptor, 1)
@@ -114,12 +113,6 @@ def _be_the_command(
             traceback.print_exc()
         sys.stdout.flush()
     os._exit(code)
-
-
-def default_signals() -> None:
-    """In a new process: what a shell has told its background jobs to ignore is not ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def trouble(outcome: Outcome, left: Iterable[Path]) -> str:

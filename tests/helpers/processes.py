@@ -1,6 +1,7 @@
 """Processes that a test starts, waits for and kills."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,13 @@ import pytest
 
 FOREIGN = ("WANDB", "PL_", "PHYSIM", "LOCAL_RANK")
 """What W&B, Lightning or a run before this one has put into the environment begins with one of these."""
+
+
+def default_signals() -> None:
+    """End at the signals that a shell may have told this process, as a job in the background, to ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def clean_environment() -> dict[str, str]:
