@@ -48,9 +48,10 @@ def write_report(run_dir: str | Path | RunContent, output: str | Path | None = N
 def _ending(run: RunDirectory) -> Iterator[str]:
     """How the run has ended, where it did not come to its end."""
     state = read_state(run)
-    if state is not None and state.state not in ("running", "finished"):
-        reason = f": {state.reason}" if state.reason else ""
-        yield f"{state.state} at step {state.step:,}{reason}{how_to_go_on(run, state)}"
+    if state is not None and state.state == "diverged":
+        yield state.reason  # which says what, and when
+    elif state is not None and state.state in ("interrupted", "failed"):
+        yield f"{state.state} at step {state.step:,}: {state.reason}{how_to_go_on(run, state)}"
 
 
 def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
