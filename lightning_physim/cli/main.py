@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     except RankLost as error:
         return say(str(error), 1)
     except Interrupted as error:
-        return 128 + error.number
+        return int(error.code or 0)
     except BrokenPipeError:  # of `physim ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -46,7 +46,7 @@ HAND_OVER_INTERVAL = 0.5
 TRANSMIT_INTERVAL = 3.0
 """Seconds between uploads of rows. With wandb's own 15 a run that is killed, or watched, lags by as much."""
 KILLED = 255
-"""Exit code that W&B shows as *killed*, as against *failed*."""
+"""Exit code that wandb's client itself gives a run which Ctrl-C has ended."""
 
 
 class PhysimWandbLogger(RunLogger, WandbLogger):

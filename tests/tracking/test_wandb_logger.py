@@ -215,7 +215,7 @@ def test_a_killed_process_loses_no_row_older_than_three_seconds(tmp_path, no_key
 
 
 @pytest.mark.parametrize("sweep, code", [(False, 255), (True, 0)])
-def test_what_a_signal_ends_is_killed_for_wandb_and_fine_for_a_sweep(tmp_path, no_key, monkeypatch, sweep, code):
+def test_what_a_signal_ends_is_interrupted_for_wandb_and_fine_for_a_sweep(tmp_path, no_key, monkeypatch, sweep, code):
     ended = []
     logger = PhysimWandbLogger(RunDirectory(tmp_path))
     logger._experiment = SimpleNamespace(finish=lambda exit_code: ended.append(exit_code))
