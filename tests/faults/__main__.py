@@ -8,7 +8,6 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -66,12 +65,12 @@ TOLD: dict[str, tuple[str, str]] = {
 """What each test injects, and how."""
 
 
-def run(file: Path) -> tuple[Counter[tuple[str, str]], str]:
-    """Outcomes of the tests of a file by test and outcome, and what pytest said."""
+def run(files: list[str]) -> tuple[Counter[tuple[str, str]], str]:
+    """Outcomes of the tests of some files by test and outcome, and what pytest said."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-m", "slow", f"--junitxml={report}", str(file)],
+            [sys.executable, "-m", "pytest", "-q", "-m", "slow", f"--junitxml={report}", *files],
             capture_output=True, text=True, cwd=HERE.parents[1],
         )  # fmt: skip
         found: Counter[tuple[str, str]] = Counter()
@@ -83,17 +82,13 @@ def run(file: Path) -> tuple[Counter[tuple[str, str]], str]:
 
 
 def main() -> int:
-    files = [HERE / name for name in sys.argv[1:]] or sorted(HERE.glob("test_*.py"))
-    files.sort(key=lambda path: path.name != "test_inputs.py")  # the longest first
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(run, files))
-    found = sum((counts for counts, _ in results), Counter())
+    found, said = run([str(HERE / name) for name in sys.argv[1:]] or [str(HERE)])
     lines = ["| fault | how injected | times | lost |", "|---|---|---|---|"]
     for name, (fault, how) in TOLD.items():
         held, lost, skipped = (found[name, outcome] for outcome in ("held", "lost", "skipped"))
         if held + lost + skipped:
-            said = f"{lost} of {held + lost}" if lost else "nothing" if held else "not tried here"
-            lines.append(f"| {fault} | {how} | {held + lost} | {said} |")
+            lost_of = f"{lost} of {held + lost}" if lost else "nothing" if held else "not tried here"
+            lines.append(f"| {fault} | {how} | {held + lost} | {lost_of} |")
     untold = {name for name, _ in found} - TOLD.keys()
     assert not untold, f"say in TOLD what they inject: {untold}"
     table = "\n".join(lines)
@@ -101,8 +96,7 @@ def main() -> int:
         head, rest = PAGE.read_text().split(BEGIN)
         PAGE.write_text(f"{head}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}")
     print(table)
-    for _, said in results:
-        print(*(line for line in said.splitlines() if line.startswith("FAILED")), sep="\n")
+    print(*(line for line in said.splitlines() if line.startswith("FAILED")), sep="\n")
     return int(any(outcome == "lost" for _, outcome in found))
 
 

@@ -269,7 +269,7 @@ def test_a_resumed_run_continues_in_wandb(folder, wandb_server, modes):
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
     endless = start("fit", "--config", "quick.yaml", *LONG, cwd=folder, WANDB_MODE=mode)
-    until(lambda: any(list(read_rows(path))[-1][1]["time"] > 8.0 for path in folder.glob("runs/*/metrics.jsonl")))
+    until(lambda: any(row["time"] > 8.0 for path in folder.glob("runs/*/metrics.jsonl") for _, row in read_rows(path)))
     kill(endless)
     run = only_run(folder)
     times = {row["step"]: row["time"] for row in rows(run)}
@@ -409,7 +409,7 @@ def test_a_stop_from_the_server_ends_a_trial_whole(folder, wandb_server, agent):
     unvalidated = "--trainer.limit_val_batches=0"  # in the midst of a validation there is nothing to go on from
     process = agent({"model.n_heads": {"values": [2]}}, *LONG, unvalidated)
     metrics = folder / "runs" / "sweep0-trial0" / "metrics.jsonl"
-    until(lambda: metrics.is_file() and list(read_rows(metrics))[-1][0] > 50)
+    until(lambda: metrics.is_file() and any(step > 50 for step, _ in read_rows(metrics)))
     wandb_server.stop("sweep0-trial0")
     begin = time.monotonic()
     finish(process, timeout=60.0)
@@ -462,7 +462,7 @@ def test_one_command_makes_a_sweep_and_runs_it(folder, wandb_server):
 def test_a_signal_ends_an_online_sweep_and_its_trial(folder, wandb_server, number):
     process = online(folder, {"model.n_heads": {"values": [1, 2]}}, *LONG)
     metrics = folder / "runs" / "sweep0-trial0" / "metrics.jsonl"
-    until(lambda: metrics.is_file() and list(read_rows(metrics))[-1][0] > 50)
+    until(lambda: metrics.is_file() and any(step > 50 for step, _ in read_rows(metrics)))
     process.send_signal(number)  # to this process alone, as from a batch system
     said, _ = process.communicate(timeout=60.0)
     assert process.returncode == -number, said
