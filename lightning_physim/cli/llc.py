@@ -6,6 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
 from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
@@ -14,6 +15,7 @@ from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.checkpoints import UnusableCheckpoint, load_network
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
+from lightning_physim.cli.ranks import add_rank_timeout, end_ranks, is_of_another_rank, rank_lost, rank_timeout
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
@@ -44,10 +46,17 @@ def llc(argv: list[str]) -> None:
     if given.calibrate:
         checkpoints = dict([max(checkpoints.items())])
     set_arithmetic(given.threads)
-    strategy = "ddp" if given.devices > 1 else "auto"
+    timeout = rank_timeout(given.rank_timeout)
+    strategy = DDPStrategy(timeout=timeout) if given.devices > 1 else "auto"
     fabric = Fabric(accelerator=given.accelerator, devices=given.devices, strategy=strategy)
     fabric.launch()
-    _measure(fabric, run, data_module(config["data"]), checkpoints, given)
+    try:
+        _measure(fabric, run, data_module(config["data"]), checkpoints, given)
+    except BaseException as error:
+        lost = end_ranks(fabric.strategy)
+        if is_of_another_rank(error):
+            raise rank_lost(error, lost, given.rank_timeout) from error
+        raise
     if fabric.is_global_zero:
         write_report(run.path)
         print_summary(run)
@@ -76,6 +85,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--devices", type=int, default=1, help="Processes that share the chains.")
     parser.add_argument("--accelerator", type=str, default="auto", help="As of the Trainer: auto, cpu, gpu.")
+    add_rank_timeout(parser)
     parser.add_argument("--threads", type=int | None, default=None, help="CPU threads that torch computes with.")
     parser.add_class_arguments(SGLDConfig, "sgld")
     parser.set_defaults({f"sgld.{name}": value for name, value in asdict(NETWORK_SGLD).items()})

@@ -5,18 +5,41 @@ from datetime import timedelta
 
 import pytorch_lightning as pl
 import torch.distributed as dist
+from jsonargparse import ArgumentParser
+from lightning_fabric.strategies import Strategy
 
-from lightning_physim.ranges import MOST_COUNTED
+from lightning_physim.errors import RankLost
+from lightning_physim.ranges import MOST_COUNTED, check_positive
 
 GRACE = 5.0
 """Seconds that the other ranks have, once one has failed, to say why and to end by themselves."""
+
+
+def add_rank_timeout(parser: ArgumentParser) -> None:
+    """The option ``--rank_timeout``."""
+    parser.add_argument(
+        "--rank_timeout",
+        type=float,
+        default=600.0,
+        help="Seconds that a process of several waits for the others, before it ends with an error.",
+    )
+
+
+def rank_timeout(seconds: float) -> timedelta:
+    """The option's value, as process groups take it.
+
+    Raises:
+        InputError: it is not positive.
+    """
+    check_positive("seconds", rank_timeout=seconds)
+    return timedelta(seconds=min(seconds, MOST_COUNTED))
 
 
 def limit_waiting(trainer: pl.Trainer, seconds: float) -> None:
     """Let no rank wait for another one longer than this; a no-op for a single process. Before training starts."""
     # DDPStrategy takes it as an argument, but the trainer makes the strategy, of a name such as `ddp` or `auto`.
     if hasattr(trainer.strategy, "_timeout"):
-        trainer.strategy._timeout = timedelta(seconds=min(seconds, MOST_COUNTED))
+        trainer.strategy._timeout = rank_timeout(seconds)
 
 
 def is_of_another_rank(error: BaseException) -> bool:
@@ -25,14 +48,22 @@ def is_of_another_rank(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
-def end_ranks(trainer: pl.Trainer) -> str:
+def rank_lost(error: BaseException, lost: str, seconds: float) -> RankLost:
+    """What to raise for an error of another rank, with what ``end_ranks`` has found."""
+    return RankLost(
+        f"another process has failed, see above, or has not answered within --rank_timeout={seconds:g} s: "
+        f"{lost or str(error)[:200]}"
+    )
+
+
+def end_ranks(strategy: Strategy | pl.strategies.Strategy) -> str:
     """Wait a little for the processes that Lightning's launcher has started, and kill what is left of them.
 
     Returns:
         Those that had failed by themselves, with their exit codes, negative for a signal, and those that had to be
         killed.
     """
-    started = getattr(trainer.strategy.launcher, "procs", [])
+    started = getattr(strategy.launcher, "procs", [])
     processes = list(started)
     # Lightning's observer of this very list would kill this process too, in the midst of what it has to write.
     started.clear()

@@ -19,12 +19,19 @@ from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.checkpoints import check_fits
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
-from lightning_physim.cli.ranks import end_ranks, is_of_another_rank, limit_waiting
+from lightning_physim.cli.ranks import (
+    add_rank_timeout,
+    end_ranks,
+    is_of_another_rank,
+    limit_waiting,
+    rank_lost,
+    rank_timeout,
+)
 from lightning_physim.data import ParticleDataModule
-from lightning_physim.errors import Diverged, InputError, Interrupted, RankLost
+from lightning_physim.errors import Diverged, InputError, Interrupted
 from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
-from lightning_physim.ranges import check_counts, check_not_negative, check_positive
+from lightning_physim.ranges import check_counts, check_not_negative
 from lightning_physim.report import LiveReport, print_summary, try_report
 from lightning_physim.run_logger import run_loggers
 from lightning_physim.signals import signal_name
@@ -105,12 +112,7 @@ class PhysimCLI(LightningCLI):
             help="CPU threads that torch computes with; None: its own choice. Small networks gain nothing from more "
             "than two, and rounding depends on the number.",
         )
-        parser.add_argument(
-            "--rank_timeout",
-            type=float,
-            default=600.0,
-            help="Seconds that a process of a distributed training waits for the others, before it ends with an error.",
-        )
+        add_rank_timeout(parser)
         add_sections(parser)
         if HELP & set(self.arguments.words):
             # Help shows the values that will be used. Otherwise they come as a configuration, which can be refused.
@@ -123,7 +125,7 @@ class PhysimCLI(LightningCLI):
         super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
-        check_positive("seconds", rank_timeout=self._get(self.config, "rank_timeout"))
+        rank_timeout(self._get(self.config, "rank_timeout"))
         set_arithmetic(self._get(self.config, "threads"))
 
     def instantiate_classes(self) -> None:
@@ -199,13 +201,9 @@ class PhysimCLI(LightningCLI):
             if is_ending(self.trainer) and self.trainer.global_rank > 0:
                 return  # rank zero tells what has ended them all
             self._end(_state_after(error, max(self.trainer.global_step, self.first_step)))
-            lost = end_ranks(self.trainer)
+            lost = end_ranks(self.trainer.strategy)
             if is_of_another_rank(error):
-                lost = lost or str(error)[:200]
-                raise RankLost(
-                    f"another process of this training has failed, see above, or has not answered within "
-                    f"--rank_timeout={self._get(self.config, 'rank_timeout'):g} s: {lost}"
-                ) from error
+                raise rank_lost(error, lost, self._get(self.config, "rank_timeout")) from error
             raise
         self._end(RunState("finished", self.trainer.global_step))
 

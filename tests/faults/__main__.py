@@ -34,6 +34,9 @@ TOLD: dict[str, tuple[str, str]] = {
     "test_a_rank_that_is_lost_ends_the_run": (
         "two ranks: one killed, stopped or failed; the same four", "sent to itself, raised",
     ),
+    "test_a_rank_that_is_lost_ends_an_estimate": (
+        "two ranks of `physim llc`: one killed or stopped", "sent from outside",
+    ),
     "test_a_bad_value_is_refused_or_taken_in_one_line": ("bad values of every option of `physim fit`", "command line"),
     "test_a_spoilt_file_of_a_run": ("a file of a run: empty, half, noise, holes, text, foreign, nested", "rewritten"),
     "test_a_checkpoint_of_something_else": ("a checkpoint that is foreign, of other shapes, of NaN", "rewritten"),

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,23 +46,34 @@ def config(folder: Path, variant: str) -> dict[str, Any]:
     return TINY | {"trainer": TINY["trainer"] | trainer, "data": TINY["data"] | data, "rank_timeout": TIMEOUT}
 
 
-def run(cwd: Path, *words: str) -> Ended:
-    """``physim fit`` as a process of its own, whose ranks are all gone afterwards."""
+def has_come_to_harm(cwd: Path, session: int) -> bool:
+    """Whether a training is about to be harmed, or has been: it has passed step 10."""
+    return any(b'"step": 10,' in path.read_bytes() for path in cwd.glob("runs/*/metrics.jsonl"))
+
+
+def run(cwd: Path, *words: str, command: str = "fit", harms: Callable[[Path, int], bool] = has_come_to_harm) -> Ended:
+    """A command as a process of its own, whose ranks are all gone afterwards.
+
+    Args:
+        cwd: where.
+        words: of the command.
+        command: of ``physim``.
+        harms: called with ``cwd`` and the number of the session until it says that the harm is done.
+    """
     environment = clean_environment() | {"HOME": str(cwd), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     with (cwd / "said").open("w+") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lightning_physim", "fit", *words],
+            [sys.executable, "-m", "lightning_physim", command, *words],
             cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        harmed = time.monotonic()
+        harmed, is_harmed = time.monotonic(), False
         try:
             end = time.monotonic() + LIMIT
             while process.poll() is None:
                 assert time.monotonic() < end, (cwd / "said").read_text()[-3000:]
-                metrics = list(cwd.glob("runs/*/metrics.jsonl"))
-                if not metrics or b'"step": 10,' not in metrics[0].read_bytes():
-                    harmed = time.monotonic()
+                if not is_harmed:
+                    is_harmed, harmed = harms(cwd, process.pid), time.monotonic()
                 time.sleep(0.05)
             seconds = time.monotonic() - harmed
             until = time.monotonic() + 10.0
@@ -161,3 +174,28 @@ def test_a_rank_that_is_lost_ends_the_run(baselines, tmp_path, variant, how, ran
         what = {"SIGKILL": "with exit code -9", "raise": "with exit code 1", "SIGSTOP": "without an answer"}[how]
         assert line.endswith(f"--rank_timeout=6 s: rank 1 {what}"), ended.said[-3000:]
     assert goes_on_to(baselines, variant, tmp_path) == []
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+def test_a_rank_that_is_lost_ends_an_estimate(baselines, tmp_path, how):
+    def harms(cwd: Path, session: int) -> bool:
+        if not re.search(r"^step \d+: ", (cwd / "said").read_text(), re.M):
+            return False
+        (rank_one,) = (
+            pid
+            for pid in ranks_of(session)
+            if b"LOCAL_RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        )
+        os.kill(rank_one, getattr(signal, how))
+        return True
+
+    copied = tmp_path / "runs" / "copied"
+    shutil.copytree(baselines["plain"], copied)
+    ended = run(
+        tmp_path, str(copied), "--devices=2", "--accelerator=cpu", "--sgld.n_draws=1000", f"--rank_timeout={TIMEOUT}",
+        command="llc", harms=harms,
+    )  # fmt: skip
+    assert ended.code == 1 and ended.seconds < 20.0 + TIMEOUT, ended.said[-3000:]
+    (line,) = [line for line in ended.said.splitlines() if line.startswith("physim: ")]
+    what = {"SIGKILL": "with exit code -9", "SIGSTOP": "without an answer"}[how]
+    assert line.endswith(f"--rank_timeout=6 s: rank 1 {what}"), ended.said[-3000:]
