@@ -1,0 +1,51 @@
+"""The rule of belief at its limits: what lies on one has passed, what lies beyond has failed, and is told in words."""
+
+import math
+
+import pytest
+
+from lightning_physim.llc.diagnostics import diagnose, is_far_off
+
+GOOD = {
+    "mean": 2.0, "n_dead": 0, "step_stability": 0.1, "rhat": 1.0, "ess": 500.0, "noise_ratio": 0.0, "virial": 0.0,
+    "virial_mcse": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "quantity, passes, fails, words",
+    [
+        ("mean", -3.0, math.nan, "no chain survived"),
+        ("n_dead", 0, 1, "1 chain diverged"),
+        ("n_dead", 0, 2, "2 chains diverged"),
+        ("step_stability", 1.0, 1.25, "step size 1.2 times the limit of stability"),
+        ("rhat", 1.1, 1.11, "R-hat 1.11 above 1.1"),
+        ("ess", 20.0, 19.0, "effective sample size 19 below 20"),
+        ("noise_ratio", 0.1, 0.11, "gradient noise ratio 0.11 above 0.1"),
+        ("virial", 0.5, 0.51, "chains hotter than what they sample, by 0.51: more localization, less step"),
+    ],
+)
+def test_each_diagnostic_fails_beyond_its_limit(quantity, passes, fails, words):
+    assert diagnose(GOOD | {quantity: passes}) == {}
+    assert diagnose(GOOD | {quantity: fails})[quantity] == words
+
+
+def test_a_virial_within_three_errors_or_a_quarter_of_the_estimate_passes():
+    assert diagnose(GOOD | {"virial": 0.6, "virial_mcse": 0.2}) == {}
+    assert "virial" in diagnose(GOOD | {"virial": 0.6, "virial_mcse": 0.19})
+    assert diagnose(GOOD | {"mean": -2.4, "virial": 0.6}) == {}  # a quarter of its size, whatever its sign
+
+
+def test_what_was_not_logged_has_not_failed_but_for_the_mean():
+    assert diagnose({"mean": 1.0}) == {}
+    assert list(diagnose({})) == ["mean"]
+
+
+@pytest.mark.parametrize(
+    "quantity, near, far",
+    [("n_dead", 0, 1), ("step_stability", 1.0, 1.01), ("noise_ratio", 0.5, 0.51), ("rhat", 2.0, 2.01)],
+)
+def test_far_off_begins_beyond_limits_of_its_own(quantity, near, far):
+    assert not is_far_off(GOOD | {quantity: near})
+    assert is_far_off(GOOD | {quantity: far})
+    assert not is_far_off({})
