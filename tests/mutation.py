@@ -7,18 +7,22 @@ survives is printed with its line, to be killed by a test or named as equivalent
 
 import argparse
 import ast
+import contextlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
+import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from coverage import CoverageData
 
 ROOT = Path(__file__).parents[1]
@@ -113,37 +117,54 @@ def run_tests(copy: Path, tests: list[str], seconds: float, *coverage: str) -> b
     """Whether tests pass in a copy of the repository, within a time."""
     command = [sys.executable, "-m", *coverage, "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(copy)}  # for the commands that tests start, too
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=copy, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
-        return subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=seconds).returncode == 0
+        return process.wait(seconds) in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     except subprocess.TimeoutExpired:
         return False
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that its tests have started
 
 
-def tests_by_line(copy: Path, folder: str) -> dict[str, dict[int, set[str]]]:
-    """The tests that come by each line of each file of a folder: those are run first."""
-    settings = copy / "mutation.ini"
-    settings.write_text(f"[run]\ndynamic_context = test_function\nsource = lightning_physim/{folder}\n")
-    if not run_tests(copy, TESTS[folder], 3600.0, "coverage", "run", f"--rcfile={settings}", "-m"):
-        raise SystemExit(f"the tests of {folder} fail without any change")
-    found = CoverageData(str(copy / ".coverage"))
-    found.read()
-    return {
-        str(Path(path).relative_to(copy.resolve())): {
-            line: {context for context in contexts if context}
-            for line, contexts in found.contexts_by_lineno(path).items()
-        }
-        for path in found.measured_files()
-    }
+class Suite:
+    """The tests of a folder, which lines they come by, and how long they take.
 
+    Args:
+        copy: of the repository.
+        folder: of the package.
+    """
 
-def is_caught(copy: Path, folder: str, first: set[str], limit: float) -> bool:
-    """Whether the tests of a folder fail; those that come by the changed line first, as they are quick to tell."""
-    # "tests.llc.test_numbers.test_it" is in "tests/llc/test_numbers.py".
-    names = sorted(name.rpartition(".") for name in first if name.startswith("tests."))
-    some = [f"{module.replace('.', '/')}.py::{test}" for module, _, test in names]
-    if some and not run_tests(copy, some, limit):
-        return True
-    return not run_tests(copy, TESTS[folder], limit)
+    def __init__(self, copy: Path, folder: str) -> None:
+        self.copy = copy
+        settings, report = copy / "mutation.ini", copy / "mutation.xml"
+        settings.write_text(f"[run]\ndynamic_context = test_function\nsource = lightning_physim/{folder}\n")
+        self.tests = TESTS[folder]
+        coverage = ("coverage", "run", f"--rcfile={settings}", "-m")
+        if not run_tests(copy, [*self.tests, f"--junitxml={report}"], 3600.0, *coverage):
+            raise SystemExit(f"the tests of {folder} fail without any change")
+        self.coverage = CoverageData(str(copy / ".coverage"))
+        self.coverage.read()
+        self.seconds: Counter[str] = Counter()
+        for case in ET.parse(report).iter("testcase"):
+            name = f"{case.attrib['classname']}.{case.attrib['name'].split('[')[0]}"
+            self.seconds[name] += float(case.attrib["time"])
+
+    def coming_by(self, path: Path, line: int) -> list[str]:
+        """The tests that come by a line, ``module.function``, the quickest first."""
+        contexts = self.coverage.contexts_by_lineno(str((self.copy / path).resolve())).get(line, [])
+        return sorted(set(contexts) & self.seconds.keys(), key=self.seconds.__getitem__)
+
+    def notice(self, path: Path, line: int) -> bool:
+        """Whether tests fail, or take far too long; those that come by the changed line first, and then the others."""
+        first = self.coming_by(path, line)
+        parts = [test.rpartition(".") for test in first]
+        names = [f"{module.replace('.', '/')}.py::{function}" for module, _, function in parts]
+        if names and not run_tests(self.copy, names, 30.0 + 3 * sum(self.seconds[test] for test in first)):
+            return True
+        others = [f"--deselect={name}" for name in names]
+        return not run_tests(self.copy, [*self.tests, *others], 60.0 + 3 * self.seconds.total())
 
 
 def judge(folder: str, n: int, seed: int) -> tuple[list[Mutant], int]:
@@ -157,13 +178,11 @@ def judge(folder: str, n: int, seed: int) -> tuple[list[Mutant], int]:
         shutil.copytree(
             ROOT, copy, ignore=shutil.ignore_patterns(".git", ".*_cache", ".venv", "runs", "data.old", "__pycache__")
         )
-        begin = time.monotonic()
-        tests = tests_by_line(copy, folder)
-        limit = 60.0 + 3 * (time.monotonic() - begin)
+        suite = Suite(copy, folder)
         for number, mutant in enumerate(chosen, 1):
             original = (copy / mutant.path).read_text()
             (copy / mutant.path).write_text(mutant.source)
-            caught = is_caught(copy, folder, tests.get(str(mutant.path), {}).get(mutant.line, set()), limit)
+            caught = suite.notice(mutant.path, mutant.line)
             (copy / mutant.path).write_text(original)
             if not caught:
                 survivors.append(mutant)

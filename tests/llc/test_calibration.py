@@ -10,8 +10,8 @@ from lightning_physim.llc import SGLDConfig, calibrate, calibration
 from lightning_physim.llc.result import RegionResult
 
 QUANTITIES = {
-    "region": "", "n_parameters": 1, "n_beta": 1.0, "localization": 0.0, "step_size": 1e-3, "loss": 0.0, "about": "centre",
-    "trace": torch.zeros(1, 1), "n_dead": 0, "rhat": 1.0, "ess": 500.0,
+    "region": "", "n_parameters": 1, "n_beta": 1.0, "localization": 0.0, "step_size": 1e-3, "loss": 0.0,
+    "about": "centre", "trace": torch.zeros(1, 1), "n_dead": 0, "rhat": 1.0, "ess": 500.0,
 }  # fmt: skip
 
 
