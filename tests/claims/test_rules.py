@@ -1,0 +1,210 @@
+"""The rules of docs/claims.md at their limits: numbers go in, a verdict and a sentence come out."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lightning_physim.claims import geometry, growth, heads
+from lightning_physim.claims.evidence import Head
+from lightning_physim.claims.findings import Training, gather
+from lightning_physim.claims.geometry import correlation_in_time
+from lightning_physim.claims.statistics import bootstrap_clusters, interval
+from tests.helpers.studies import STEPS, a_run
+
+A = heads.Numbers(
+    seeds=5, with_head=4, collision_heads=20, used=16, heads=40, untrained=2.9, permuted=2.9, loss=0.49
+)  # fmt: skip
+B = geometry.Numbers(
+    seeds=3, heads=12, failed=0.2, correlation=0.5, correlation_interval=(0.31, 0.7),
+    controls={"weight_norm": 0.1, "grad_norm": 0.2}, leads={"weight_norm": (0.01, 0.5), "grad_norm": (0.01, 0.5)},
+    with_effect=0.4, lag=0.1, lag_interval=(-0.5, 0.5), in_time=0.3,
+)  # fmt: skip
+C = growth.Numbers(
+    heads=10, decided=5, seeds=3, fraction=0.8, fraction_interval=(0.51, 0.9), verdicts=Counter(power_law=4, logistic=1),
+    wins=Counter(power_law=3, logistic=2), losses=5, losses_power_law=2, sgd=4, sgd_decided=2, sgd_power_law=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change, verdict, decided_by",
+    [
+        ({}, "supported", "heads and controls"),
+        ({"seeds": 3, "with_head": 3}, "supported", "heads and controls"),
+        ({"seeds": 2, "with_head": 2}, "undecided", "too few seeds"),
+        ({"with_head": 1}, "not supported", "heads are missing"),
+        ({"with_head": 2}, "undecided", "too few seeds have a head"),
+        ({"with_head": 3}, "undecided", "too few seeds have a head"),
+        ({"untrained": 3.0}, "undecided", "a control fails"),
+        ({"permuted": 3.0}, "undecided", "a control fails"),
+        ({"loss": 0.5}, "undecided", "a control fails"),
+        ({"untrained": math.nan}, "undecided", "a control is missing"),
+        ({"permuted": math.nan}, "undecided", "a control is missing"),
+        ({"loss": math.nan}, "undecided", "a control is missing"),
+    ],
+)
+def test_claim_a(change, verdict, decided_by):
+    assert heads.judge(replace(A, **change)) == (verdict, decided_by)
+
+
+def test_claim_a_is_told():
+    assert heads.tell(A, "heads and controls") == (
+        "4 of 5 seeds have a collision head that is used; untrained heads reach 2.9 times uniform attention; heads "
+        "trained on permuted outcomes reach 2.9 times uniform; a loss on colliding particles is 49 % of that without "
+        "attention"
+    )
+    assert heads.tell(A, "too few seeds have a head").endswith("; it takes 80 % of the seeds")
+    assert heads.tell(A, "too few seeds").endswith("; it takes 3 seeds")
+    failed = heads.tell(replace(A, permuted=3.0), "a control fails")
+    assert "permuted outcomes reach 3.0" in failed and "untrained" not in failed and "loss" not in failed
+    assert list(A.table().values()) == [5, 4, 20, 16, 40, 2.9, 2.9, 0.49]
+
+
+@pytest.mark.parametrize(
+    "change, verdict, decided_by",
+    [
+        ({}, "supported", "more than the controls"),
+        ({"seeds": 2}, "undecided", "too few heads"),
+        ({"heads": 11}, "undecided", "too few heads"),
+        ({"failed": 0.21}, "undecided", "estimates fail"),
+        ({"correlation_interval": (0.0, 0.49)}, "not supported", "correlation"),
+        ({"correlation_interval": (0.0, 0.5)}, "undecided", "correlation and timing"),
+        ({"correlation_interval": (0.1, 0.49)}, "undecided", "correlation and timing"),
+        ({"correlation_interval": (0.3, 0.7)}, "undecided", "correlation and timing"),
+        ({"lag_interval": (-0.51, 0.5)}, "undecided", "correlation and timing"),
+        ({"lag_interval": (-0.5, 0.51)}, "undecided", "correlation and timing"),
+        ({"lag_interval": (0.5, 0.9)}, "undecided", "correlation and timing"),
+        ({"lag_interval": (0.51, 0.9)}, "not supported", "timing"),
+        ({"lag_interval": (-0.9, -0.5)}, "undecided", "correlation and timing"),
+        ({"lag_interval": (-0.9, -0.51)}, "not supported", "timing"),
+        ({"lag_interval": (math.nan, math.nan)}, "undecided", "correlation and timing"),
+        ({"leads": {"weight_norm": (0.0, 0.5), "grad_norm": (0.1, 0.5)}}, "undecided", "controls do as well"),
+    ],
+)
+def test_claim_b(change, verdict, decided_by):
+    assert geometry.judge(replace(B, **change)) == (verdict, decided_by)
+
+
+def test_claim_b_is_told():
+    seen = "over the heads of a network LLC and score correlate by 0.50 (0.31 to 0.70)"
+    timing = "the LLC passes half of its rise +0.10 decades after the score (-0.50 to +0.50)"
+    led = "more than the controls do (weight norm 0.10, gradient norm 0.20)"
+    assert geometry.tell(B, "more than the controls") == f"{seen}; {led}; {timing}"
+    behind = replace(B, leads=B.leads | {"grad_norm": (0.0, 0.5)})
+    closing = "but the LLC does not clearly lead its controls: the gradient norm correlates by 0.20"
+    assert geometry.tell(behind, "controls do as well") == f"{seen}; {timing}; {closing}"
+    assert geometry.tell(B, "estimates fail").startswith("20 % of the estimates of heads fail their diagnostics; ")
+    few = "it takes 3 seeds and 12 heads with two estimates that pass; there are 3 and 12"
+    assert geometry.tell(B, "too few heads") == few
+    assert replace(B, seeds=2).table() == {"seeds": 2, "heads": 12, "share of estimates that fail": 0.2}
+    assert list(B.table().values()) == [
+        3, 12, 0.2, 0.5, 0.31, 0.7, 0.1, 0.2, 0.01, 0.5, 0.01, 0.5, 0.4, 0.1, -0.5, 0.5, 0.3,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change, verdict, decided_by",
+    [
+        ({}, "supported", []),
+        ({"decided": 4}, "undecided", ["too few are decided"]),
+        ({"seeds": 2}, "undecided", ["too few are decided"]),
+        ({"fraction_interval": (0.1, 0.49)}, "not supported", []),
+        ({"fraction_interval": (0.1, 0.5)}, "undecided", ["interval"]),
+        ({"fraction_interval": (0.5, 0.9)}, "undecided", ["interval"]),
+        ({"fraction_interval": (math.nan, math.nan)}, "undecided", ["interval"]),
+        ({"wins": Counter(power_law=2, logistic=2, exponential=1)}, "undecided", ["extrapolation"]),
+        ({"wins": Counter(power_law=3, logistic=2, exponential=2)}, "supported", []),
+        ({"losses_power_law": 3}, "undecided", ["loss"]),
+        ({"losses": 4}, "undecided", ["loss"]),
+        ({"losses": 0, "losses_power_law": 0}, "supported", []),
+        ({"sgd_power_law": 0, "sgd_decided": 0}, "undecided", ["SGD"]),
+        ({"sgd_decided": 3}, "undecided", ["SGD"]),
+        ({"sgd_power_law": 0, "losses": 4}, "undecided", ["loss", "SGD"]),
+    ],
+)
+def test_claim_c(change, verdict, decided_by):
+    assert growth.judge(replace(C, **change)) == (verdict, decided_by)
+
+
+def test_claim_c_is_told():
+    seen = (
+        "of 10 collision heads that are used 5 have a clear law, 80 % of them a power law (51 to 90); "
+        "they win 3 of 5 held-out extrapolations"
+    )
+    assert growth.tell(C, "supported", []) == seen
+    few = "of 10 collision heads that are used 5 have a clear law, on 3 seeds; it takes half of them, and 3 seeds"
+    assert growth.tell(C, "undecided", ["too few are decided"]) == few
+    against = growth.tell(C, "undecided", ["interval", "extrapolation", "loss", "SGD"])
+    assert "power laws win 3 of 5 held-out extrapolations, another law 2" in against
+    assert "under SGD 2 of 4 collision heads that are used have a clear law" in against
+    assert replace(C, wins=Counter(power_law=3)).rival == 0
+    assert list(C.table().values()) == [10, 4, 1, 0.8, 0.51, 0.9, 3, 2, 2, 5, 4, 2, 1]
+
+
+def test_a_correlation_in_time_takes_three_steps_at_which_both_are_known():
+    steps = np.array([1.0, 2.0, 3.0, 4.0])
+    score = (steps, np.array([0.1, 0.3, 0.2, 0.9]))
+
+    def correlation(*at: float) -> float:
+        llc = (np.array(at), np.arange(len(at), dtype=float))
+        return correlation_in_time(Head("L0H0", score, score, 1.0, llc, len(at)))
+
+    assert math.isnan(correlation(1.0, 2.0, 5.0))
+    assert correlation(1.0, 3.0, 4.0) == pytest.approx(1.0)
+    assert correlation(1.0, 2.0, 3.0) == pytest.approx(0.5)
+
+
+def test_clusters_are_redrawn_whole_and_then_their_members():
+    # Three clusters of equal members: all of the spread is between them, and there are 27 draws of them.
+    samples = bootstrap_clusters(lambda sample: float(sample.mean()), [np.full(4, x) for x in (0.0, 0.0, 3.0)])
+    counts = np.bincount(np.round(samples).astype(int), minlength=4) / len(samples)
+    np.testing.assert_allclose(counts, np.array([8, 12, 6, 1]) / 27, atol=0.03)
+    one = bootstrap_clusters(lambda sample: float(sample.mean()), [np.array([0.0, 1.0])])
+    np.testing.assert_allclose(np.bincount((2 * one).astype(int)) / len(one), [0.25, 0.5, 0.25], atol=0.03)
+
+
+def test_an_interval_takes_nine_tenths_of_the_resamples_to_be_finite():
+    samples = np.append(np.arange(900.0), [math.nan] * 100)
+    assert interval(samples) == pytest.approx(tuple(np.percentile(np.arange(900.0), [2.5, 97.5])))
+    assert interval(samples, 0.5) == pytest.approx(tuple(np.percentile(np.arange(900.0), [25, 75])))
+    assert np.isnan(interval(np.append(samples[1:], math.nan))).all()
+
+
+def test_peers_are_the_median_seed_the_other_trainings_and_the_floors():
+    def training(role: str, seed: int, loss: float, **kwargs) -> Training:
+        metrics = a_run(np.random.default_rng(seed)) | {
+            "val/loss": (STEPS[1:], np.append(np.full(len(STEPS) - 2, 9.0), loss)),
+            "val/floor_ballistic": (STEPS[1:2], np.array([1.0])),
+            "rollout/mse@4": (STEPS[1:2], np.array([0.5 * loss])),
+            "rollout/mse@16": (STEPS[1:2], np.array([loss])),
+            "time/train_cpu": (STEPS[1:3], np.array([1.0, 10 * loss])),
+        }
+        return Training(role, seed, "finished", metrics=metrics, **kwargs)
+
+    asked = []
+
+    def floors(horizon: int):
+        asked.append(horizon)
+        return {"no_pair": (0.1, 0.2), "ballistic": (0.3, 0.4)}
+
+    unfinished = Training("no_attention", 0, "running")
+    seeds = [training("seed", i, loss, n_parameters=100.0) for i, loss in enumerate((3.0, 6.0, 9.0))]
+    others = [training("sgd", 0, 12.0), training("interaction", 0, 15.0)]
+    found = gather([*seeds, *others, unfinished], floors)
+    assert found.horizon == 16 and asked == [16]
+    names = ["transformer", "interaction network", "transformer, SGD", "no-pair oracle", "free flight"]
+    assert [peer.name for peer in found.peers] == names
+    first, interaction, _, oracle, flight = found.peers
+    # The mean of the last three, of the median seed: (9 + 9 + 6) / 3. CPU seconds are the last ones.
+    assert first.losses[0] == pytest.approx(8.0) and first.rollout[0] == pytest.approx(6.0)
+    assert (first.n, first.n_parameters, first.cpu_seconds) == (3, 100.0, 60.0)
+    assert interaction.n == 1 and math.isnan(interaction.n_parameters) and interaction.losses[0] == pytest.approx(11.0)
+    assert oracle.rollout == (0.1, 0.2) and math.isnan(oracle.losses[0])
+    assert flight.rollout == (0.3, 0.4) and flight.losses[0] == 1.0
+    assert list(found.seeds) == ["seed 0", "seed 1", "seed 2"] and list(found.others) == ["SGD", "interaction network"]
+    assert len(found.claims) == 3 and {growth.run for growth in found.sgd} == {"SGD"}
+    assert len(found.trainings) == 6
+    nothing = gather([unfinished], floors)
+    assert nothing.peers == [] and nothing.horizon == 1 and asked == [16]
