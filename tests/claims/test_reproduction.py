@@ -7,12 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
-from lightning_physim.data import ParticleDataModule, floor_rollouts
 from lightning_physim.errors import InputError
-from lightning_physim.physics import ParticleSystem
 from lightning_physim.sweeps import Reproduction
 from tests.helpers.fits import TINY, physim
 from tests.helpers.processes import start, until
@@ -70,24 +67,6 @@ def test_every_command_of_a_shipped_configuration_is_valid(tmp_path):
     assert refused.count("\n") == 1 and "model.lr" in refused
     refused = physim("reproduce", "--seeds=two", cwd=tmp_path, code=2).stderr
     assert refused.count("\n") == 1 and "two" in refused
-
-
-def test_floors_as_simulators_start_with_the_floors_of_one_interval(tmp_path):
-    system = ParticleSystem(n_particles=6, box=(1.0, 1.0), radius=0.08, stiffness=8000.0, restitution=0.8, interval=0.1)
-    sizes = {"n_train": 8, "n_val": 6, "n_test": 2, "n_intervals": 4}
-    data = ParticleDataModule(system, **sizes, velocity_std=0.7, cache_dir=str(tmp_path))
-    data.prepare_data()
-    data.setup()
-    val = data.split("val")
-    one = floor_rollouts(data, 1)
-    alone = (val.no_pair[:, 0, :, :2].double() - val.states[:, 1, :, :2].double()).square().mean()
-    assert one["no_pair"][0] == pytest.approx(float(alone), rel=1e-4)
-    # Free flight leaves the box, in closed form.
-    x, v = val.states[:, 0, :, :2].double(), val.states[:, 0, :, 2:].double()
-    fall = torch.tensor([0.0, -system.gravity]).double()
-    t = 3 * system.interval
-    free = (x + v * t + 0.5 * fall * t**2 - val.states[:, 3, :, :2].double()).square().mean()
-    assert floor_rollouts(data, 3)["ballistic"][0] == pytest.approx(float(free), rel=1e-4)
 
 
 @pytest.mark.slow

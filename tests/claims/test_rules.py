@@ -24,7 +24,8 @@ B = geometry.Numbers(
 )  # fmt: skip
 C = growth.Numbers(
     heads=10, decided=5, seeds=3, fraction=0.8, fraction_interval=(0.51, 0.9),
-    verdicts=Counter(power_law=4, logistic=1), wins=Counter(power_law=3, logistic=2), losses=5, losses_power_law=2, sgd=4, sgd_decided=2, sgd_power_law=1,
+    verdicts=Counter(power_law=4, logistic=1), wins=Counter(power_law=3, logistic=2),
+    losses=5, losses_power_law=2, sgd=4, sgd_decided=2, sgd_power_law=1,
 )  # fmt: skip
 
 
