@@ -207,5 +207,6 @@ def test_peers_are_the_median_seed_the_other_trainings_and_the_floors():
     assert list(found.seeds) == ["seed 0", "seed 1", "seed 2"] and list(found.others) == ["SGD", "interaction network"]
     assert len(found.claims) == 3 and {growth.run for growth in found.sgd} == {"SGD"}
     assert len(found.trainings) == 6
+    assert [peer.name for peer in gather(seeds[:1], floors).peers] == [names[0], *names[3:]]
     nothing = gather([unfinished], floors)
-    assert nothing.peers == [] and nothing.horizon == 1 and asked == [16]
+    assert nothing.peers == [] and nothing.horizon == 1 and asked == [16, 16]

@@ -1,0 +1,292 @@
+"""The parts of a sweep by themselves: states, lines, bounds of parameters, early stops, environments, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lightning_physim.claims.plan import ROLES
+from lightning_physim.errors import InputError
+from lightning_physim.sweeps import LocalSweep, Reproduction, SweepSpec, early
+from lightning_physim.sweeps.early import EarlyStopping
+from lightning_physim.sweeps.engine import SweepEngine
+from lightning_physim.sweeps.processes import (
+    EarlierProcess,
+    TrialProcess,
+    resume_options,
+    start_trial,
+    trial_environment,
+)
+from lightning_physim.sweeps.spec import Parameter, Trial
+from lightning_physim.sweeps.state import SweepState, read_trials, state_of
+from lightning_physim.tracking.run import RunDirectory
+
+FILE = {
+    "method": "grid",
+    "metric": {"name": "val/loss"},
+    "program": "trial.py",
+    "parameters": {"a": {"values": [1, 2, 3]}, "b": {"value": 0.5}},
+}
+
+
+def spec(folder: Path, **changes) -> SweepSpec:
+    path = folder / "toy.yaml"
+    path.write_text(yaml.safe_dump(FILE | changes, sort_keys=False))
+    return SweepSpec.read(path)
+
+
+@pytest.mark.parametrize(
+    "exit_code, told, state",
+    [
+        (0, "finished", "finished"),
+        (0, "diverged", "finished"),
+        (3, "diverged", "diverged"),
+        (3, "running", "failed"),  # some other program's 3
+        (3, None, "failed"),
+        (1, "diverged", "failed"),
+        (-signal.SIGTERM, None, "interrupted"),
+        (128 + signal.SIGTERM, None, "interrupted"),
+        (-signal.SIGINT, None, "interrupted"),
+        (128 + signal.SIGHUP, None, "interrupted"),
+        (-signal.SIGKILL, None, "failed"),
+        (128 + signal.SIGKILL, None, "failed"),
+        (128, None, "failed"),
+        (2, None, "failed"),
+    ],
+)
+def test_a_state_follows_from_the_exit_code_and_what_the_run_says(tmp_path, exit_code, told, state):
+    if told is not None:
+        (tmp_path / "state.json").write_text(json.dumps({"state": told, "step": 3, "reason": ""}))
+    assert state_of(exit_code, RunDirectory(tmp_path)) == state
+
+
+def test_the_last_line_of_a_trial_counts_and_a_torn_one_does_not(tmp_path):
+    state = SweepState(tmp_path)
+    assert state.rows() == [] == read_trials(tmp_path)
+    one, two = Trial(1, {"a": 1}, "one"), Trial(0, {"a": 2}, "two")
+    state.record(one, "started")
+    state.record(two, "started")
+    state.record(one, "finished", 0, float("nan"))
+    rows = read_trials(tmp_path)
+    assert [row["run_id"] for row in rows] == ["two", "one"]
+    assert rows[1] == {
+        "trial": 1, "parameters": {"a": 1}, "run_id": "one", "state": "finished", "exit_code": 0, "metric": "NaN",
+    }  # fmt: skip
+    assert rows[0]["exit_code"] is None and rows[0]["metric"] is None
+    whole = state.file.read_bytes()
+    state.file.write_bytes(whole + b'{"trial": 2')
+    assert state.rows() == rows
+    with state.alone():
+        assert state.file.read_bytes() == whole
+        with pytest.raises(InputError, match="got another at work"), SweepState(tmp_path).alone():
+            pass
+    state.file.write_bytes(b"nonsense\n" + whole)
+    with pytest.raises(InputError, match="in line 1: remove that line"):
+        state.rows()
+
+
+def test_a_value_is_brought_within_its_bounds_and_to_its_quantum():
+    between = Parameter(("x",), "uniform", low=0.5, high=2.0)
+    assert [between.tidy(value) for value in (0.4, 0.5, 1.0, 2.1)] == [0.5, 0.5, 1.0, 2.0]
+    assert Parameter(("x",), "q_uniform", low=0.0, high=1.0, quantum=0.1).tidy(0.31) == 0.3
+    whole = Parameter(("x",), "int_uniform", low=1, high=3)
+    assert whole.grid() == (1, 2, 3) and whole.tidy(np.int64(2)) == 2 and type(whole.tidy(np.int64(2))) is int
+    drawn = {whole.draw(np.random.default_rng(seed)) for seed in range(50)}
+    assert drawn == {1, 2, 3}
+    assert Parameter(("x",), "categorical", values=("a", "b")).tidy("c") == "c"  # the engine's own words
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"min": 1.0, "max": 1.0}, "must have min < max; got min 1.0 and max 1.0"),
+        ({"min": 1.0, "max": float("inf")}, "must have min < max"),
+        ({"min": float("-inf"), "max": 1.0}, "must have min < max"),
+        ({"distribution": "log_uniform_values", "min": 0.0, "max": 1.0}, "must have 0 < min < max"),
+        ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0}, "q of x must be a positive number; got 0"),
+        ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": True}, "q of x must be a positive number"),
+        ({"distribution": "uniform", "min": 0.0, "max": True}, "must be numbers"),
+        ({"distribution": "int_uniform", "min": 0, "max": 1.5}, "must be integers"),
+        ({"distribution": "normal", "mu": 0.0}, "x can have distribution"),
+        ({"values": []}, "values of x must be a list"),
+        (3, "x must have value, values, or min and max; got 3"),
+    ],
+)
+def test_a_parameter_that_is_none_is_refused(tmp_path, given, words):
+    with pytest.raises(InputError, match=words.replace("(", r"\(")):
+        spec(tmp_path, method="random", parameters={"x": given})
+
+
+def test_counts_of_trials_begin_at_one(tmp_path):
+    sweep = spec(tmp_path)
+    assert len(sweep.trials(1, 0)) == 1 and len(sweep.trials(9, 0)) == 3
+    with pytest.raises(InputError, match="--count must be at least 1; got 0"):
+        sweep.trials(0, 0)
+    with pytest.raises(InputError, match="--jobs must be at least 1; got 0"):
+        LocalSweep(sweep, str(tmp_path / "runs"), None, 0).run(0)
+    # A grid is the same whatever the seed; draws are not.
+    assert sweep.id(0) == sweep.id(1)
+    drawn = spec(tmp_path, method="random")
+    assert drawn.id(0) != drawn.id(1) and drawn.id(0).startswith("toy-")
+
+
+def test_a_command_of_trials_says_what_is_left_and_ends_with_a_code(tmp_path):
+    said: list[str] = []
+    sweep = LocalSweep(spec(tmp_path), str(tmp_path / "runs"), None, 0, said.append)
+    sweep.folder.mkdir(parents=True)
+    assert sweep.conclude(0) == 0 and said == []
+    assert sweep.command(sweep.trials[0])[-1] == f"--runs={tmp_path / 'runs'}"
+    assert "--runs" not in " ".join(LocalSweep(spec(tmp_path), "runs", None, 0).command(sweep.trials[0]))
+    sweep.state.record(sweep.trials[0], "diverged", 3)
+    assert sweep.conclude(0) == 0 and len(said) == 1 and said[0].startswith("diverged: trial 0, exit code 3, ")
+    for state, code in (("failed", 1), ("interrupted", -15)):
+        said.clear()
+        sweep.state.record(sweep.trials[1], state, code)
+        assert sweep.conclude(0) == 1
+        assert len(said) == 3 and said[-1] == "the same command runs what is left"
+    sweep.state.record(sweep.trials[1], "finished", 0)
+    said.clear()
+    assert sweep.conclude(signal.SIGTERM) == 143 and said[-1] == "the same command runs what is left"
+
+
+class FakeProcess:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def terminate(self) -> None:
+        self.told.append("terminate")
+
+    def kill(self) -> None:
+        self.told.append("kill")
+
+
+def test_early_stopping_looks_now_and_then_and_is_patient_before_it_kills(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(early.time, "monotonic", lambda: now[0])
+    histories = {"a": [3.0, 2.0], "b": [9.0], "c": []}
+    looked: list[dict] = []
+
+    class Engine:
+        def to_stop(self, given, alive):
+            looked.append({key: list(values) for key, values in given.items()} | {"alive": sorted(alive)})
+            return {"b"}
+
+    trials = {name: Trial(i, {}, name) for i, name in enumerate("abc")}
+    asked: list[str] = []
+
+    def history(trial: Trial) -> list[float]:
+        asked.append(trial.run_id)
+        return histories[trial.run_id]
+
+    stopping = EarlyStopping(Engine(), history)
+    stopping.ended(trials["a"], [5.0])
+    ours = {trials[name]: TrialProcess(FakeProcess(), False) for name in "bc"}
+    running = [trials["b"], trials["c"]]
+    assert stopping.stop(trials.values(), running, ours) == [trials["b"]]
+    assert ours[trials["b"]].process.told == ["terminate"] and ours[trials["b"]].stopped == 100.0
+    assert asked == ["b", "c"]  # "a" has ended: what it left is known
+    assert looked == [{"a": [5.0], "b": [9.0], "alive": ["b", "c"]}]  # nothing is said of what has logged nothing
+    now[0] += early.EARLY_POLL - 0.01
+    assert stopping.stop(trials.values(), running, ours) == [] and len(looked) == 1
+    now[0] += 0.01
+    assert stopping.stop(trials.values(), running, ours) == [] and len(looked) == 2  # it has been told already
+    now[0] = 100.0 + early.KILL_DELAY
+    stopping.stop(trials.values(), running, ours)
+    assert ours[trials["b"]].process.told == ["terminate"]
+    now[0] += 0.01
+    stopping.stop(trials.values(), running, ours)
+    assert ours[trials["b"]].process.told == ["terminate", "kill"] and ours[trials["c"]].process.told == []
+
+
+def test_the_engine_gets_what_became_of_earlier_trials(tmp_path):
+    parameters = (Parameter(("a", "b"), "uniform", low=0.0, high=1.0), Parameter(("c",), "constant", values=(7,)))
+    engine = SweepEngine({"method": "bayes", "metric": {"name": "val/loss"}}, parameters, seed=3)
+    assert engine.config["metric"] == {"goal": "minimize", "name": "val/loss"}
+    row = {"parameters": {"a": {"b": 0.25}, "c": 7}, "run_id": "r", "metric": 0.5}
+    told = {state: engine._run(row | {"state": state}) for state in ("finished", "stopped", "interrupted", "failed")}
+    assert [run.state for run in told.values()] == ["finished", "finished", "running", "failed"]
+    assert told["finished"].config == {"p0": {"value": 0.25}, "p1": {"value": 7}}
+    assert told["finished"].summary_metrics == {"val/loss": 0.5}
+    assert engine._run(row | {"state": "started", "metric": None}).summary_metrics == {}
+    np.random.seed(5)
+    state = np.random.get_state()[1].copy()
+    first, again = engine.suggest(0, []), engine.suggest(0, [])
+    assert first == again and 0 <= first["a"]["b"] <= 1 and first["c"] == 7 and engine.suggest(1, []) != first
+    assert np.array_equal(np.random.get_state()[1], state)
+    with pytest.raises(InputError, match="a parameter to vary"):
+        SweepEngine({"method": "bayes", "metric": {"name": "val/loss"}}, parameters[1:], seed=3)
+    with pytest.raises(InputError, match="early_terminate must be"):
+        content = {"method": "grid", "metric": {"name": "val/loss"}, "early_terminate": {"type": "hyperband"}}
+        SweepEngine(content, parameters[1:], seed=3)
+
+
+def test_a_trial_is_offline_unless_told_and_knows_no_sweep_of_wandbs(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    found = trial_environment("run", "sweep", None)
+    assert {key: value for key, value in found.items() if key.startswith("WANDB")} == {
+        "WANDB_RUN_ID": "run", "WANDB_RUN_GROUP": "sweep", "WANDB_MODE": "offline",
+    }  # fmt: skip
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert trial_environment("run", "sweep", "mine")["WANDB_MODE"] == "online"
+    assert trial_environment("run", "sweep", "mine")["WANDB_PROJECT"] == "mine"
+
+
+def test_what_has_no_checkpoint_makes_room(tmp_path):
+    said: list[str] = []
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    run = RunDirectory(tmp_path / "r")
+    assert resume_options(run, folder, said.append) == []
+    run.path.mkdir()
+    assert resume_options(run, folder, said.append) == [] and not run.path.exists() and said == []
+    for n in (1, 2):
+        run.path.mkdir()
+        (run.path / "log").write_text(str(n))
+        assert resume_options(run, folder, said.append) == [] and not run.path.exists()
+        assert (folder / f"r.{n}" / "log").read_text() == str(n) and said[-1].endswith(str(folder / f"r.{n}"))
+    (run.path / "checkpoints").mkdir(parents=True)
+    zipfile.ZipFile(run.path / "checkpoints" / "step-00000003.ckpt", "w").close()
+    assert resume_options(run, folder, said.append) == [f"--ckpt_path={run.path}"] and len(said) == 2
+
+
+def test_a_trial_that_still_runs_is_not_started_again(tmp_path):
+    log = tmp_path / "log"
+    environment = dict(os.environ)
+    started = start_trial(lambda: ["sleep", "60"], environment, log, lambda: [])
+    assert isinstance(started, TrialProcess) and not started.goes_on and started.stopped is None
+    try:
+        assert isinstance(start_trial(lambda: ["false"], environment, log, lambda: []), EarlierProcess)
+        assert os.getsid(started.process.pid) == started.process.pid  # Ctrl-C does not reach it by itself
+    finally:
+        started.process.kill()
+        started.process.wait()
+    resumed = start_trial(lambda: ["echo"], environment, log, lambda: ["goes on"])
+    assert isinstance(resumed, TrialProcess) and resumed.goes_on and resumed.process.wait() == 0
+    assert log.read_text() == "goes on\n" and resumed.process.stdin is None
+    assert isinstance(resumed.process, subprocess.Popen)
+
+
+def test_a_reproduction_takes_its_steps_from_the_last_option_or_the_file(tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("trainer:\n  max_steps: 1\n")
+    assert Reproduction(config).max_steps == 1
+    given = ("--trainer.max_steps=10", "--trainer.max_steps=30", "--threads=1")
+    plan = Reproduction(config, n_seeds=1, options=given, runs=str(tmp_path))
+    assert plan.max_steps == 30 and plan.folder == tmp_path / plan.id() and plan.id().startswith("reproduce-mine-")
+    stretched = [word for word in plan.command(plan.trials()[0]) if word.startswith("--trainer.max_steps=")]
+    assert stretched[-1] == f"--trainer.max_steps={round(30 * ROLES['sgd'].stretch)}"
+    assert plan.trials()[-1].parameters == {"role": "seed", "seed": 0}
+    with pytest.raises(InputError, match="trainings need an end"):
+        Reproduction(config, options=("--trainer.max_steps=0",))
+    for content, words in (("trainer: 3", "section trainer of"), ("trainer: {max_steps: many}", "a whole number")):
+        config.write_text(content)
+        with pytest.raises(InputError, match=words):
+            Reproduction(config)
