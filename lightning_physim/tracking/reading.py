@@ -93,8 +93,9 @@ def read_arrays(folder: str | Path) -> dict[int, dict[str, np.ndarray]]:
     found = {}
     for path in array_files(Path(folder)):
         try:
-            with np.load(path, allow_pickle=False) as file:
-                found[step_of(path)] = dict(file)
+            # Opened here: numpy leaves a file open that turns out to be none of its own.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                found[step_of(path)] = dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             log.warning("%s is left out, it cannot be read: %s", path, error)
     return found

@@ -18,38 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from lightning_physim.errors import Interrupted
 from lightning_physim.tracking import PhysimWandbLogger, RunDirectory, new_loggers
 from lightning_physim.tracking import wandb_logger as wandb_module
-from tests.helpers.processes import clear_environment
-
-wandb = pytest.importorskip("wandb")
-
-
-@pytest.fixture
-def no_key(tmp_path, monkeypatch):
-    """A home without credentials, a server that nobody runs, and a wandb that has read nothing else yet."""
-    clear_environment(monkeypatch)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("NETRC", str(home / ".netrc"))
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.chdir(tmp_path)
-    wandb.teardown()
-    yield home
-    wandb.teardown()
-
-
-def read_back(run):
-    """What wandb's own reader finds in all its files of a run, oldest first."""
-    found = []
-    for directory in sorted((run.path / "wandb").glob("offline-run-*")):
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(directory)]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found += [json.loads(line) for line in text.splitlines()]
-    return found
-
-
-def rows(records):
-    return [record["history"]["item"] for record in records if "history" in record]
+from tests.helpers.offline import read_back, rows
 
 
 def test_offline_without_a_key(tmp_path, no_key, capfd, caplog):
