@@ -80,3 +80,11 @@ def test_features_that_say_nothing_or_are_missing():
 def test_runs_that_cannot_be_matched_are_refused(runs):
     with pytest.raises(InputError, match="all of one shape; got"):
         match_heads(runs)
+
+
+def test_a_network_of_one_layer_and_one_head_is_its_own_match():
+    features = np.random.default_rng(2).normal(size=(1, 1, 9))
+    match = match_heads([features, -features])
+    assert match.partner.tolist() == [[[[0, 0]]], [[[0, 0]]]]
+    np.testing.assert_allclose(match.similarity[:, 0, 0], [1.0, -1.0])
+    assert match.reorder([[7.0]], run=1).tolist() == [[7.0]]

@@ -247,3 +247,9 @@ def test_a_network_of_a_single_head_is_probed(tmp_path):
     )  # fmt: skip
     trainer.fit(PhysicsSimulator(n_layers=1, n_heads=1, d_model=8, rollout_horizons=(1,)), datamodule=data)
     assert probe.history["probe/ablation/L0H0"][0] == probe.history["probe/auroc/L0H0"][0] == [0, 1]
+
+
+def test_metrics_say_which_way_is_better():
+    assert NearScores.higher_is_better is True and ContactClassifier.higher_is_better is True
+    assert DistanceCorrelation.higher_is_better is None and AttentionDistance.higher_is_better is None
+    assert AblationEffect.higher_is_better is True
