@@ -1,6 +1,7 @@
 """The README and the docs run."""
 
 import re
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -25,6 +26,30 @@ def test_the_quickstart_is_two_lines_that_install_with_the_constraints():
 
 def test_every_configuration_named_is_shipped():
     assert set(re.findall(r"--config (\w+)", README)) <= set(shipped_configs())
+
+
+def links(text: str) -> list[str]:
+    """Where the links and pictures of a page lead that are no addresses."""
+    return [to for to in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"https?:|#", to)]
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "CONTRIBUTING.md"], ids=str
+)
+def test_links_lead_to_files_that_are_there(page):
+    for to in links(page.read_text()):
+        assert (page.parent / to.partition("#")[0]).exists(), to
+
+
+def test_the_page_of_a_package_index_leads_nowhere_that_it_does_not_have():
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"][
+        "fancy-pypi-readme"
+    ]
+    page = README
+    for change in hook["substitutions"]:
+        page = re.sub(change["pattern"], change["replacement"], page)
+    assert len(links(README)) > 10 and links(page) == [] and "![" not in page
+    assert "(https://arxiv.org/abs/2504.11830)" in page and "docs/growth.md" in page
 
 
 PYTHON = [
