@@ -5,6 +5,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from pathlib import Path
@@ -142,6 +143,16 @@ def empty_metadata(directory: Path) -> None:
 def pickle_the_array(directory: Path) -> None:
     """A pickled array of the right size, with metadata to match: only refusing pickles stops it."""
     np.save(directory / "x.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    match_metadata(directory)
+
+
+def bring_a_pickle(directory: Path) -> None:
+    """The same without the head of an array, which numpy would open as well."""
+    (directory / "x.npy").write_bytes(pickle.dumps(Trap()))
+    match_metadata(directory)
+
+
+def match_metadata(directory: Path) -> None:
     metadata = read_metadata(directory)
     content = (directory / "x.npy").read_bytes()
     metadata["arrays"]["x"] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -163,6 +174,7 @@ DAMAGES = {
     bring_foreign_metadata: "belongs to another data set",
     empty_metadata: "TypeError",
     pickle_the_array: "ValueError",
+    bring_a_pickle: "ValueError",
 }
 
 

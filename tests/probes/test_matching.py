@@ -88,3 +88,5 @@ def test_a_network_of_one_layer_and_one_head_is_its_own_match():
     assert match.partner.tolist() == [[[[0, 0]]], [[[0, 0]]]]
     np.testing.assert_allclose(match.similarity[:, 0, 0], [1.0, -1.0])
     assert match.reorder([[7.0]], run=1).tolist() == [[7.0]]
+    alone = match_heads([features])
+    assert alone.partner.tolist() == [[[[0, 0]]]] and alone.similarity.tolist() == [[[pytest.approx(1.0)]]]
