@@ -171,6 +171,7 @@ SECTIONS = (
     Section("loss", "What it has learned"),
     Section("emergence", "How they grow"),
     Section("llc", "When heads take on structure"),
+    Section("geometry", "In how many directions the loss is curved"),
     Section("llc_trace", "Do the chains mix?"),
     Section("calibration", "Settings of the sampler"),
     Section("attention_distance", "How far they look"),
@@ -308,6 +309,35 @@ LLC_STEP_SIZE = Key("llc/{region}/step_size", "step size of the sampler, in unit
 LLC_N_BETA = Key("llc/{region}/n_beta", "inverse temperature times the number of samples", "1 per loss")
 LLC_LOCALIZATION = Key("llc/{region}/localization", "strength of the pull towards w*", "1 per squared weight")
 
+# The Gauss-Newton spectrum of a region.
+CURVATURES = {"c10": 10.0, "c1": 1.0, "c0p1": 0.1}
+"""Curvatures c, in units of the loss per squared weight, from which directions are counted; by their name in keys."""
+
+
+def _geometry(quantity: str, name: str) -> Key:
+    meaning, unit, chart = {
+        "d_eff": ("directions that count, sum h/(h + c), at c = {c:g}", "directions", "Directions that count"),
+        "occupancy": (
+            "mean of f = h/(h + c) weighted by f, at c = {c:g}: 1 counts directions, 0 sharpness",
+            "1",
+            "Occupancy",
+        ),
+        "doubling": ("relative change of d_eff from half of the states to all, at c = {c:g}", "fraction", ""),
+    }[quantity]
+    c = CURVATURES[name]
+    charts = [Chart(f"{chart} at c = {c:g}", "geometry", only=HEAD)] if chart else []
+    return Key(f"geometry/{{region}}/{quantity}/{name}", meaning.format(c=c), unit, None, *charts)
+
+
+GEOMETRY_TRACE = Key(
+    "geometry/{region}/trace", "trace of the Gauss-Newton matrix of `model` or of head `L{l}H{h}`: sharpness",
+    "loss per squared weight", None, Chart("Trace of the Gauss-Newton matrix", "geometry", only=HEAD),
+)  # fmt: skip
+GEOMETRY_N_STATES = Key("geometry/{region}/n_states", "states that the matrix is the mean over", "states")
+D_EFF_10, D_EFF_1, D_EFF_0P1 = (_geometry("d_eff", name) for name in CURVATURES)
+OCCUPANCY_10, OCCUPANCY_1, OCCUPANCY_0P1 = (_geometry("occupancy", name) for name in CURVATURES)
+DOUBLING_10, DOUBLING_1, DOUBLING_0P1 = (_geometry("doubling", name) for name in CURVATURES)
+
 # Emergence.
 _EXPONENT = Chart("Exponent of the power law, with its 95 % interval", "emergence", log=False)
 _FORECAST = Chart("Forecast of the score", "emergence")
@@ -337,6 +367,7 @@ TIME_PROBE = Key("time/probe", "time in probes", "seconds")
 TIME_EMERGENCE = Key("time/emergence", "time in fits of growth laws", "seconds")
 TIME_SNAPSHOTS = Key("time/snapshots", "time in snapshots", "seconds")
 TIME_LLC = Key("time/llc", "time in estimates of learning coefficients", "seconds")
+TIME_GEOMETRY = Key("time/geometry", "time in Gauss-Newton spectra", "seconds")
 
 KEYS = tuple(value for value in list(globals().values()) if isinstance(value, Key) and value is not REPORT_FIGURE)
 """All of them, in the order of this file."""
@@ -344,6 +375,8 @@ PROBE = {key.quantity: key for key in KEYS if key.startswith("probe/") and key.e
 """The scores of heads by name."""
 LLC = {key.quantity: key for key in KEYS if key.startswith("llc/")}
 """What is logged of an estimate, by name."""
+GEOMETRY = {key.removeprefix("geometry/{region}/"): key for key in KEYS if key.startswith("geometry/")}
+"""What is logged of the spectrum of a region, by name."""
 EMERGENCE = {key.quantity: key for key in KEYS if key.startswith("emergence/{head}/")}
 """What is logged of the growth of a head, by name."""
 ROLLOUT = {key.quantity: key for key in KEYS if key.startswith("rollout/")}

@@ -167,6 +167,11 @@ class PhysicsSimulator(pl.LightningModule):
         states, targets = batch
         return F.mse_loss(self.network(states), targets)
 
+    def estimation_residuals(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """What :meth:`estimation_loss` is the mean square of, ``[systems, particles, 4]``."""
+        states, targets = batch
+        return self.network(states) - targets
+
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation(["val"])
 

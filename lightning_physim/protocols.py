@@ -29,6 +29,13 @@ class HasEstimationLoss(Protocol):
         """Scalar mean loss of a tuple of rows of the estimation set."""
 
 
+class HasResiduals(Protocol):
+    """A module whose estimation loss is a mean of squares."""
+
+    def estimation_residuals(self, batch: Any) -> Tensor:
+        """Residuals ``[rows, ...]`` of a tuple of rows of the estimation set; their mean square is the loss."""
+
+
 class ProbeStates(Protocol):
     """A data module with held-out states to probe heads on."""
 

@@ -1,5 +1,6 @@
 """Shared helpers: a two-process gloo pool for everything that is reduced over ranks, and a loopback W&B server."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,10 @@ from hypothesis import settings
 
 from tests.helpers.processes import clear_environment, default_signals
 from tests.helpers.wandb_server import WandbServer
+
+# Tests run two at a time: threads of one would only wait for those of the other. Commands that they start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 # What a shell tells its background jobs to ignore, commands would go on ignoring, and tests of signals wait for ever.
 default_signals()

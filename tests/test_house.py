@@ -70,7 +70,7 @@ def strings(tree: ast.Module) -> Iterator[str]:
 
 def test_no_metric_key_and_no_name_of_a_head_is_spelled_outside_keys():
     families = {key.split("/")[0] for key in (*keys.KEYS, *keys.TABLES)}
-    assert families == {"train", "val", "rollout", "probe", "llc", "emergence", "time", "report"}
+    assert families == {"train", "val", "rollout", "probe", "llc", "geometry", "emergence", "time", "report"}
     spelled = re.compile(rf"\W*({'|'.join(families)})/|L\\d\+?H\\d|^L$")
     for path, tree in TREES.items():
         if path.name != "keys.py":

@@ -4,6 +4,7 @@ from lightning_physim.callbacks.checkpoint import LogSpacedCheckpoint
 from lightning_physim.callbacks.clock import TrainingClock
 from lightning_physim.callbacks.collision_probe import CollisionProbe
 from lightning_physim.callbacks.emergence_monitor import EmergenceMonitor
+from lightning_physim.callbacks.geometry import Geometry
 from lightning_physim.callbacks.hooks import leave_out_unused_hooks
 from lightning_physim.callbacks.learning_coefficient import NETWORK_SGLD, LearningCoefficient
 from lightning_physim.callbacks.observer import Observer
@@ -17,6 +18,7 @@ __all__ = [
     "NETWORK_SGLD",
     "CollisionProbe",
     "EmergenceMonitor",
+    "Geometry",
     "LearningCoefficient",
     "LogSchedule",
     "LogSpacedCheckpoint",

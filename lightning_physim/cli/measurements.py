@@ -10,6 +10,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from lightning_physim.callbacks import (
     CollisionProbe,
     EmergenceMonitor,
+    Geometry,
     LearningCoefficient,
     LogSpacedCheckpoint,
     LogSpacedValidation,
@@ -45,6 +46,7 @@ MEASUREMENTS = {
     "snapshots": Measurement(Snapshots),
     "checkpoints": Measurement(LogSpacedCheckpoint),
     "llc": Measurement(LearningCoefficient, skip=frozenset({"loss_fn", "data", "regions"})),
+    "geometry": Measurement(Geometry, skip=frozenset({"residual_fn", "data", "regions"})),
     "safeguard": Measurement(Safeguard),
     "progress": Measurement(StepProgressBar),
 }

@@ -6,6 +6,7 @@ from lightning_physim.llc.diagnostics import LIMITS, diagnose, is_far_off
 from lightning_physim.llc.estimator import default_n_beta, estimate_llc
 from lightning_physim.llc.regions import HeadRegion, head_regions
 from lightning_physim.llc.result import LLCResult, RegionResult
+from lightning_physim.llc.spectrum import Spectrum, gauss_newton_spectra
 
 __all__ = [
     "Calibration",
@@ -14,10 +15,12 @@ __all__ = [
     "LLCResult",
     "RegionResult",
     "SGLDConfig",
+    "Spectrum",
     "calibrate",
     "default_n_beta",
     "diagnose",
     "estimate_llc",
+    "gauss_newton_spectra",
     "head_regions",
     "is_far_off",
 ]

@@ -100,6 +100,17 @@ class Region:
             ]
         )
 
+    def gather_columns(self, jacobian: Mapping[str, Tensor]) -> Tensor:
+        """The region's columns ``[rows, ...]`` of derivatives ``[rows, entries]`` by some of its parameters."""
+        return torch.cat(
+            [
+                jacobian[name] if flat is None else jacobian[name][:, flat]
+                for name, flat in self.index.items()
+                if name in jacobian
+            ],
+            dim=1,
+        )
+
 
 def _flat_index(region: str, parameter: str, tensor: Tensor, selection: Any) -> Tensor | None:
     if selection is None:

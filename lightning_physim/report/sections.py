@@ -24,6 +24,7 @@ from lightning_physim.report.curve_figures import (
     rollout_figure,
     scores_figure,
 )
+from lightning_physim.report.geometry_figures import geometry_figure
 from lightning_physim.report.growth_figures import emergence_figure, emerging_heads
 from lightning_physim.report.heads import head_table_html
 from lightning_physim.report.llc_figures import llc_figure, regions
@@ -205,6 +206,10 @@ def _settings(run: RunContent) -> dict[str, str]:
     return {"onset": f"{ONSET:g}", "settings": settings}
 
 
+def _geometry(run: RunContent) -> "Figure | None":
+    return geometry_figure(run.metrics)
+
+
 def _llc_trace(run: RunContent) -> "Figure | None":
     table = run.table(keys.LLC_TRACE) if regions(run.metrics) else None
     return llc_trace_figure(table, run.metrics) if table else None
@@ -275,6 +280,16 @@ CONTENTS = {
         detection of collisions, as any structure raises it. The number by itself says nothing: it compares only with
         others of the same n<sub>β</sub> and localization$settings.""",
         fill=_settings,
+    ),
+    "geometry": Content(
+        _geometry,
+        """How many directions of its weights a head holds fast, halved. A direction counts by how far its curvature h
+        exceeds the one in the title: h/(h + c). Curvatures are those of the Gauss–Newton matrix, without a sampler.
+        <b>Dots</b> are the learning coefficients, in the panel of the curvature that they were sampled with. They lie
+        on the lines where the loss is quadratic that far from the weights. At c = 10 few directions exceed it, and the
+        height is mostly the sharpness of the loss. At c = 0.1 it is a count. <i>Do not believe</i> that a line that
+        rises has found collisions: lines rise with every head’s weights. <i>Do not believe</i> that a dot far off its
+        line is noise: its bars are in the figure above, and what is left is curvature that changes further out.""",
     ),
     "llc_trace": Content(
         _llc_trace,

@@ -1,0 +1,225 @@
+"""In how many directions the loss is curved: the spectrum of the Gauss-Newton matrix of each region."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import jacrev
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lightning_physim import keys
+from lightning_physim.errors import Diverged, InputError
+from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
+from lightning_physim.llc.ranks import Ranks
+from lightning_physim.llc.regions import Region, RegionSpec
+
+CHUNK_ENTRIES = 2**23
+"""Entries of the Jacobian that are held at a time, at most, for regions with fewer coordinates than it has rows."""
+BLOCK_ENTRIES = 2**26
+"""The same for larger ones, whose Gram matrix needs all rows at once: parameters go in blocks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues h of the Gauss-Newton matrix ``G = 2/m J'J`` of one region, with the Jacobian J of m residuals.
+
+    The loss is their mean square. G is its Hessian, less what curvature of the residuals themselves adds, which
+    vanishes where they do, and where they are linear in the parameters.
+
+    Attributes:
+        region: its name.
+        n_parameters: its coordinates d.
+        n_states: rows of the data that G is the mean over.
+        values: float64 ``[min(d, m)]``, descending, none negative; the other eigenvalues are zero.
+        half: the same over the first half of the rows: what more of them would change. None where not asked for.
+    """
+
+    region: str
+    n_parameters: int
+    n_states: int
+    values: Tensor
+    half: Tensor | None = None
+
+    @cached_property
+    def trace(self) -> float:
+        """Sum of the eigenvalues: the sharpness of the loss."""
+        return float(self.values.sum())
+
+    def d_eff(self, c: float) -> float:
+        """Directions that count, ``sum h / (h + c)``: each by how far its curvature exceeds ``c``.
+
+        Half of it is the learning coefficient of a quadratic loss with these eigenvalues, sampled with
+        ``localization / n_beta = c``. In statistics it is the effective number of parameters of ridge regression
+        (Moody 1992; MacKay 1992, eq. 4.8).
+        """
+        return float((self.values / (self.values + c)).sum())
+
+    def occupancy(self, c: float) -> float:
+        """Mean of ``f = h / (h + c)`` weighted by f itself, in (0, 1]; NaN without curvature.
+
+        Near 1 ``d_eff`` is a count of directions. Near 0 it is a sharpness: the trace over c.
+        """
+        f = self.values / (self.values + c)
+        return float(f.square().sum() / f.sum())
+
+    def doubling(self, c: float) -> float:
+        """Relative change of ``d_eff`` from half of the rows to all of them; NaN without curvature, or without half."""
+        if self.half is None:
+            return math.nan
+        every, half = ((values / (values + c)).sum() for values in (self.values, self.half))
+        return float(every / half) - 1
+
+    def metrics(self) -> dict[str, float]:
+        """Quantities of :data:`lightning_physim.keys.GEOMETRY`, by their names there; all that are known."""
+        found = {"trace": self.trace, "n_states": float(self.n_states)}
+        for name, c in keys.CURVATURES.items():
+            found |= {f"d_eff/{name}": self.d_eff(c), f"occupancy/{name}": self.occupancy(c)}
+            if self.half is not None:
+                found[f"doubling/{name}"] = self.doubling(c)
+        return found
+
+
+def gauss_newton_spectra(
+    module: nn.Module,
+    residual_fn: LossFn,
+    data: Any,
+    regions: Mapping[str, RegionSpec] | None = None,
+    distributed: bool = False,
+    halves: bool = True,
+) -> dict[str, Spectrum]:
+    """Spectra of the Gauss-Newton matrices of regions, exact for the rows that are given.
+
+    Regions with fewer coordinates than there are residuals share one Jacobian, and cost what their own matrices do. The
+    others go by the Gram matrix ``J J'``, which has the same eigenvalues. Memory: some 100 MB for the former, and for
+    the latter 1 GB and the square of the number of residuals. Leaves no trace, as
+    :func:`lightning_physim.llc.estimate_llc` does.
+
+    Args:
+        module: any ``nn.Module``; it is evaluated in ``eval`` mode.
+        residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss, of a tuple of rows of
+            ``data``. Each row's residuals must depend on that row alone.
+        data: tuple of tensors with a common first dimension of at least 2, or a ``Dataset`` of such.
+        regions: as of ``estimate_llc``; None for the whole model.
+        distributed: share the work among the ranks of ``torch.distributed``. Every rank calls and gets all results.
+        halves: find the eigenvalues over half of the rows too; they double the cost of small regions.
+
+    Returns:
+        ``{name: Spectrum}``.
+
+    Raises:
+        InputError: an empty region, a mask of another shape, residuals without rows, fewer than two rows.
+        Diverged: a derivative is not finite.
+    """
+    regions = {"model": None} if regions is None else regions
+    with without_trace(module):
+        objective = Objective(module, residual_fn, as_tensors(data))
+        if objective.n < 2:
+            raise InputError(f"a spectrum takes two rows of data or more; got {objective.n}")
+        every = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
+        residuals = objective.loss({}, objective.data)
+        if not isinstance(residuals, Tensor) or not residuals.ndim or len(residuals) != objective.n:
+            got = tuple(residuals.shape) if isinstance(residuals, Tensor) else type(residuals).__name__
+            raise InputError(f"residual_fn must return a tensor with a row for each of the {objective.n}; got {got}")
+        ranks, per_row = Ranks(distributed), residuals[0].numel()
+        small = [region for region in every if region.size <= objective.n * per_row]
+        large = [region for region in every if region not in small]
+        matrices = _covariances(objective, small, per_row, ranks) | _grams(objective, large, per_row, ranks)
+    return {
+        region.name: Spectrum(
+            region.name,
+            region.size,
+            objective.n,
+            _eigenvalues(matrices[region.name][0]),
+            _eigenvalues(matrices[region.name][1]) if halves else None,
+        )
+        for region in every
+    }
+
+
+Matrices = dict[str, tuple[Tensor, Tensor]]
+"""By name of a region: a matrix with the eigenvalues of G over all rows, and over the first half, float64."""
+
+
+def _covariances(objective: Objective, regions: Sequence[Region], per_row: int, ranks: Ranks) -> Matrices:
+    """``J'J``, summed over the rows. Collective: each rank has some of them."""
+    if not regions:
+        return {}
+    names = [name for name in objective.frozen if any(name in region.index for region in regions)]
+    sums = {region.name: _zeros(objective, 2, region.size) for region in regions}
+    middle = objective.n // 2
+    chunk = max(1, CHUNK_ENTRIES // (per_row * sum(objective.frozen[name].numel() for name in names)))
+    for half, rows in ((0, range(middle)), (1, range(middle, objective.n))):
+        for jacobian in _jacobians(objective, names, list(rows)[ranks.rank :: ranks.world], chunk):
+            for region in regions:
+                own = region.gather_columns(jacobian)
+                # In the precision of the derivatives, whose own rounding is as large; their sum in float64.
+                sums[region.name][half] += own.mT @ own
+    scales = 2 / (per_row * objective.n), 2 / (per_row * middle)
+    found = {}
+    for name, halves in sums.items():
+        first, second = ranks.add(halves)
+        found[name] = scales[0] * (first + second), scales[1] * first
+    return found
+
+
+def _grams(objective: Objective, regions: Sequence[Region], per_row: int, ranks: Ranks) -> Matrices:
+    """``J J'``, summed over blocks of parameters. Collective: each rank has some of the rows of each block."""
+    n, middle = objective.n * per_row, (objective.n // 2) * per_row
+    found = {}
+    for region in regions:
+        gram = _zeros(objective, n)
+        for names in _blocks(objective, list(region.index), BLOCK_ENTRIES // n):
+            chunk = max(1, CHUNK_ENTRIES // (per_row * sum(objective.frozen[name].numel() for name in names)))
+            mine = list(range(objective.n))[ranks.rank :: ranks.world]
+            width = sum(objective.frozen[x].numel() if (flat := region.index[x]) is None else len(flat) for x in names)
+            rows = torch.zeros(objective.n, per_row, width, dtype=objective.dtype, device=objective.device)
+            parts = [region.gather_columns(each) for each in _jacobians(objective, names, mine, chunk)]
+            if mine:
+                rows[mine] = torch.cat(parts).view(len(mine), per_row, width).to(rows.dtype)
+            rows = ranks.add(rows).view(n, width)
+            gram += rows @ rows.mT
+        found[region.name] = 2 / n * gram, 2 / middle * gram[:middle, :middle]
+    return found
+
+
+def _zeros(objective: Objective, *sizes: int) -> Tensor:
+    *outer, size = sizes
+    return torch.zeros(*outer, size, size, dtype=torch.float64, device=objective.device)
+
+
+def _blocks(objective: Objective, names: Sequence[str], room: int) -> Iterator[list[str]]:
+    """Names of parameters, as many together as have ``room`` for their entries; one in any case."""
+    block: list[str] = []
+    for name in names:
+        if block and sum(objective.frozen[each].numel() for each in (*block, name)) > room:
+            yield block
+            block = []
+        block.append(name)
+    yield block
+
+
+def _jacobians(
+    objective: Objective, names: Sequence[str], rows: Sequence[int], chunk: int
+) -> Iterator[dict[str, Tensor]]:
+    """Derivatives ``[rows of the chunk * residuals, entries]`` of the residuals by each named parameter."""
+    parameters = {name: objective.frozen[name] for name in names}
+
+    def residuals(moved: dict[str, Tensor], *row: Tensor) -> Tensor:
+        return objective.loss(moved, tuple(tensor.unsqueeze(0) for tensor in row)).flatten()
+
+    for start in range(0, len(rows), chunk):
+        some: Samples = tuple(tensor[rows[start : start + chunk]] for tensor in objective.data)
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
+            derivatives = torch.vmap(jacrev(residuals), in_dims=(None, *[0] * len(some)))(parameters, *some)
+        found = {name: each.detach().flatten(2).flatten(0, 1) for name, each in derivatives.items()}
+        if not all(torch.isfinite(each).all() for each in found.values()):
+            raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
+        yield found
+
+
+def _eigenvalues(matrix: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(matrix).flip(0).clamp_min(0.0).cpu()
