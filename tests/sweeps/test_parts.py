@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import yaml
 
 from lightning_physim.claims.plan import ROLES
 from lightning_physim.errors import InputError
-from lightning_physim.sweeps import LocalSweep, Reproduction, SweepSpec, early
+from lightning_physim.sweeps import LocalSweep, Reproduction, SweepSpec, early, online
 from lightning_physim.sweeps.early import EarlyStopping
 from lightning_physim.sweeps.engine import SweepEngine
 from lightning_physim.sweeps.processes import (
@@ -290,3 +291,56 @@ def test_a_reproduction_takes_its_steps_from_the_last_option_or_the_file(tmp_pat
         config.write_text(content)
         with pytest.raises(InputError, match=words):
             Reproduction(config)
+
+
+@pytest.mark.parametrize("count, words", [(None, []), (3, ["--count", "3"])])
+def test_the_agent_gets_the_sweep_and_how_many_trials_to_run(monkeypatch, count, words):
+    started: list[tuple[list[str], dict]] = []
+
+    class Agent:
+        def __init__(self, command, **how):
+            started.append((command, how))
+
+        terminate = None
+
+        def wait(self):
+            return 7
+
+    monkeypatch.setattr(online.subprocess, "Popen", Agent)
+    assert online.OnlineSweep("me/p/s", "http://x").run(count) == 7
+    ((command, how),) = started
+    assert command == [sys.executable, "-m", "wandb", "agent", "--forward-signals", *words, "me/p/s"]
+    assert how["start_new_session"] and how["env"]["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+
+
+def test_a_signal_ends_the_agent_and_is_the_exit_code(monkeypatch):
+    class Agent:
+        told = 0
+
+        def __init__(self, command, **how):
+            pass
+
+        def terminate(self):
+            Agent.told += 1
+
+        def wait(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 0
+
+    monkeypatch.setattr(online.subprocess, "Popen", Agent)
+    assert online.OnlineSweep("me/p/s", "http://x").run(None) == 128 + signal.SIGTERM
+    assert Agent.told == 1
+
+
+@pytest.mark.parametrize("content", ["[]", "a: 1", "parameters: 3", "{"])
+def test_a_file_that_is_no_sweep_makes_none(tmp_path, content):
+    (tmp_path / "sweep.yaml").write_text(content)
+    with pytest.raises(InputError, match="a sweep is a YAML file"):
+        online.OnlineSweep.create(tmp_path / "sweep.yaml")
+
+
+def test_an_id_is_of_sixty_plain_letters_and_a_hash(tmp_path):
+    path = tmp_path / f"{'a' * 40} (b)/{'c' * 70}.yaml".replace("/", "-")
+    path.write_text(yaml.safe_dump(FILE))
+    name, _, digest = SweepSpec.read(path).id(0).rpartition("-")
+    assert name == f"{'a' * 40}-b--{'c' * 16}" and len(name) == 60 and len(digest) == 6

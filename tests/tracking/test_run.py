@@ -138,6 +138,17 @@ def test_tables_are_strict_json_and_the_last_one_stays(tmp_path):
     assert strict_rows(file) == [{"step": 2, "columns": ["a", "b"], "data": [[None, 0.5], [None, "x"]]}]
 
 
+def test_folders_are_made_by_whatever_is_logged_first(tmp_path):
+    JsonlLogger(tmp_path / "a" / "b" / "metrics.jsonl").log_metrics({"x": 1.0}, 1)
+    JsonlLogger(tmp_path / "c" / "d" / "metrics.jsonl").log_table("llc/trace", ["x"], [[1.0]], 1)
+    arrays = JsonlLogger(tmp_path / "e" / "f" / "metrics.jsonl")
+    for step in (1, 2):
+        arrays.log_arrays("probe/snapshots", {"x": np.arange(3)}, step)
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    snapshots = [f"e/f/figures/probe_snapshots/step-0000000{step}.npz" for step in (1, 2)]
+    assert found == ["a/b/metrics.jsonl", "c/d/figures/llc_trace.json", *snapshots]
+
+
 def test_tables_and_arrays_whose_keys_end_alike_stay_apart(tmp_path):
     logger = JsonlLogger(tmp_path / "metrics.jsonl")
     for number, key in enumerate(("probe/heads", "emergence/heads")):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lightning_physim.cli.main import main
-from lightning_physim.keys import SECTIONS
+from lightning_physim.keys import HEAD_TABLE, SECTIONS
 from lightning_physim.llc import diagnostics
 from lightning_physim.tracking.wandb_dashboard import Dashboard, chart_title
 
@@ -32,6 +32,8 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
             assert line["metricRegex"] == pattern
             assert line["xAxis"] == "trainer/global_step" and line["xLogScale"] is True
             assert bool(line.get("yLogScale")) is chart.log
+    tables = {section["name"]: json.dumps(section["panels"]).count(HEAD_TABLE) for section in sections}
+    assert [name for name, n in tables.items() if n] == [next(part.title for part in SECTIONS if part.name == "scores")]
     headings = [block for block in given["report"]["blocks"] if block["type"] == "heading"]
     assert [heading["children"][0]["text"] for heading in headings] == [section["name"] for section in sections]
 

@@ -196,3 +196,27 @@ def test_what_a_signal_ends_is_interrupted_for_wandb_and_fine_for_a_sweep(tmp_pa
         logger.finalize("failed")
     logger.finish()
     assert ended == [code]
+
+
+def test_a_run_that_is_ended_by_hand_has_succeeded_and_ends_once(tmp_path, no_key):
+    ended = []
+    logger = PhysimWandbLogger(RunDirectory(tmp_path))
+    logger.finish()  # nothing has begun
+    logger._experiment = SimpleNamespace(finish=lambda exit_code: ended.append(exit_code))
+    logger.finish()
+    logger.finish()
+    assert ended == [0]
+    logger._experiment = SimpleNamespace(finish=lambda exit_code: ended.append(exit_code))
+    logger.finalize("failed")
+    logger.finish()
+    assert ended == [0, 1]
+
+
+def test_an_end_that_takes_too_long_says_how_to_send_the_rest(tmp_path, no_key, caplog):
+    def hangs(exit_code):
+        raise TimeoutError
+
+    logger = PhysimWandbLogger(RunDirectory(tmp_path))
+    logger._experiment = SimpleNamespace(finish=hangs)
+    logger.finish()
+    assert f"upload unfinished; `wandb sync --no-skip-online {tmp_path}/wandb/run-*`" in caplog.text
