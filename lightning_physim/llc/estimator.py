@@ -1,6 +1,7 @@
 """``estimate_llc``: local learning coefficients of regions of a network."""
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -98,7 +99,8 @@ def sample(
     end = _run(chains, len(jobs), config, minibatches, ranks, stop)
     upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
     centres = _centres(jobs, chains, objective, ranks)
-    records = _of_all(ranks, [each.records(centres, upcoming) for each in chains])
+    drawn, about_centre = range(max(pilot_steps(config), config.n_burn_in), end), config.about == "centre"
+    records = _of_all(ranks, [each.records(centres, drawn, upcoming, about_centre) for each in chains])
     results = [
         _result(job, config.about, [records[number, chain] for chain in range(config.n_chains)], minibatches)
         for number, job in enumerate(jobs)
@@ -201,13 +203,11 @@ def _result(job: Job, about: str, chains: Sequence[ChainRecord], minibatches: Mi
     # The centre of so many draws is off the true one, by an error that has a loss of its own. It is as many times
     # smaller for all chains together as there are, which tells it (exactly so where the loss is quadratic).
     n = len(alive)
-    rise = job.n_beta * _mean([chain.rise_at_centre for chain in alive])
-    if n > 1:
-        rise = (n * rise - job.n_beta * _mean([chain.rise_at_own_centre for chain in alive])) / (n - 1)
-    shift = rise + job.n_beta * _mean([chain.slope_at_centre for chain in alive])
-    mean = values.mean
+    own = [chain.own_shift for chain in alive]
+    lost, lost_mcse = (_mean(own) / (n - 1), statistics.stdev(own) / n**0.5 / (n - 1)) if n > 1 else (0.0, 0.0)
+    shift, mean, mcse = _mean([chain.shift for chain in alive]) - lost, values.mean, values.mcse
     if about == "centre":
-        trace, mean = trace - rise, mean - rise
+        trace, mean, mcse = trace + lost, mean + lost, math.hypot(mcse, lost_mcse)
     draws = trace[torch.isfinite(trace).all(1)]
     return RegionResult(
         region=job.region.name,
@@ -220,7 +220,7 @@ def _result(job: Job, about: str, chains: Sequence[ChainRecord], minibatches: Mi
         trace=trace,
         mean=mean,
         shift=shift,
-        mcse=values.mcse,
+        mcse=mcse,
         rhat=values.rhat,
         ess=values.ess,
         n_dead=len(chains) - n,

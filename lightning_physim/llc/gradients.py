@@ -1,12 +1,12 @@
 """Estimates of the loss and its gradient from one minibatch: plain, or less what is known of the minibatch's error."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, Minibatch
 
 
@@ -88,14 +88,11 @@ class ControlVariate:
         return self.group.gather(minibatch.gradients) - self.exact
 
 
-def mean_rise(
-    estimator: GradientEstimator, displacement: Tensor, which: Tensor, minibatches: Sequence[Minibatch]
-) -> Tensor:
-    """Mean over minibatches of the rise beyond its slope, ``[replicas]``.
-
-    With a :class:`ControlVariate` so little of a minibatch's error is left that a few of them do.
-    """
+def rise_over_all(group: Group, displacement: Tensor, which: Tensor, minibatches: Minibatches) -> Tensor:
+    """Rise of the loss over the whole estimation set, ``[replicas]``."""
+    whole, size = minibatches.whole, minibatches.part_size
     total = torch.zeros_like(displacement[:, 0])
-    for minibatch in minibatches:
-        total += len(minibatch) * estimator.rise(displacement, which, minibatch).beyond_slope(displacement)
-    return total / sum(map(len, minibatches))
+    for start in range(0, len(whole), size):
+        part = tuple(tensor[start : start + size] for tensor in whole.samples)
+        total += len(part[0]) / len(whole) * group.values(displacement, which, part)
+    return total - whole.loss

@@ -38,7 +38,12 @@ class Minibatches:
     @cached_property
     def whole(self) -> Minibatch:
         """The whole estimation set, with gradients."""
-        return self.objective.whole(self.names, self.size if self.full else max(self.size, MIN_PART))
+        return self.objective.whole(self.names, self.part_size)
+
+    @property
+    def part_size(self) -> int:
+        """Samples at a time where the whole estimation set is gone through."""
+        return self.size if self.full else max(self.size, MIN_PART)
 
     def __getitem__(self, t: int) -> Minibatch:
         return self.whole if self.full else self.objective.minibatch(self.samples(t), self.wanted)

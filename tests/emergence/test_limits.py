@@ -173,3 +173,14 @@ def test_quantiles_of_equal_weights_are_those_of_hazen():
     # Twice a value is the value with twice the weight, wherever it lies.
     once = quantiles(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 1.0]), np.array([0.125, 0.5, 0.875]))
     assert once.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_draws_of_the_noise_and_its_correlation_lie_around_those_of_the_fit():
+    values = CURVES["exponential"] + correlated(np.random.default_rng(6), 0.6, 0.02)
+    fit = Fitter("exponential", STEPS).fit(values)
+    for name, truth in (("noise", 0.02), ("correlation", 0.6), ("plateau", 0.9), ("amplitude", 0.8), ("time", 700.0)):
+        lo, hi = fit.interval(name)
+        found = fit.shapes["time"] if name == "time" else getattr(fit, name)
+        middle = quantiles(fit.draws[name], fit.draws.weights, np.array([0.5]))[0]
+        assert lo < truth < hi and lo < found < hi, name
+        assert middle == pytest.approx(found, rel=0.2 if name != "correlation" else 0.35), name
