@@ -2,8 +2,11 @@ import math
 
 import pytest
 
+from lightning_physim import callbacks
 from lightning_physim.callbacks import LogSchedule
 from lightning_physim.errors import InputError
+from lightning_physim.llc import SGLDConfig
+from tests.helpers.defaults import defaults
 
 
 @pytest.mark.parametrize("per_decade", [1, 3, 8, 20, 50])
@@ -35,3 +38,30 @@ def test_the_start_is_not_a_step_and_the_first_step_is():
 def test_an_empty_schedule_is_refused():
     with pytest.raises(InputError, match="steps_per_decade must be at least 1; got 0"):
         LogSchedule(0)
+
+
+NETWORK_SGLD = SGLDConfig(
+    n_beta=1000.0, step_size=0.8, localization=10000.0, n_chains=3, n_draws=56, n_burn_in=20, batch_size=20,
+    preconditioner="curvature", integrator="leimkuhler_matthews", control_variate=True, about="centre", seed=0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "callback, expected",
+    [
+        ("CollisionProbe", {"radius": 1.5, "n_states": 256, "steps_per_decade": 20, "max_distance": 8.0, "n_bins": 32,
+                            "ablation_every": 2}),
+        ("EmergenceMonitor", {"score": "probe/partner_score/", "ceiling": 1.0, "steps_per_decade": 4}),
+        ("Geometry", {"n_states": 32, "steps_per_decade": 6, "every": 3, "residual_fn": None, "data": None,
+                      "regions": None}),
+        ("LearningCoefficient", {"sgld": NETWORK_SGLD, "n_samples": 512, "steps_per_decade": 4, "first_step": 18,
+                                 "steps": None, "max_overhead": None, "loss_fn": None, "data": None, "regions": None}),
+        ("LogSpacedCheckpoint", {"dirpath": None, "steps_per_decade": 4, "rolling_steps": 500}),
+        ("LogSpacedValidation", {"steps_per_decade": 8}),
+        ("Safeguard", {"allow_nan": False}),
+        ("Snapshots", {"n_states": 4, "n_rollouts": 2, "radius": 1.5, "steps_per_decade": 8}),
+        ("StepProgressBar", {"refresh_every": 20}),
+    ],
+)  # fmt: skip
+def test_defaults(callback, expected):
+    assert defaults(getattr(callbacks, callback)) == expected

@@ -16,6 +16,7 @@ from lightning_physim.data.batch import TrajectoryDataset
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem
 from lightning_physim.target import ResidualTarget
+from tests.helpers.defaults import defaults
 from tests.helpers.systems import SIX
 
 SIZES: dict[str, Any] = {"n_train": 40, "n_val": 7, "n_test": 5, "n_intervals": 10, "velocity_std": 0.7}
@@ -322,3 +323,11 @@ def test_hyperparameters_are_plain_values(data: ParticleDataModule) -> None:
     assert plain(dict(data.hparams))
     again = ParticleDataModule(**data.hparams)
     assert again.specs == data.specs and again.hparams == data.hparams
+
+
+def test_defaults() -> None:
+    assert defaults(ParticleDataModule) == {
+        "n_train": 4000, "n_val": 200, "n_test": 200, "n_intervals": 20, "velocity_std": 1.0, "ood": None,
+        "integrator": "averaged", "dt": None, "batch_size": 64, "eval_batch_size": 50, "train_window": 1,
+        "input_noise": 0.0, "permute_targets": False, "seed": 0, "cache_dir": "data", "num_workers": 0,
+    }  # fmt: skip

@@ -66,6 +66,12 @@ def test_a_sound_directory_is_left_alone(directory: Path) -> None:
 
 
 @FORK
+def test_it_is_made_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "b" / directory_name("train", SPEC)
+    make_directory(directory, SPEC, write)
+    assert find_fault(directory, SPEC) is None
+
+
 def test_three_processes_make_it_once(tmp_path: Path) -> None:
     directory = tmp_path / directory_name("train", SPEC)
     context = multiprocessing.get_context("fork")

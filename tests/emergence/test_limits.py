@@ -8,6 +8,7 @@ import pytest
 from lightning_physim.emergence import (
     approach,
     compare_fits,
+    compare_growth_laws,
     emergence_threshold,
     emerging,
     extrapolate,
@@ -21,6 +22,7 @@ from lightning_physim.emergence.growth import aicc_weights
 from lightning_physim.emergence.laws import LAWS
 from lightning_physim.emergence.posterior import ENOUGH, MIN_ROUNDS, PER_ROUND, ROUNDS, quantiles
 from lightning_physim.errors import InputError
+from tests.helpers.defaults import defaults
 from tests.helpers.growth import CURVES, STEPS, correlated
 
 RISING = CURVES["power_law"] + correlated(np.random.default_rng(1), 0.0, 0.01)
@@ -184,3 +186,16 @@ def test_draws_of_the_noise_and_its_correlation_lie_around_those_of_the_fit():
         middle = quantiles(fit.draws[name], fit.draws.weights, np.array([0.5]))[0]
         assert lo < truth < hi and lo < found < hi, name
         assert middle == pytest.approx(found, rel=0.2 if name != "correlation" else 0.35), name
+
+
+def test_defaults():
+    assert defaults(compare_growth_laws) == {"rise": 0.1} and defaults(fit_power_law) == {"rise": 0.5}
+    assert defaults(extrapolate) == {"fraction": 1 / 3, "rise": 0.1}
+    assert defaults(forecast) == {"level": 0.95, "rise": 0.1, "bounds": (-np.inf, np.inf)}
+    assert defaults(onset_step) == {"threshold": None, "level": 0.95, "noise": None}
+    assert defaults(emerging) == defaults(emergence_threshold) == {"ceiling": 1.0}
+
+
+def test_a_number_of_draws_is_as_many_of_equal_weight():
+    draws = Fitter("exponential", STEPS).fit(RISING).draws
+    assert draws.ess == pytest.approx(1 / (draws.weights**2).sum()) and draws.weights.sum() == pytest.approx(1.0)

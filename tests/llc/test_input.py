@@ -10,6 +10,7 @@ from torch import nn
 from lightning_physim import PhysicsTransformer
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import SGLDConfig, estimate_llc, head_regions
+from tests.helpers.defaults import defaults
 
 QUICK = {"n_beta": 50.0, "localization": 10.0, "step_size": 1e-3, "n_draws": 6, "n_burn_in": 2, "batch_size": 8}
 
@@ -196,3 +197,11 @@ def test_two_ranks_give_and_refuse_what_one_process_does(on_ranks):
                     continue
                 torch.testing.assert_close(one, value, rtol=1e-9, atol=1e-12, equal_nan=True)
                 torch.testing.assert_close(two, one, rtol=0, atol=0, equal_nan=True)
+
+
+def test_defaults():
+    assert defaults(SGLDConfig) == {
+        "n_beta": None, "step_size": "auto", "localization": 0.0, "n_chains": 4, "n_draws": 200, "n_burn_in": 100,
+        "batch_size": 256, "preconditioner": None, "integrator": "euler", "control_variate": False, "about": "anchor",
+        "target_mcse": None, "max_seconds": None, "seed": 0,
+    }  # fmt: skip

@@ -18,6 +18,7 @@ from lightning_physim.probes import (
     reduced_distance,
     without_self,
 )
+from tests.helpers.defaults import defaults
 
 LAYERS, HEADS, PARTICLES = 2, 3, 6
 
@@ -253,3 +254,8 @@ def test_metrics_say_which_way_is_better():
     assert NearScores.higher_is_better is True and ContactClassifier.higher_is_better is True
     assert DistanceCorrelation.higher_is_better is None and AttentionDistance.higher_is_better is None
     assert AblationEffect.higher_is_better is True
+
+
+def test_defaults():
+    assert {defaults(of)["radius"] for of in (NearScores, DistanceCorrelation, ContactClassifier)} == {1.5}
+    assert defaults(AttentionDistance) == {"max_distance": 8.0, "n_bins": 32}
