@@ -22,13 +22,16 @@ class RegionResult:
         loss: L(w*), over the whole estimation set.
         about: what ``mean`` and ``trace`` are relative to.
         trace: float64 ``[chains, draws]``, n_beta times the rise of the minibatch loss of each kept draw against the
-            same minibatch at w*; about the centre also less the slope at w*. NaN once a chain has died.
+            same minibatch at w*. About the centre c: beyond the tangent of that minibatch there,
+            ``n_beta (L_B(w) - L_B(c) - grad L_B(c) (w - c))``, whose last part averages out over all draws. NaN once a
+            chain has died. Its mean is ``mean``.
         mean: the estimate over living chains. About the anchor, n_beta (E[L(w)] - L(w*)) (Lau et al. 2023, arXiv
             2308.12108): negative where w* lies on a slope. About the centre, n_beta (E[L(w)] - L(E[w])): what
             fluctuations make up, whether or not w* is a minimum; half the effective number of parameters of
             Spiegelhalter et al. 2002.
         shift: n_beta (L(E[w]) - L(w*)), the difference of the two: how far the chains' centre lies below w*.
-        mcse: standard error of ``mean`` over chains and draws, autocorrelation and shared minibatches included.
+        mcse: standard error of ``mean`` over chains and draws, autocorrelation, shared minibatches and what the centre
+            is off included.
         rhat: split R-hat (Vehtari et al. 2021, arXiv 1903.08008).
         ess: effective sample size of all draws together (ibid.).
         n_dead: chains that diverged; they count in nothing else.
