@@ -33,7 +33,8 @@ class Geometry(Observer):
 
     Args:
         n_states: states of the estimation set that the matrices are a mean over, at most.
-        steps_per_decade: spectra of heads per tenfold increase of the step.
+        steps_per_decade: spectra of heads per tenfold increase of the step; by default those of the learning
+            coefficients.
         every: one spectrum in so many is one in full: of all parameters together as well, which takes several times as
             long, and with ``doubling``.
         residual_fn: ``(module, batch) -> [rows, ...]``, residuals of a tuple of rows of ``data``.
@@ -49,8 +50,8 @@ class Geometry(Observer):
     def __init__(
         self,
         n_states: int = 32,
-        steps_per_decade: int = 6,
-        every: int = 3,
+        steps_per_decade: int = 4,
+        every: int = 2,
         residual_fn: Callable[[Any, Any], Tensor] | None = None,
         data: Any = None,
         regions: Mapping[str, Any] | None = None,

@@ -288,8 +288,8 @@ CONTENTS = {
         <b>Dots</b> are the learning coefficients, in the panel of the curvature that they were sampled with. They lie
         on the lines where the loss is quadratic that far from the weights. At c = 10 few directions exceed it, and the
         height is mostly the sharpness of the loss. At c = 0.1 it is a count. <i>Do not believe</i> that a line that
-        rises has found collisions: lines rise with every head’s weights. <i>Do not believe</i> that a dot far off its
-        line is noise: its bars are in the figure above, and what is left is curvature that changes further out.""",
+        rises belongs to a collision head: any structure raises it, compare the scores. <i>Do not believe</i> that a dot
+        far off its line is noise: its bars are in the figure above. The rest is curvature that changes further out.""",
     ),
     "llc_trace": Content(
         _llc_trace,

@@ -52,7 +52,7 @@ NETWORK_SGLD = SGLDConfig(
         ("CollisionProbe", {"radius": 1.5, "n_states": 256, "steps_per_decade": 20, "max_distance": 8.0, "n_bins": 32,
                             "ablation_every": 2}),
         ("EmergenceMonitor", {"score": "probe/partner_score/", "ceiling": 1.0, "steps_per_decade": 4}),
-        ("Geometry", {"n_states": 32, "steps_per_decade": 6, "every": 3, "residual_fn": None, "data": None,
+        ("Geometry", {"n_states": 32, "steps_per_decade": 4, "every": 2, "residual_fn": None, "data": None,
                       "regions": None}),
         ("LearningCoefficient", {"sgld": NETWORK_SGLD, "n_samples": 512, "steps_per_decade": 4, "first_step": 18,
                                  "steps": None, "max_overhead": None, "loss_fn": None, "data": None, "regions": None}),
