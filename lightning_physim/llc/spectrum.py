@@ -206,19 +206,35 @@ def _jacobians(
     objective: Objective, names: Sequence[str], rows: Sequence[int], chunk: int
 ) -> Iterator[dict[str, Tensor]]:
     """Derivatives ``[rows of the chunk * residuals, entries]`` of the residuals by each named parameter."""
-    parameters = {name: objective.frozen[name] for name in names}
-
-    def residuals(moved: dict[str, Tensor], *row: Tensor) -> Tensor:
-        return objective.loss(moved, tuple(tensor.unsqueeze(0) for tensor in row)).flatten()
-
     for start in range(0, len(rows), chunk):
         some: Samples = tuple(tensor[rows[start : start + chunk]] for tensor in objective.data)
-        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
-            derivatives = torch.vmap(jacrev(residuals), in_dims=(None, *[0] * len(some)))(parameters, *some)
-        found = {name: each.detach().flatten(2).flatten(0, 1) for name, each in derivatives.items()}
+        try:
+            found = _batched(objective, names, some)
+        except (RuntimeError, NotImplementedError, ValueError, TypeError):  # what torch.vmap cannot batch
+            found = _one_by_one(objective, names, some)
         if not all(torch.isfinite(each).all() for each in found.values()):
             raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
         yield found
+
+
+def _batched(objective: Objective, names: Sequence[str], samples: Samples) -> dict[str, Tensor]:
+    def residuals(moved: dict[str, Tensor], *row: Tensor) -> Tensor:
+        return objective.loss(moved, tuple(tensor.unsqueeze(0) for tensor in row)).flatten()
+
+    parameters = {name: objective.frozen[name] for name in names}
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
+        derivatives = torch.vmap(jacrev(residuals), in_dims=(None, *[0] * len(samples)))(parameters, *samples)
+    return {name: each.detach().flatten(2).flatten(0, 1) for name, each in derivatives.items()}
+
+
+def _one_by_one(objective: Objective, names: Sequence[str], samples: Samples) -> dict[str, Tensor]:
+    leaves = {name: objective.frozen[name].clone().requires_grad_() for name in names}
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    for residual in objective.loss(leaves, samples).flatten():
+        gradients = torch.autograd.grad(residual, list(leaves.values()), retain_graph=True, allow_unused=True)
+        for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
+            found[name].append((torch.zeros_like(leaf) if gradient is None else gradient).flatten())
+    return {name: torch.stack(each) for name, each in found.items()}
 
 
 def _eigenvalues(matrix: Tensor) -> Tensor:

@@ -160,6 +160,28 @@ def test_half_of_the_directions_that_count_is_what_the_sampler_finds_in_a_quadra
         assert sampled.mcse < 0.07 * sampled.mean
 
 
+class Choosy(nn.Linear):
+    """Drops what lies below zero, a number of rows that vmap cannot know."""
+
+    def forward(self, x):
+        out = super().forward(x)
+        kept = (x[:, 0] > 0).nonzero().squeeze(1)
+        return out.index_add(0, kept, out[kept])
+
+
+def test_a_module_that_vmap_cannot_batch_gives_scipys_values_too(linear):
+    torch.manual_seed(2)
+    module, data = Choosy(5, 3).double(), linear[1]
+    mask = torch.zeros(3, 5, dtype=torch.bool)
+    mask[:, 2] = True
+    found = gauss_newton_spectra(module, residual_fn, data, {"model": None, "column": {"weight": mask}})
+    jacobian = dense(module, data)
+    whole = torch.cat([*jacobian.values()], 1).detach().numpy()
+    np.testing.assert_allclose(found["model"].values, eigenvalues(whole), atol=1e-12)
+    column = jacobian["weight"][:, mask.flatten()].detach().numpy()
+    np.testing.assert_allclose(found["column"].values, eigenvalues(column), atol=1e-12)
+
+
 def test_the_module_is_left_as_it_was(network):
     module, data = network
     module.train()
