@@ -122,7 +122,8 @@ def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
             )
 
 
-@pytest.mark.parametrize("killed_at", [14, 18])  # a rolling checkpoint; one that a validation precedes
+# A rolling checkpoint; one that a validation precedes.
+@pytest.mark.parametrize("killed_at", [14, pytest.param(18, marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_an_uninterrupted_one(run, folder, tmp_path, killed_at):
     data = ("--data.cache_dir", str(folder / "data"))
     physim("fit", "--config", str(folder / "tiny.yaml"), *data, f"--trainer.max_steps={killed_at}", cwd=tmp_path)

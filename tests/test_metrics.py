@@ -87,7 +87,7 @@ def _shard(rank: int, world: int, systems: int) -> dict[str, float]:
 
 
 @pytest.mark.ddp
-@pytest.mark.parametrize("systems", [5, 1])  # with one system, rank 1 has none
+@pytest.mark.parametrize("systems", [1, pytest.param(5, marks=pytest.mark.slow)])  # with one, rank 1 has none
 def test_two_ranks_give_what_one_gives(on_ranks, systems):
     one = _shard(0, 1, systems)
     for two in on_ranks(_shard, systems):

@@ -39,6 +39,7 @@ TINY = {
             "batch_size": 16, "integrator": "euler",
         },
     },
+    "geometry": {"n_states": 4, "steps_per_decade": 2},
     "progress": False,
 }  # fmt: skip
 

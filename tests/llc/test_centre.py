@@ -39,7 +39,13 @@ def estimates(slope, n: int, **changes) -> list:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"step_size": 0.1}, {"control_variate": False, "n_draws": 120}, {"batch_size": None}]
+    "changes",
+    [
+        {},
+        {"step_size": 0.1},
+        pytest.param({"control_variate": False, "n_draws": 120}, marks=pytest.mark.slow),
+        {"batch_size": None},
+    ],
 )
 def test_stated_errors_are_those_of_repeated_seeds(slope, changes):
     exact = gauss_newton_spectra(*(slope[0], residual_fn, slope[1]))["model"].d_eff(0.1) / 2
