@@ -12,6 +12,7 @@ from torch import nn
 from lightning_physim import PhysicsTransformer
 from lightning_physim.errors import InputError
 from lightning_physim.llc import SGLDConfig, calibrate, estimate_llc, head_regions
+from lightning_physim.llc import chains as chains_module
 from lightning_physim.llc import result as result_module
 from lightning_physim.llc.curvature import lanczos
 from lightning_physim.llc.result import summarize
@@ -278,3 +279,28 @@ def test_the_variance_of_a_mean_grows_with_what_chains_have_in_common():
     # Independent: 1/sqrt(16000). With 0.64 of the variance in common: sqrt((0.36/4 + 0.64)/4000).
     assert apart.mcse == pytest.approx(1 / 16000**0.5, rel=0.15)
     assert alike.mcse == pytest.approx((0.73 / 4000) ** 0.5, rel=0.15)
+
+
+def test_draws_that_do_not_differ_have_no_error_and_too_few_no_mean():
+    same = summarize(np.full((2, 5), 3.0), shared_noise=True)
+    assert (same.mean, same.mcse) == (3.0, 0.0) and np.isnan(same.rhat) and np.isnan(same.ess)
+    assert np.isnan(summarize(np.zeros((2, 3)), shared_noise=True).mean)
+    assert np.isnan(summarize(np.full((2, 5), np.nan), shared_noise=True).mean)
+
+
+def test_metropolis_would_accept_small_steps_in_a_well_of_localization_alone():
+    config = SGLDConfig(n_beta=1.0, localization=5.0, step_size=0.01, n_chains=8, n_draws=40, n_burn_in=200)
+    flat = estimate_llc(Flat(size=10), lambda m, _: 0.0 * m.w.sum(), (torch.zeros(4),), config=config)["model"]
+    assert flat.acceptance > 0.99 and flat.localization_share == pytest.approx(1.0, rel=0.2)
+
+
+def test_leading_directions_weigh_by_what_they_add_to_the_estimate(monkeypatch):
+    seen = []
+    monkeypatch.setattr(chains_module, "noise_ratio", lambda state, batches, replicas, estimator, kernel: (
+        seen.append(kernel) or torch.zeros_like(kernel.stability)))  # fmt: skip
+    h = torch.tensor([8.0, 2.0, 0.5], dtype=torch.float64)
+    config = SGLDConfig(n_beta=10.0, localization=20.0, n_chains=1, n_draws=4, n_burn_in=2, preconditioner="curvature")
+    loss = lambda m, _: 0.5 * (h * m.w.square()).sum()  # noqa: E731
+    estimate_llc(Flat(size=3), loss, (torch.zeros(4),), config=config)
+    fractions = (10 * h / (10 * h + 20))[: seen[0].loss_fraction.shape[1]]
+    torch.testing.assert_close(seen[0].loss_fraction[0].double(), fractions, rtol=1e-6, atol=1e-9)
