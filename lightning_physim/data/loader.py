@@ -62,7 +62,7 @@ class ShardedBatchSampler:
         """Which rows of a global batch are this rank's."""
         return slice(self.rank, None, self.world_size)
 
-    def global_batches(self, epoch: int, first_batch: int = 0) -> Iterator[list[int]]:
+    def global_batches(self, epoch: int, first_batch: int) -> Iterator[list[int]]:
         """The global batches of ``epoch`` from number ``first_batch`` on."""
         order = np.arange(self.n_samples)
         if self.shuffle:

@@ -154,7 +154,8 @@ def test_data_that_do_not_fit_on_the_disk_are_refused_and_large_ones_told(tmp_pa
     room = SimpleNamespace(free=2 * large.n_bytes)
     monkeypatch.setattr(generate.shutil, "disk_usage", lambda _: room)
     generate.check_room([large], tmp_path / "not" / "there" / "yet")
-    assert "the data will take" in caplog.text
+    size, free = f"{large.n_bytes / 1e9:.3g}", f"{2 * large.n_bytes / 1e9:.3g}"
+    assert f"the data will take {size} GB in {tmp_path}/not/there/yet, of {free} GB that are free" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["train", "val"])

@@ -200,6 +200,16 @@ def test_seed_everything_decides_the_order(tmp_path: Path, cache: str, monkeypat
     assert same(fit(tmp_path / "c", cache, 2, seed=0), seeded)
 
 
+def test_the_third_epoch_is_the_third_whoever_asks(tmp_path: Path, cache: str) -> None:
+    module = data(cache)
+    module.prepare_data()
+    module.setup()
+    loader = module.train_dataloader()
+    epochs = [[batch.states for batch in loader] for _ in range(3)]
+    seen = fit(tmp_path, cache, 3 * len(epochs[0]))
+    assert same([batch for epoch in epochs for batch in epoch], seen)
+
+
 def test_overfitting_repeats_the_same_batches(tmp_path: Path, cache: str) -> None:
     seen = fit(tmp_path, cache, 6, limits={"max_steps": 6, "overfit_batches": 2})
     assert same(seen[:2], seen[2:4]) and same(seen[:2], seen[4:])

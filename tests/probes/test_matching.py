@@ -84,9 +84,11 @@ def test_runs_that_cannot_be_matched_are_refused(runs):
 
 def test_a_network_of_one_layer_and_one_head_is_its_own_match():
     features = np.random.default_rng(2).normal(size=(1, 1, 9))
-    match = match_heads([features, -features])
+    match = match_heads([features, -1e-3 * features])  # the size of the features plays no part
     assert match.partner.tolist() == [[[[0, 0]]], [[[0, 0]]]]
     np.testing.assert_allclose(match.similarity[:, 0, 0], [1.0, -1.0])
     assert match.reorder([[7.0]], run=1).tolist() == [[7.0]]
+    tiny = match_heads([1e-3 * features, 1e-3 * features])
+    np.testing.assert_allclose(tiny.similarity, 1.0)
     alone = match_heads([features])
     assert alone.partner.tolist() == [[[[0, 0]]]] and alone.similarity.tolist() == [[[pytest.approx(1.0)]]]
