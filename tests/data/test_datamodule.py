@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 
 from lightning_physim.data import ParticleDataModule, default_ood
 from lightning_physim.data.batch import TrajectoryDataset
+from lightning_physim.data.loader import BatchLoader
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem
 from lightning_physim.target import ResidualTarget
@@ -326,6 +327,8 @@ def test_hyperparameters_are_plain_values(data: ParticleDataModule) -> None:
 
 
 def test_defaults() -> None:
+    plain = {"input_noise": 0.0, "permute_targets": False, "num_workers": 0, "pin_memory": False}
+    assert defaults(BatchLoader).items() >= plain.items()
     assert defaults(ParticleDataModule) == {
         "n_train": 4000, "n_val": 200, "n_test": 200, "n_intervals": 20, "velocity_std": 1.0, "ood": None,
         "integrator": "averaged", "dt": None, "batch_size": 64, "eval_batch_size": 50, "train_window": 1,

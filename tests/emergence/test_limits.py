@@ -17,7 +17,7 @@ from lightning_physim.emergence import (
     forecast,
     onset_step,
 )
-from lightning_physim.emergence.fit import Fitter
+from lightning_physim.emergence.fit import Fitter, constant_aicc
 from lightning_physim.emergence.growth import aicc_weights
 from lightning_physim.emergence.laws import LAWS
 from lightning_physim.emergence.posterior import ENOUGH, MIN_ROUNDS, PER_ROUND, ROUNDS, quantiles
@@ -199,3 +199,38 @@ def test_defaults():
 def test_a_number_of_draws_is_as_many_of_equal_weight():
     draws = Fitter("exponential", STEPS).fit(RISING).draws
     assert draws.ess == pytest.approx(1 / (draws.weights**2).sum()) and draws.weights.sum() == pytest.approx(1.0)
+
+
+def test_what_a_power_law_says_of_itself_follows_from_its_shapes():
+    fit = fit_power_law(STEPS, RISING, rise=0.0)
+    time, exponent = fit.fit.shapes["time"], fit.exponent
+    assert fit.onset == pytest.approx(STEPS[0] - time) and fit.onset < STEPS[0]
+    later = np.array([1e3, 1e5])
+    closed = fit.plateau - fit.fit.amplitude * ((later - fit.onset) / time) ** -exponent
+    np.testing.assert_allclose(fit.predict(later), closed, rtol=1e-9)
+    lo, hi = fit.interval("onset")
+    assert lo < fit.onset < hi and (lo, hi) == fit.interval("onset", 0.95) and fit.interval("onset", 0.5)[0] > lo
+
+
+def test_noise_and_criterion_count_their_parameters():
+    fit = Fitter("exponential", STEPS).fit(RISING)
+    residuals = RISING - fit.predict(STEPS)
+    rho, n = fit.correlation, len(STEPS)
+    innovations = residuals[1:] - rho * residuals[:-1]
+    rest = (1 - rho**2) * residuals[0] ** 2 + (innovations**2).sum()
+    # Plateau, amplitude and one shape take three degrees of freedom.
+    assert fit.noise == pytest.approx(np.sqrt(rest / (n - 3) / (1 - rho**2)), rel=1e-6)
+    # A constant has a level, a noise and a correlation.
+    best = min(
+        n * np.log(((1 - r**2) * d[0] ** 2 + ((d[1:] - r * d[:-1]) ** 2).sum()) / n) - np.log(1 - r**2)
+        for r in np.linspace(-0.5, 0.95, 581)
+        for d in [RISING - _level(RISING, r)]
+    )
+    assert constant_aicc(RISING) == pytest.approx(best + 6 + 24 / (n - 4), abs=0.2)
+
+
+def _level(values, rho):
+    """The best constant under noise of this correlation, by the inverse of its covariance."""
+    lags = np.abs(np.subtract.outer(np.arange(len(values)), np.arange(len(values))))
+    weights = np.linalg.inv(rho**lags + 1e-12 * np.eye(len(values))).sum(0)
+    return weights @ values / weights.sum()
