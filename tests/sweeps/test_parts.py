@@ -124,8 +124,15 @@ def test_a_parameter_that_is_none_is_refused(tmp_path, given, words):
         spec(tmp_path, method="random", parameters={"x": given})
 
 
+def test_a_quantum_that_is_not_given_is_one_as_for_wandb(tmp_path):
+    given = {"distribution": "q_uniform", "min": 0.0, "max": 9.0}
+    (parameter,) = spec(tmp_path, method="random", parameters={"x": given}).parameters
+    assert parameter.quantum == 1.0 and (parameter.low, parameter.high) == (0.0, 9.0)
+
+
 def test_counts_of_trials_begin_at_one(tmp_path):
     sweep = spec(tmp_path)
+    assert [trial.run_id[:-6] for trial in sweep.trials(None, 0)] == [f"{sweep.id(0)}-00{i}-" for i in range(3)]
     assert len(sweep.trials(1, 0)) == 1 and len(sweep.trials(9, 0)) == 3
     with pytest.raises(InputError, match="--count must be at least 1; got 0"):
         sweep.trials(0, 0)

@@ -34,6 +34,8 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
             assert bool(line.get("yLogScale")) is chart.log
     tables = {section["name"]: json.dumps(section["panels"]).count(HEAD_TABLE) for section in sections}
     assert [name for name, n in tables.items() if n] == [next(part.title for part in SECTIONS if part.name == "scores")]
+    scatters = [panel["config"] for panel in sections[-1]["panels"] if panel["viewType"] == "Scatter Plot"]
+    assert len(scatters) == 2 and all(each["showLinearRegression"] and each["yAxisLogScale"] for each in scatters)
     headings = [block for block in given["report"]["blocks"] if block["type"] == "heading"]
     assert [heading["children"][0]["text"] for heading in headings] == [section["name"] for section in sections]
 
