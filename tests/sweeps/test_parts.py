@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -288,7 +289,11 @@ def test_a_reproduction_takes_its_steps_from_the_last_option_or_the_file(tmp_pat
     assert Reproduction(config).max_steps == 1
     given = ("--trainer.max_steps=10", "--trainer.max_steps=30", "--threads=1")
     plan = Reproduction(config, n_seeds=1, options=given, runs=str(tmp_path))
-    assert plan.max_steps == 30 and plan.folder == tmp_path / plan.id() and plan.id().startswith("reproduce-mine-")
+    assert (
+        plan.max_steps == 30
+        and plan.folder == tmp_path / plan.id()
+        and re.fullmatch("reproduce-mine-[0-9a-f]{6}", plan.id())
+    )
     stretched = [word for word in plan.command(plan.trials()[0]) if word.startswith("--trainer.max_steps=")]
     assert stretched[-1] == f"--trainer.max_steps={round(30 * ROLES['sgd'].stretch)}"
     assert plan.trials()[-1].parameters == {"role": "seed", "seed": 0}

@@ -46,7 +46,8 @@ def test_arrays_that_cannot_be_read_are_left_out_with_a_line(tmp_path, caplog):
     (tmp_path / "step-00000005.npz").write_bytes((tmp_path / "step-00000020.npz").read_bytes()[:50])
     (tmp_path / "step-last.npz").touch()
     (tmp_path / "other.npz").touch()
-    assert [path.name[-6:-4] for path in array_files(tmp_path)] == ["03", "04", "05", "20"]
+    np.savez(tmp_path / "step-1.npz", x=np.arange(1))
+    assert [path.name[-6:-4] for path in array_files(tmp_path)] == ["-1", "03", "04", "05", "20"]
     found = read_arrays(tmp_path)
-    assert list(found) == [3, 20] and found[20]["x"].tolist() == list(range(20))
+    assert list(found) == [1, 3, 20] and found[20]["x"].tolist() == list(range(20))
     assert len(caplog.messages) == 2 and "step-00000004.npz is left out, it cannot be read" in caplog.text

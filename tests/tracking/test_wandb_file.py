@@ -4,7 +4,9 @@ import struct
 
 import pytest
 
-from lightning_physim.tracking.wandb_file import BLOCK, _records
+from lightning_physim.tracking.wandb_file import _records
+
+BLOCK = 2**15
 
 
 def written(*records: bytes) -> bytes:

@@ -198,10 +198,11 @@ def test_what_a_signal_ends_is_interrupted_for_wandb_and_fine_for_a_sweep(tmp_pa
     assert ended == [code]
 
 
-def test_a_run_that_is_ended_by_hand_has_succeeded_and_ends_once(tmp_path, no_key):
+def test_a_run_that_is_ended_by_hand_has_succeeded_and_ends_once(tmp_path, no_key, caplog):
     ended = []
     logger = PhysimWandbLogger(RunDirectory(tmp_path))
     logger.finish()  # nothing has begun
+    assert caplog.text == "" and logger.shows_report
     logger._experiment = SimpleNamespace(finish=lambda exit_code: ended.append(exit_code))
     logger.finish()
     logger.finish()
@@ -220,3 +221,9 @@ def test_an_end_that_takes_too_long_says_how_to_send_the_rest(tmp_path, no_key, 
     logger._experiment = SimpleNamespace(finish=hangs)
     logger.finish()
     assert f"upload unfinished; `wandb sync --no-skip-online {tmp_path}/wandb/run-*`" in caplog.text
+
+
+def test_seconds_are_those_that_training_has_waited_for_and_those_beside_it(tmp_path, no_key):
+    logger = PhysimWandbLogger(RunDirectory(tmp_path))
+    logger._stopwatch.seconds, logger._background.seconds = 1.5, 0.25
+    assert logger.seconds == 1.75
