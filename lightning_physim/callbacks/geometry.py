@@ -9,6 +9,7 @@ from torch import Tensor
 from lightning_physim import keys
 from lightning_physim.callbacks.learning_coefficient import default_regions
 from lightning_physim.callbacks.observer import Observer
+from lightning_physim.callbacks.safeguard import stop_requested
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.llc import Spectrum, gauss_newton_spectra
 from lightning_physim.protocols import EstimationData, HasResiduals, require
@@ -84,7 +85,15 @@ class Geometry(Observer):
         in_full = final or step == 0 or self.full_schedule.due(step)
         chosen = {name: masks for name, masks in self.regions.items() if masks is not None or in_full}
         # Collective: ranks share the states.
-        spectra = gauss_newton_spectra(module, self.residual_fn, self.data, chosen, distributed=True, halves=in_full)
+        spectra = gauss_newton_spectra(
+            module,
+            self.residual_fn,
+            self.data,
+            chosen,
+            distributed=True,
+            halves=in_full,
+            stop=lambda: stop_requested(trainer),
+        )
         self.results[step] = spectra
         return {
             keys.GEOMETRY[quantity].of(region=region): value

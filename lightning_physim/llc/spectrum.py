@@ -1,7 +1,7 @@
 """In how many directions the loss is curved: the spectrum of the Gauss-Newton matrix of each region."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from torch.func import jacrev
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightning_physim import keys
-from lightning_physim.errors import Diverged, InputError
+from lightning_physim.errors import Diverged, GivenUp, InputError
 from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
@@ -90,6 +90,7 @@ def gauss_newton_spectra(
     regions: Mapping[str, RegionSpec] | None = None,
     distributed: bool = False,
     halves: bool = True,
+    stop: Callable[[], bool] | None = None,
 ) -> dict[str, Spectrum]:
     """Spectra of the Gauss-Newton matrices of regions, exact for the rows that are given.
 
@@ -106,13 +107,15 @@ def gauss_newton_spectra(
         regions: as of ``estimate_llc``; None for the whole model.
         distributed: share the work among the ranks of ``torch.distributed``. Every rank calls and gets all results.
         halves: find the eigenvalues over half of the rows too; they double the cost of small regions.
+        stop: asked before the eigenvalues of each region, which take longest, whether to give up.
 
     Returns:
         ``{name: Spectrum}``.
 
     Raises:
         InputError: an empty region, a mask of another shape, residuals without rows, fewer than two rows.
-        Diverged: a derivative is not finite.
+        Diverged: on every rank, as a derivative is not finite.
+        GivenUp: on every rank, as ``stop`` said so on one of them.
     """
     regions = {"model": None} if regions is None else regions
     with without_trace(module):
@@ -128,16 +131,17 @@ def gauss_newton_spectra(
         small = [region for region in every if region.size <= objective.n * per_row]
         large = [region for region in every if region not in small]
         matrices = _covariances(objective, small, per_row, ranks) | _grams(objective, large, per_row, ranks)
-    return {
-        region.name: Spectrum(
-            region.name,
-            region.size,
-            objective.n,
-            _eigenvalues(matrices[region.name][0]),
-            _eigenvalues(matrices[region.name][1]) if halves else None,
-        )
-        for region in every
-    }
+        # Not where one rank finds it, with the others waiting: the sums are the same on all.
+        if not all(torch.isfinite(whole).all() for whole, _ in matrices.values()):
+            raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
+        spectra = {}
+        for region in every:
+            if stop is not None and ranks.any(stop()):
+                raise GivenUp
+            whole, half = matrices[region.name]
+            values, of_half = _eigenvalues(whole), _eigenvalues(half) if halves else None
+            spectra[region.name] = Spectrum(region.name, region.size, objective.n, values, of_half)
+    return spectra
 
 
 Matrices = dict[str, tuple[Tensor, Tensor]]
@@ -212,8 +216,6 @@ def _jacobians(
             found = _batched(objective, names, some)
         except (RuntimeError, NotImplementedError, ValueError, TypeError):  # what torch.vmap cannot batch
             found = _one_by_one(objective, names, some)
-        if not all(torch.isfinite(each).all() for each in found.values()):
-            raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
         yield found
 
 

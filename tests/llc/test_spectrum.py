@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lightning_physim import PhysicsTransformer
-from lightning_physim.errors import Diverged, InputError
+from lightning_physim.errors import Diverged, GivenUp, InputError
 from lightning_physim.llc import SGLDConfig, Spectrum, estimate_llc, gauss_newton_spectra, head_regions
 from lightning_physim.llc import spectrum as spectrum_module
 
@@ -205,6 +205,29 @@ def test_the_module_is_left_as_it_was(network):
 def test_what_has_no_spectrum_is_refused(linear, residuals, n, words):
     with pytest.raises(InputError, match=words):
         gauss_newton_spectra(linear[0], residuals, tuple(tensor[:n] for tensor in linear[1]))
+
+
+def test_it_is_given_up_where_that_is_asked_for(linear):
+    asked = iter([False, True])
+    mask = torch.ones(3, 5, dtype=torch.bool)
+    with pytest.raises(GivenUp):
+        gauss_newton_spectra(
+            *linear[:1], residual_fn, linear[1], {"a": {"weight": mask}, "b": None}, stop=asked.__next__
+        )
+    assert next(asked, "both were asked") == "both were asked"
+
+
+@pytest.mark.ddp
+def test_a_derivative_that_is_not_finite_on_one_rank_ends_it_on_both(linear, on_ranks):
+    data = linear[1]
+    data[0][0, 0] = math.inf  # the first row is rank zero's
+    assert on_ranks(_diverges, linear[0], data) == [True, True]
+
+
+def _diverges(rank, world, module, data):
+    with pytest.raises(Diverged):
+        gauss_newton_spectra(module, residual_fn, data, distributed=True)
+    return True
 
 
 def test_where_derivatives_are_not_finite_there_is_no_spectrum(linear):
