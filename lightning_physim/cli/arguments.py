@@ -3,6 +3,7 @@
 import argparse
 import ast
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,13 +37,18 @@ class Arguments(NamedTuple):
     name: str
 
 
-def expand(argv: list[str]) -> Arguments:
+def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run: None) -> Arguments:
     """Turn names into content: configurations, ``--ckpt_path last`` and ``--ckpt_path runs/ID``.
 
     All configurations are read here and become one, which starts from the shipped base; single options win over it
     wherever they stand. Without any ``--config`` a run that is gone on with brings its own, and everything else starts
     from ``demo``. Options of other spelling are translated: ``--llc=false``, and ``None`` and ``1000.0`` as W&B's
     sweep agent writes them.
+
+    Args:
+        argv: the command and its words.
+        claim: called with the run that a fit goes on with before anything of it is read: its checkpoints come and go
+            while somebody else trains it.
 
     Raises:
         InputError: a configuration, run or checkpoint that cannot be used, or an evaluation without a checkpoint.
@@ -56,6 +62,8 @@ def expand(argv: list[str]) -> Arguments:
     run = None
     if given.ckpt_path is not None and not Path(given.ckpt_path).is_file():
         run = find_run(given.runs, given.ckpt_path)
+        if command == "fit" and not any(word.startswith(ASKS_ONLY) for word in rest):
+            claim(run)
         given.ckpt_path = str(last_checkpoint(run))
     if given.ckpt_path is not None:
         read_checkpoint(given.ckpt_path)  # before anybody else does

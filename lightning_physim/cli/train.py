@@ -158,9 +158,8 @@ class PhysimCLI(LightningCLI):
             # Evaluation prints; only fit leaves a run.
             return self._trainer(**kwargs, logger=logger or False)
         self.run = self.resumed or new_run(self._get(self.config, "runs"), self.arguments.name)
-        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            if self.resumed is None:
-                self.at_end.callback(self._forget)
+        if self.resumed is None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            self.at_end.callback(self._forget)
             self.at_end.enter_context(only_writer(self.run))
         if self.resumed is not None:
             self.first_step = checkpoint_step(checkpoint) or 0
@@ -278,11 +277,17 @@ def check(argv: list[str]) -> None:
 
 
 def _run(cli: type[PhysimCLI], argv: list[str]) -> None:
-    arguments = expand(argv)
-    # LightningCLI reads sys.argv, and so do the processes that a distributed strategy starts.
-    typed, sys.argv = sys.argv, [sys.argv[0], *arguments.words]
+    typed = sys.argv
     try:
         with ExitStack() as at_end:
+
+            def claim(run: RunDirectory) -> None:
+                if cli is PhysimCLI and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+                    at_end.enter_context(only_writer(run))
+
+            arguments = expand(argv, claim)
+            # LightningCLI reads sys.argv, and so do the processes that a distributed strategy starts.
+            sys.argv = [typed[0], *arguments.words]
             cli(arguments, at_end)
     except (ValueError, TypeError, MisconfigurationException) as error:
         if _is_lightnings(error):
