@@ -8,8 +8,8 @@ import pytest
 
 KEPT = 3
 """Cases of each test that run at every change, drawn by a fixed seed."""
-KEPT_OF = {"test_a_bad_value_is_refused_or_taken_in_one_line": 60, "test_a_spoilt_file_of_a_run": 20}
-KEPT_OF |= dict.fromkeys(("test_a_configuration_that_is_none", "test_a_run_that_is_not_as_it_was_left"), 12)
+KEPT_OF = {"test_a_bad_value_is_refused_or_taken_in_one_line": 36, "test_a_spoilt_file_of_a_run": 14}
+KEPT_OF |= dict.fromkeys(("test_a_configuration_that_is_none", "test_a_run_that_is_not_as_it_was_left"), 9)
 KEPT_OF["test_a_rank_that_is_lost_ends_an_estimate"] = 1
 KEPT_OF |= dict.fromkeys(
     ("test_a_signal_to_any_rank_ends_all_with_a_checkpoint", "test_a_rank_that_is_lost_ends_the_run"), 2
