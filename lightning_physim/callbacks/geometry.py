@@ -7,12 +7,12 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_physim import keys
-from lightning_physim.callbacks.learning_coefficient import default_regions
+from lightning_physim.callbacks.learning_coefficient import default_data, default_regions
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.safeguard import stop_requested
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.llc import Spectrum, gauss_newton_spectra
-from lightning_physim.protocols import EstimationData, HasResiduals, require
+from lightning_physim.protocols import HasResiduals, require
 from lightning_physim.ranges import check_counts
 
 
@@ -36,8 +36,8 @@ class Geometry(Observer):
         n_states: states of the estimation set that the matrices are a mean over, at most.
         steps_per_decade: spectra of heads per tenfold increase of the step; by default those of the learning
             coefficients.
-        every: one spectrum in so many is one in full: of all parameters together as well, which takes several times as
-            long, and with ``doubling``.
+        every: one spectrum in so many is one in full: of all parameters together as well, and with ``doubling``. It
+            takes three times as long in ``demo``.
         residual_fn: ``(module, batch) -> [rows, ...]``, residuals of a tuple of rows of ``data``.
         data: estimation set, a tuple of tensors or a ``Dataset``.
         regions: ``{name: None or {parameter: mask}}``; None for the model and, where there are any, its heads.
@@ -73,9 +73,7 @@ class Geometry(Observer):
             )  # fmt: skip
             self.residual_fn = own_residuals
         if self.data is None:
-            datamodule: Any = getattr(trainer, "datamodule", None)
-            require(datamodule, EstimationData, "Geometry", "data module", "give data=(inputs, targets)")
-            self.data = datamodule.estimation_set(self.n_states)
+            self.data = default_data(trainer, self.n_states, "Geometry")
         if self.regions is None:
             self.regions = default_regions(pl_module)
 

@@ -118,9 +118,7 @@ class LearningCoefficient(Observer):
             )  # fmt: skip
             self.loss_fn = own_loss
         if self.data is None:
-            datamodule: Any = getattr(trainer, "datamodule", None)
-            require(datamodule, EstimationData, "LearningCoefficient", "data module", "give data=(inputs, targets)")
-            self.data = datamodule.estimation_set(self.n_samples)
+            self.data = default_data(trainer, self.n_samples, "LearningCoefficient")
         if self.regions is None:
             self.regions = default_regions(pl_module)
 
@@ -184,6 +182,17 @@ class LearningCoefficient(Observer):
         super().load_state_dict(state_dict)
         self.n_estimates, self.n_failed = state_dict["n_estimates"], state_dict["n_failed"]
         self.training.seconds = state_dict["training_seconds"]
+
+
+def default_data(trainer: pl.Trainer, n: int, who: str) -> Any:
+    """The estimation set of a trainer's data module, of at most ``n`` rows.
+
+    Raises:
+        InputError: it has none.
+    """
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    require(datamodule, EstimationData, who, "data module", "give data=(inputs, targets)")
+    return datamodule.estimation_set(n)
 
 
 def default_regions(module: Any) -> dict[str, Any]:

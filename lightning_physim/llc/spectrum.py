@@ -54,7 +54,7 @@ class Spectrum:
 
         Half of it is the learning coefficient of a quadratic loss with these eigenvalues, sampled with
         ``localization / n_beta = c``. In statistics it is the effective number of parameters of ridge regression
-        (Moody 1992; MacKay 1992, eq. 4.8).
+        (Moody 1992; MacKay 1992).
         """
         return float((self.values / (self.values + c)).sum())
 
@@ -95,9 +95,8 @@ def gauss_newton_spectra(
     """Spectra of the Gauss-Newton matrices of regions, exact for the rows that are given.
 
     Regions with fewer coordinates than there are residuals share one Jacobian, and cost what their own matrices do. The
-    others go by the Gram matrix ``J J'``, which has the same eigenvalues. Memory: some 100 MB for the former, and for
-    the latter 1 GB and the square of the number of residuals. Leaves no trace, as
-    :func:`lightning_physim.llc.estimate_llc` does.
+    others go by the Gram matrix ``J J'``, which has the same eigenvalues and the square of the number of residuals as
+    entries. Leaves no trace, as :func:`lightning_physim.llc.estimate_llc` does.
 
     Args:
         module: any ``nn.Module``; it is evaluated in ``eval`` mode.

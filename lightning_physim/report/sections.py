@@ -289,7 +289,8 @@ CONTENTS = {
         on the lines where the loss is quadratic that far from the weights. At c = 10 few directions exceed it, and the
         height is mostly the sharpness of the loss. At c = 0.1 it is a count. <i>Do not believe</i> that a line that
         rises belongs to a collision head: any structure raises it, compare the scores. <i>Do not believe</i> that a dot
-        far off its line is noise: its bars are in the figure above. The rest is curvature that changes further out.""",
+        far off its line is noise: its bars are in the figure above. The matrix leaves out the curvature of residuals,
+        and the sampler sees curvature that changes further out.""",
     ),
     "llc_trace": Content(
         _llc_trace,
