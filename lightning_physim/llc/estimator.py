@@ -99,7 +99,7 @@ def sample(
     end = _run(chains, len(jobs), config, minibatches, ranks, stop)
     upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
     centres = _centres(jobs, chains, objective, ranks)
-    drawn, about_centre = range(max(pilot_steps(config), config.n_burn_in), end), config.about == "centre"
+    drawn, about_centre = range(config.n_burn_in, end), config.about == "centre"
     records = _of_all(ranks, [each.records(centres, drawn, upcoming, about_centre) for each in chains])
     results = [
         _result(job, config.about, [records[number, chain] for chain in range(config.n_chains)], minibatches)
