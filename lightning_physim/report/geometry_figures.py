@@ -27,7 +27,7 @@ def geometry_figure(metrics: Metrics) -> "Figure | None":
     }
     if not panels:
         return None
-    figure = stacked_panels([f"half of the directions of curvature above {c:g}" for c in panels], [200] * len(panels))
+    figure = stacked_panels([f"half of the directions that count at c = {c:g}" for c in panels], [200] * len(panels))
     every = [curve for curves in panels.values() for curve in curves.values()]
     edge = left_edge(every)
     shown: set[str] = set()

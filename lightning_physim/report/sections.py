@@ -284,7 +284,7 @@ CONTENTS = {
     "geometry": Content(
         _geometry,
         """How many directions of its weights a head holds fast, halved. A direction counts by how far its curvature h
-        exceeds the one in the title: h/(h + c). Curvatures are those of the Gauss–Newton matrix, without a sampler.
+        exceeds the c in the title: h/(h + c). Curvatures are those of the Gauss–Newton matrix, without a sampler.
         <b>Dots</b> are the learning coefficients, in the panel of the curvature that they were sampled with. They lie
         on the lines where the loss is quadratic that far from the weights. At c = 10 few directions exceed it, and the
         height is mostly the sharpness of the loss. At c = 0.1 it is a count. <i>Do not believe</i> that a line that

@@ -23,7 +23,7 @@ def metrics() -> dict:
 def test_lines_are_halves_and_dots_stand_in_the_panel_of_their_ratio():
     figure = geometry_figure(metrics())
     titles = [note.text for note in figure.layout.annotations]
-    assert titles == [f"half of the directions of curvature above {c}" for c in ("10", "1", "0.1")]
+    assert titles == [f"half of the directions that count at c = {c}" for c in ("10", "1", "0.1")]
     lines = [trace for trace in figure.data if trace.mode == "lines"]
     assert [trace.name for trace in lines] == ["L0H1", "L0H0", "model"] * 3  # the highest score first
     np.testing.assert_allclose(lines[0].y, [2.0, 4.0, 6.0])
