@@ -296,8 +296,19 @@ LLC_CONVERGED = Key(
     Chart("Passed every diagnostic", "llc_trace", log=False),
 )  # fmt: skip
 LLC_SHIFT = Key("llc/{region}/shift", "n_beta times the loss at the centre of the chains, less that at w*", "1")
-LLC_VIRIAL = Key("llc/{region}/virial", "mean of ((w - w*) grad U - d)/2; 0 for exact sampling", "1")
+LLC_VIRIAL = Key("llc/{region}/virial", "mean of ((w - c) B grad U - tr B)/2; 0 for exact sampling", "1")
 LLC_VIRIAL_MCSE = Key("llc/{region}/virial_mcse", "its standard error", "1")
+LLC_EQUIPARTITION = Key("llc/{region}/equipartition", "E[(w - c) n_beta grad L]/2, with the centre c of draws", "1")
+LLC_EQUIPARTITION_MCSE = Key("llc/{region}/equipartition_mcse", "its standard error", "1")
+LLC_ORDER = Key(
+    "llc/{region}/order",
+    "order of the loss about the centre: 2 regular, 4 quartic",
+    "1",
+    None,
+    Chart("Order", "llc_trace", log=False),
+)
+LLC_ORDER_LO = Key("llc/{region}/order_lo", "lower end of its 95 % interval", "1")
+LLC_ORDER_HI = Key("llc/{region}/order_hi", "upper end of its 95 % interval", "1")
 LLC_LOCALIZATION_SHARE = Key(
     "llc/{region}/localization_share", "localization |w - w*|^2 / d; 1 where localization alone holds the chains", "1"
 )

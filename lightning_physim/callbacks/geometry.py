@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_physim import keys
-from lightning_physim.callbacks.learning_coefficient import default_data, default_regions
+from lightning_physim.callbacks.learning_coefficient import default_data, default_regions, own_residuals
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.safeguard import stop_requested
 from lightning_physim.callbacks.schedule import LogSchedule
@@ -75,7 +75,7 @@ class Geometry(Observer):
         if self.data is None:
             self.data = default_data(trainer, self.n_states, "Geometry")
         if self.regions is None:
-            self.regions = default_regions(pl_module)
+            self.regions = default_regions(pl_module, whole_model=True)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
         assert self.residual_fn is not None and self.regions is not None
@@ -98,8 +98,3 @@ class Geometry(Observer):
             for region, spectrum in spectra.items()
             for quantity, value in spectrum.metrics().items()
         }
-
-
-def own_residuals(module: HasResiduals, batch: Any) -> Tensor:
-    """The residuals that a module brings along, ``[rows, ...]``, of a tuple of rows of the estimation set."""
-    return module.estimation_residuals(batch)

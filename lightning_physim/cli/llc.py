@@ -10,7 +10,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
-from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, own_loss
+from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, own_loss, own_residuals
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.checkpoints import UnusableCheckpoint, load_network
 from lightning_physim.cli.configs import read_config
@@ -155,12 +155,12 @@ def _measure_one(
 ) -> str:
     """Measure one network and log it; what there is to say. Collective: ranks share the chains."""
     if given.calibrate:
-        grid = calibrate(module, own_loss, samples, regions, given.sgld, distributed=True)
+        grid = calibrate(module, own_loss, samples, regions, given.sgld, distributed=True, residual_fn=own_residuals)
         if fabric.is_global_zero:
             columns, rows = grid.table()
             logger.log_table(keys.LLC_CALIBRATION, columns, rows, step=step)
         return _recommendation(grid)
-    result = estimate_llc(module, own_loss, samples, regions, given.sgld, distributed=True)
+    result = estimate_llc(module, own_loss, samples, regions, given.sgld, distributed=True, residual_fn=own_residuals)
     if fabric.is_global_zero:
         logger.log_metrics(result.metrics(), step=step)
         log_traces([logger], result, step)
@@ -169,7 +169,7 @@ def _measure_one(
 
 
 def _regions(module: PhysicsSimulator, names: list[str] | None) -> dict[str, Any]:
-    regions = default_regions(module)
+    regions = default_regions(module, whole_model=True)
     unknown = sorted(set(names or ()) - regions.keys())
     if unknown:
         raise InputError(f"--regions are {', '.join(regions)}; got {', '.join(unknown)}")

@@ -11,7 +11,7 @@ from torch import nn
 from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.llc.config import SGLDConfig
-from lightning_physim.llc.estimator import default_n_beta, sample
+from lightning_physim.llc.estimator import default_n_beta, known_directions, sample
 from lightning_physim.llc.objective import LossFn, Objective, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
@@ -64,6 +64,7 @@ def calibrate(
     n_betas: Sequence[float] | None = None,
     localizations: Sequence[float] | None = None,
     distributed: bool = False,
+    residual_fn: LossFn | None = None,
 ) -> Calibration:
     """Estimate at every combination of settings, and recommend the one in the middle of the widest plateau.
 
@@ -72,7 +73,7 @@ def calibrate(
     network depends on most is ``localization / n_beta``, the curvature from which on a direction counts.
 
     Args:
-        module, loss_fn, data, regions, distributed: as of :func:`lightning_physim.llc.estimate_llc`.
+        module, loss_fn, data, regions, distributed, residual_fn: as of :func:`lightning_physim.llc.estimate_llc`.
         config: around which the grid lies.
         step_factors: multiples of the config's step size.
         n_betas: None for a third, one and three times the config's.
@@ -99,7 +100,9 @@ def calibrate(
             for i, j, k in grid:
                 jobs.append(Job(region, axes[1][j], axes[2][k], config.step_size, axes[0][i]))
                 settings.append((name, (i, j, k)))
-        estimates, _ = sample(objective, jobs, config, Ranks(distributed))
+        ranks = Ranks(distributed)
+        directions = known_directions(module, residual_fn, objective, [job.region for job in jobs], ranks)
+        estimates, _ = sample(objective, jobs, config, ranks, directions)
     results = dict(zip(settings, estimates, strict=True))
     return Calibration(axes, results, _widest_plateau(results))
 

@@ -2,30 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_physim.llc.basin import Basin
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.gradients import ControlVariate, GradientEstimator, PlainGradient, rise_over_all
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Minibatch
-from lightning_physim.llc.sampler import ChainState, Draw, Kernel, Key, Noise, Replicas, acceptance, noise_ratio, step
+from lightning_physim.llc.sampler import ChainState, Kernel, Key, Noise, Replicas, acceptance, noise_ratio, step
 
 KEPT_ENTRIES = 2**27
-"""Coordinates of draws that are kept, at most, to take what cancels out of their errors: 0.5 GB."""
+"""Coordinates of draws and gradients that are kept, at most, to hold them against the centre of all: 0.5 GB."""
 
 
-@dataclass(frozen=True)
-class Trace:
-    """Draws of one chain, float64 ``[draws]``; NaN once it has died.
+class Quantities(NamedTuple):
+    """What is told of a draw, or of a mean over draws ``m``, against the centre c of all living chains of its job.
 
     Attributes:
-        values, virials: as of :class:`lightning_physim.llc.sampler.Draw`.
+        value: n_beta times the rise of the loss. About the anchor, from w*. About the centre, from the tangent there.
+        virial: ``((w - c) . B (grad U - g) - tr B)/2`` with the Hessian's share ``B = sum f v v'`` of the loss, and g
+            the mean force, or that at the centre. Partial integration makes its mean zero under ``exp(-U)``.
+        equipartition: ``(w - c) . (n_beta grad L - g)/2``.
     """
 
-    values: Tensor
-    virials: Tensor
+    value: Tensor
+    virial: Tensor
+    equipartition: Tensor
 
 
 @dataclass(frozen=True)
@@ -33,24 +38,24 @@ class ChainRecord:
     """What every rank has to know of a chain at its end.
 
     Attributes:
-        trace: its draws.
+        draws: of the chain, float64 ``[draws]``; NaN once it has died.
+        own: what the mean of its own draws adds to each, float64 scalars: as many times more than the centre of all is
+            off adds as there are chains.
         step_size, step_stability: of its kernel.
         noise_ratio, acceptance: where it ended.
         localization_share: localization |w - w*|^2 / d, mean over draws.
         shift: n_beta times the rise of the loss, over the whole estimation set, at the centre: the mean over the draws
             of all living chains of its job.
-        own_shift: n_beta times the rise from there to the mean over its own draws beyond the tangent, on a few
-            minibatches.
     """
 
-    trace: Trace
+    draws: Quantities
+    own: Quantities
     step_size: float
     step_stability: float
     noise_ratio: float
     acceptance: float
     localization_share: float
     shift: float
-    own_shift: float
 
 
 @dataclass(frozen=True)
@@ -59,154 +64,177 @@ class Centres:
 
     Attributes:
         displacement: from w*, ``[rows, size]``.
+        gradient: n_beta times that of the loss, ``[rows, size]``.
         which: number of the region in the group, ``[rows]``.
-        n_beta: ``[rows]``.
         row: of each replica, ``[replicas]``.
     """
 
     displacement: Tensor
+    gradient: Tensor
     which: Tensor
-    n_beta: Tensor
     row: Tensor
 
     @classmethod
-    def of(cls, replicas: Replicas, centres: Mapping[int, Tensor]) -> "Centres":
+    def of(cls, replicas: Replicas, means: Mapping[int, Tensor]) -> "Centres":
         """Those of the jobs of some replicas.
 
         Args:
             replicas: the replicas.
-            centres: mean displacement of each job, ``[size]``.
+            means: displacement and gradient of each job, ``[2, size]``.
         """
         jobs = [job for job, _ in replicas.keys]
         rows = sorted(set(jobs))
         first = torch.tensor([jobs.index(job) for job in rows], device=replicas.which.device)
         return cls(
-            torch.stack([centres[job] for job in rows]),
+            *torch.stack([means[job] for job in rows], 1),
             replicas.which[first],
-            replicas.n_beta[first, 0],
             torch.tensor([rows.index(job) for job in jobs], device=replicas.which.device),
         )
 
 
 class Chains:
-    """Replicas that move by one kernel, with sums over their draws.
+    """Replicas that move by one kernel, and what is kept of their draws.
 
     Args:
         replicas: what is sampled.
         kernel: how the replicas move.
+        basin: of each replica.
         displacement: from w* where they start, ``[replicas, size]``.
+        noise: of the replicas.
         config: of the sampler.
         minibatches: for the gradients at w*.
     """
 
     def __init__(
-        self, replicas: Replicas, kernel: Kernel, displacement: Tensor, config: SGLDConfig, minibatches: Minibatches
+        self,
+        replicas: Replicas,
+        kernel: Kernel,
+        basin: Basin,
+        displacement: Tensor,
+        noise: Noise,
+        config: SGLDConfig,
+        minibatches: Minibatches,
     ) -> None:
         group = replicas.group
-        self.replicas, self.kernel = replicas, kernel
-        self.noise = Noise(replicas, config.seed)
+        self.replicas, self.kernel, self.basin, self.noise = replicas, kernel, basin, noise
         self.state = ChainState.at(displacement, self.noise.draw())
         gradient = group.gather(minibatches.whole.gradients).to(displacement.dtype)
-        self.slope = gradient if config.about == "centre" else torch.zeros_like(gradient)
+        self.about_centre = config.about == "centre"
+        self.slope = gradient if self.about_centre else torch.zeros_like(gradient)
         plain: GradientEstimator = PlainGradient(group, self.slope)
         controlled = config.control_variate and not minibatches.full
         self.estimator = ControlVariate(plain, group, minibatches.whole) if controlled else plain
         self.minibatches = minibatches
         self.values: list[Tensor] = []
-        self.virials: list[Tensor] = []
         self.displacements: list[Tensor] = []
-        self.keeps = config.about == "centre" and displacement.numel() * config.n_draws <= KEPT_ENTRIES
-        self.sum_displacement = torch.zeros_like(displacement)
+        self.gradients: list[Tensor] = []
+        self.keeps = 2 * displacement.numel() * config.n_draws <= KEPT_ENTRIES
+        self.sums = torch.zeros(2, *displacement.shape).to(displacement)
         self.sum_localization = torch.zeros_like(displacement[:, 0])
 
-    def step(self, minibatch: Minibatch, record: bool) -> Draw:
-        """Move by one step; the draw before it, which is recorded or not."""
+    def step(self, minibatch: Minibatch, record: bool) -> None:
+        """Move by one step; the draw before it is recorded or not."""
         u = self.state.displacement
         self.state, draw = step(self.state, minibatch, self.noise.draw(), self.replicas, self.estimator, self.kernel)
         if record:
-            self.sum_displacement += u
+            self.sums += torch.stack([u, draw.gradient])
             if self.keeps:
                 self.displacements.append(u)
+                self.gradients.append(draw.gradient)
             self.sum_localization += self.replicas.gamma[:, 0] * u.square().mean(1)
             self.values.append(draw.value)
-            self.virials.append(draw.virial)
-        return draw
 
-    def mean_displacement(self) -> Tensor:
-        """Mean of the recorded draws, ``[replicas, size]``."""
-        return self.sum_displacement / len(self.values)
+    def means(self) -> Tensor:
+        """Of the recorded draws: displacement and n_beta times the gradient, ``[2, replicas, size]``."""
+        return self.sums / len(self.values)
 
-    def traces(self, centres: Centres | None = None, drawn: Sequence[int] = ()) -> dict[Key, Trace]:
-        """The recorded draws of each chain.
+    def trace(self) -> dict[Key, Tensor]:
+        """Values of the recorded draws of each chain as they came, float64 ``[draws]``."""
+        values = torch.stack(self.values, 1).double().cpu()
+        return dict(zip(self.replicas.keys, values, strict=True))
 
-        Args:
-            centres: for draws about them.
-            drawn: numbers of the minibatches of the draws, for the same.
+    def _draws(self, centres: Centres, drawn: Sequence[int]) -> Quantities:
+        """All draws, ``[replicas, draws]``, against the centres of their jobs.
+
+        About the centre they lie beyond the tangent there of their own minibatch. Its slope averages out over the draws
+        of all chains, and would count as an error of each until then. What is left is
+        ``n_beta (L_B(w) - L_B(c) - grad L_B(c) (w - c))``, which no minibatch makes negative where the loss is convex.
         """
-        values, virials = (torch.stack(draws, 1) for draws in (self.values, self.virials))
-        if centres is not None:
-            values = values - self._at_centres(centres, drawn)
-        values, virials = values.double().cpu(), virials.double().cpu()
-        return {key: Trace(values[row], virials[row]) for row, key in enumerate(self.replicas.keys)}
-
-    def _at_centres(self, centres: Centres, drawn: Sequence[int]) -> Tensor:
-        """What to take from each draw ``[replicas, draws]``, for it to be about the centre of its job.
-
-        The tangent at the centre of the draw's own minibatch. Its slope averages out over the draws of all chains, and
-        would count as an error of each until then. What is left is ``n_beta (L_B(w) - L_B(c) - grad L_B(c) (w - c))``,
-        which no minibatch makes negative where the loss is convex.
-        """
-        taken = []
+        n_beta, found = self.replicas.n_beta, []
+        base, reference = torch.zeros_like(n_beta[:, 0]), centres.gradient[centres.row]
+        left_out = n_beta * self.slope[self.replicas.which]
         for i, t in enumerate(drawn):
-            if i == 0 or not self.minibatches.full:
-                value, slope = self._tangent(centres, self.minibatches[t])
-            along = (slope * (self.displacements[i] - centres.displacement[centres.row])).sum(1) if self.keeps else 0.0
-            taken.append(self.replicas.n_beta[:, 0] * (value + along))
-        return torch.stack(taken, 1)
+            if self.about_centre and (i == 0 or not self.minibatches.full):
+                base, reference = self._tangent(centres, self.minibatches[t])
+            value = self.values[i] - base
+            if not self.keeps:
+                found.append(Quantities(value, value * torch.nan, value * torch.nan))
+                continue
+            away = self.displacements[i] - centres.displacement[centres.row]
+            if self.about_centre:
+                value = value - ((reference - left_out) * away).sum(1)
+            against = self._against(away, self.gradients[i] - reference)
+            found.append(Quantities(value, *(torch.where(value.isfinite(), each, torch.nan) for each in against)))
+        return Quantities(*(torch.stack(each, 1).double().cpu() for each in zip(*found, strict=True)))
+
+    def _against(self, away: Tensor, gradient: Tensor, of_draw: bool = True) -> tuple[Tensor, Tensor]:
+        """Virial and equipartition ``[replicas]`` of differences from the centre, both ``[replicas, size]``."""
+        share, vectors = self.basin.share, self.basin.covariance.vectors
+        force = gradient + self.replicas.gamma * away
+        along, pull = (torch.einsum("rkd,rd->rk", vectors, each) for each in (away, force))
+        mean, size = share.sum(1), away.shape[1]
+        # Without curvature at w* all directions weigh alike.
+        virial = torch.where(
+            mean > 0, (share * along * pull).sum(1) - of_draw * mean, (away * force).sum(1) - of_draw * size
+        )
+        return virial / 2, (away * gradient).sum(1) / 2
 
     def _tangent(self, centres: Centres, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
-        """Rise and slope at each replica's centre ``[replicas]``, ``[replicas, size]``, beyond the slope at w*."""
+        """n_beta times the rise beyond the slope at w*, and the gradient, at each replica's centre ``[replicas]``,
+        ``[replicas, size]``."""
         rise, gradient = self.estimator.rise_and_gradient(centres.displacement, centres.which, minibatch)
-        slope = gradient - self.slope[centres.which]
-        return rise.beyond_slope(centres.displacement)[centres.row], slope[centres.row]
+        n_beta = self.replicas.n_beta
+        return n_beta[:, 0] * rise.beyond_slope(centres.displacement)[centres.row], n_beta * gradient[centres.row]
 
-    def _own_rise(self, centres: Centres, minibatches: Sequence[Minibatch]) -> Tensor:
-        """Rise of the loss from the centre to the mean of each replica's draws beyond the tangent, ``[replicas]``."""
-        own = self.mean_displacement()
-        total = torch.zeros_like(own[:, 0])
+    def _own(self, centres: Centres, minibatches: Sequence[Minibatch]) -> Quantities:
+        """What the means of each replica's own draws add, ``[replicas]``; the loss there on a few minibatches."""
+        n_beta, (own, gradient) = self.replicas.n_beta, self.means()
+        away = own - centres.displacement[centres.row]
+        left_out = n_beta * self.slope[self.replicas.which]
+        value = torch.zeros_like(away[:, 0])
         for minibatch in minibatches:
-            value, slope = self._tangent(centres, minibatch)
-            there = self.estimator.rise(own, self.replicas.which, minibatch).beyond_slope(own)
-            beyond = there - value - (slope * (own - centres.displacement[centres.row])).sum(1)
-            total += len(minibatch) / sum(map(len, minibatches)) * beyond
-        return total
+            base, slope = self._tangent(centres, minibatch)
+            there = n_beta[:, 0] * self.estimator.rise(own, self.replicas.which, minibatch).beyond_slope(own)
+            weight = len(minibatch) / sum(map(len, minibatches))
+            value += weight * (there - base - ((slope - left_out) * away).sum(1))
+        against = self._against(away, gradient - centres.gradient[centres.row], of_draw=False)
+        return Quantities(*(each.double().cpu() for each in (value, *against)))
 
     def records(
-        self, centres: Mapping[int, Tensor], drawn: Sequence[int], upcoming: Sequence[Minibatch], about_centre: bool
+        self, means: Mapping[int, Tensor], drawn: Sequence[int], upcoming: Sequence[Minibatch]
     ) -> dict[Key, ChainRecord]:
         """What is known of each chain at its end.
 
         Args:
-            centres: mean displacement of each job, ``[size]``.
+            means: displacement and gradient of each job, ``[2, size]``.
             drawn: numbers of the minibatches of the draws.
             upcoming: minibatches with gradients, behind the last one that moved the chains.
-            about_centre: whether draws are about the centre, in place of w*.
         """
-        middle = Centres.of(self.replicas, centres)
+        centres = Centres.of(self.replicas, means)
         noise = noise_ratio(self.state, upcoming, self.replicas, self.estimator, self.kernel)
         accepted = acceptance(self.state, upcoming[0].samples, self.noise.draw(), self.replicas, self.kernel)
-        shift = middle.n_beta * rise_over_all(self.replicas.group, middle.displacement, middle.which, self.minibatches)
-        own_rise = self._own_rise(middle, upcoming)
+        rise = rise_over_all(self.replicas.group, centres.displacement, centres.which, self.minibatches)
+        draws, own = self._draws(centres, drawn), self._own(centres, upcoming)
         return {
             key: ChainRecord(
-                trace=trace,
+                draws=Quantities(*(each[row] for each in draws)),
+                own=Quantities(*(each[row] for each in own)),
                 step_size=float(self.kernel.step_size[row, 0]),
                 step_stability=float(self.kernel.stability[row]),
                 noise_ratio=float(noise[row]),
                 acceptance=float(accepted[row]),
                 localization_share=float(self.sum_localization[row] / len(self.values)),
-                shift=float(shift[middle.row[row]]),
-                own_shift=float(self.replicas.n_beta[row, 0] * own_rise[row]),
+                shift=float(self.replicas.n_beta[row, 0] * rise[centres.row[row]]),
             )
-            for row, (key, trace) in enumerate(self.traces(middle if about_centre else None, drawn).items())
+            for row, key in enumerate(self.replicas.keys)
         }

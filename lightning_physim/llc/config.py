@@ -39,12 +39,13 @@ class SGLDConfig:
         localization: strength gamma of the pull towards ``w*``.
         n_chains: independent chains of each region.
         n_draws: kept draws of each chain, at most: ``target_mcse`` and ``max_seconds`` end them earlier.
-        n_burn_in: steps before the first draw; never counted. With ``step_size="auto"`` or a preconditioner one pilot
-            chain takes the first half of them, the curvature is measured where it ends, and all chains start there.
+        n_burn_in: steps before the first draw; never counted. Half of the chains start at w*, the others at draws of
+            a Gaussian with the curvature at w*, so that R-hat tells whether they have forgotten it.
         batch_size: samples of a minibatch, drawn anew without replacement in every pass; None for all at every step.
-        preconditioner: None; ``"rmsprop"``: steps are scaled by the inverse root mean square of each gradient, learned
-            by the pilot chain and then kept, so that no correction term is missing; ``"curvature"``: by the inverse of
-            the leading eigenvalues of the Hessian, so that stiff and soft directions mix at one rate.
+        preconditioner: None; ``"rmsprop"``: steps are scaled by the inverse root mean square of each gradient, over
+            draws of that Gaussian, and then kept, so that no correction term is missing; ``"curvature"``: by the
+            inverse of the leading eigenvalues of the Hessian, or of the Gauss-Newton matrix where residuals are given,
+            so that stiff and soft directions mix at one rate.
         integrator: ``"euler"`` is SGLD as published. ``"leimkuhler_matthews"`` averages the noise of two successive
             steps (Leimkuhler and Matthews 2013, arXiv 1203.5428): it has no step size bias on a quadratic loss, which
             allows larger steps.
@@ -53,6 +54,9 @@ class SGLDConfig:
             noise of first order in the same way.
         about: what the estimate is relative to. ``"anchor"``: L(w*), as published. ``"centre"``: the loss at the mean
             of the chains, which leaves out how far w* lies from a minimum: for networks in training (docs/llc.md).
+        zero_variance: take the virial from each draw (Assaraf and Caffarel 1999; Mira et al. 2013, arXiv 1012.2983).
+            Its mean is zero; where the loss is quadratic the difference is constant, so that errors shrink to what is
+            not. It also takes out the bias of first order by large steps and noisy gradients.
         target_mcse: stop once the standard error of every region is below this.
         max_seconds: stop at the first check after so many seconds, a check being every 25 draws.
         seed: of minibatches and noise. The noise of a chain depends on it, the region's name and the chain's number,
@@ -73,6 +77,7 @@ class SGLDConfig:
     integrator: Literal["euler", "leimkuhler_matthews"] = "euler"
     control_variate: bool = False
     about: Literal["anchor", "centre"] = "anchor"
+    zero_variance: bool = False
     target_mcse: float | None = None
     max_seconds: float | None = None
     seed: int = 0

@@ -7,8 +7,10 @@ MAX_RHAT = 1.1
 MIN_ESS = 20.0
 MAX_STABILITY = 1.0
 MAX_NOISE_RATIO = 0.1
-MAX_VIRIAL = 0.25
-"""Virial over the estimate, from which chains are too hot; a virial within three of its standard errors is not."""
+MAX_VIRIAL = 0.1
+"""Virial over the estimate, from which chains are not where they should be, but for three of its standard errors."""
+MAX_VIRIAL_ERROR = 0.25
+"""Standard error of the virial over the estimate, from which it tests nothing."""
 FAR_OFF_RHAT, FAR_OFF_NOISE_RATIO = 2.0, 5 * MAX_NOISE_RATIO
 """Values from which an estimate can be anything."""
 
@@ -18,7 +20,7 @@ LIMITS = {
     "step_stability": f"at most {MAX_STABILITY:g}",
     "noise_ratio": f"at most {MAX_NOISE_RATIO:g}",
     "n_dead": "0",
-    "virial": f"at most {MAX_VIRIAL:g} of the mean, or 3 standard errors",
+    "virial": f"within {MAX_VIRIAL:g} of the mean, or 3 standard errors",
 }
 """What :func:`diagnose` asks of each quantity, for titles and tables."""
 
@@ -47,11 +49,19 @@ def diagnose(values: Mapping[str, float]) -> dict[str, str]:
         "ess": (ess < MIN_ESS, f"effective sample size {ess:.0f} below {MIN_ESS:g}"),
         "noise_ratio": (noise > MAX_NOISE_RATIO, f"gradient noise ratio {noise:.2f} above {MAX_NOISE_RATIO:g}"),
         "virial": (
-            virial > 3 * virial_mcse and virial > MAX_VIRIAL * abs(mean),
-            f"chains hotter than what they sample, by {virial:.2g}: more localization, less step",
+            abs(virial) > max(3 * virial_mcse, MAX_VIRIAL * abs(mean)),
+            f"chains hotter than what they sample, by {virial:.2g}: more localization, less step"
+            if virial > 0
+            else f"chains have not arrived, they lack {-virial:.2g}: more burn-in and draws",
         ),
     }
     return {quantity: words for quantity, (failed, words) in rules.items() if failed}
+
+
+def virial_is_tested(values: Mapping[str, float]) -> bool:
+    """Whether the virial could have failed; ``values`` as of :func:`diagnose`."""
+    mean, virial, error = (float(values.get(name, math.nan)) for name in ("mean", "virial", "virial_mcse"))
+    return math.isfinite(virial) and error <= MAX_VIRIAL_ERROR * abs(mean)
 
 
 def is_far_off(values: Mapping[str, float]) -> bool:

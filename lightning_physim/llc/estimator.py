@@ -1,30 +1,32 @@
 """``estimate_llc``: local learning coefficients of regions of a network."""
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
-from lightning_physim.llc.chains import ChainRecord, Chains
+from lightning_physim.llc.basin import Directions
+from lightning_physim.llc.chains import ChainRecord, Chains, Quantities
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, LossFn, Objective, Samples, as_tensors, without_trace
-from lightning_physim.llc.pilots import pilot_steps, start_chains
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
-from lightning_physim.llc.result import LLCResult, RegionResult, Summary, summarize
+from lightning_physim.llc.result import LLCResult, Passes, RegionResult, Summary, summarize
 from lightning_physim.llc.sampler import Job, Key
+from lightning_physim.llc.spectrum import gauss_newton_directions
+from lightning_physim.llc.starts import start_chains
 
 T = TypeVar("T")
 Stop = Callable[[], bool]
 CHECK_EVERY = 25
 """Draws between looks at the budget."""
-DIAGNOSTIC_BATCHES = 3
+DIAGNOSTIC_BATCHES = 6
 """Minibatches behind the gradient-noise ratio and the acceptance."""
 LARGE = 10_000
 """Parameters of a whole model from which its chains go one after the other on a CPU."""
@@ -41,6 +43,7 @@ def estimate_llc(
     config: SGLDConfig | None = None,
     distributed: bool = False,
     stop: Stop | None = None,
+    residual_fn: LossFn | None = None,
 ) -> LLCResult:
     """Local learning coefficients (Lau et al. 2023, arXiv 2308.12108) at the module's parameters w*.
 
@@ -56,6 +59,8 @@ def estimate_llc(
         config: of the sampler.
         distributed: share the chains among the ranks of ``torch.distributed``. Every rank calls and gets all results.
         stop: asked between draws whether to give up.
+        residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss. Their Gauss-Newton
+            matrix then says which directions count, in place of the few that Hessian-vector products find.
 
     Returns:
         ``{name: RegionResult}``.
@@ -73,7 +78,9 @@ def estimate_llc(
         resolved = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
         n_beta = config.n_beta or default_n_beta(objective.n)
         jobs = [Job(region, n_beta, config.localization, config.step_size) for region in resolved]
-        results, note = sample(objective, jobs, config, Ranks(distributed), stop)
+        ranks = Ranks(distributed)
+        directions = known_directions(module, residual_fn, objective, resolved, ranks)
+        results, note = sample(objective, jobs, config, ranks, directions, stop)
     result = LLCResult(zip(regions, results, strict=True))
     result.seconds, result.note = time.perf_counter() - start, note
     return result
@@ -84,8 +91,23 @@ def default_n_beta(n: int) -> float:
     return n / math.log(max(n, 3))
 
 
+def known_directions(
+    module: nn.Module, residual_fn: LossFn | None, objective: Objective, regions: Sequence[Region], ranks: Ranks
+) -> Directions:
+    """Curvature of regions by their residuals, where these are given. Collective."""
+    if residual_fn is None:
+        return {}
+    unique = list({region.name: region for region in regions}.values())
+    return gauss_newton_directions(module, residual_fn, objective.data, unique, ranks)
+
+
 def sample(
-    objective: Objective, jobs: Sequence[Job], config: SGLDConfig, ranks: Ranks, stop: Stop | None = None
+    objective: Objective,
+    jobs: Sequence[Job],
+    config: SGLDConfig,
+    ranks: Ranks,
+    directions: Directions,
+    stop: Stop | None = None,
 ) -> tuple[list[RegionResult], str]:
     """Run every chain of every job in one loop; results in the order of the jobs. Collective."""
     # Each rank of DDP has batch statistics of its own; the chains of all are to see the same network.
@@ -95,14 +117,13 @@ def sample(
     minibatches = Minibatches(objective, names, config.batch_size, config.seed, config.control_variate)
     _check_loss(objective, minibatches.samples(0))
     groups, note = _groups(objective, regions, minibatches.samples(0))
-    chains = _started(jobs, groups, config, minibatches, ranks, stop)
+    chains = _started(jobs, groups, config, minibatches, ranks, directions, stop)
     end = _run(chains, len(jobs), config, minibatches, ranks, stop)
     upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
-    centres = _centres(jobs, chains, objective, ranks)
-    drawn, about_centre = range(config.n_burn_in, end), config.about == "centre"
-    records = _of_all(ranks, [each.records(centres, drawn, upcoming, about_centre) for each in chains])
+    means, drawn = _means(jobs, chains, objective, ranks), range(_first_draw(config, minibatches), end)
+    records = _of_all(ranks, [each.records(means, drawn, upcoming) for each in chains])
     results = [
-        _result(job, config.about, [records[number, chain] for chain in range(config.n_chains)], minibatches)
+        _result(job, config, [records[number, chain] for chain in range(config.n_chains)], minibatches)
         for number, job in enumerate(jobs)
     ]
     return results, note
@@ -114,9 +135,10 @@ def _started(
     config: SGLDConfig,
     minibatches: Minibatches,
     ranks: Ranks,
+    directions: Directions,
     stop: Stop | None,
 ) -> list[Chains]:
-    """The chains of this rank with their kernels, where their pilots took them. Collective.
+    """The chains of this rank with their kernels, where they start. Collective.
 
     Raises:
         InputError, GivenUp, Diverged: on every rank, what one of them raises.
@@ -127,7 +149,9 @@ def _started(
     refusal: InputError | GivenUp | Diverged | None = None
     chains: list[Chains] = []
     try:
-        chains = start_chains(jobs, [(group, keys) for group, keys in dealt if keys], config, minibatches, stop)
+        chains = start_chains(
+            jobs, [(group, keys) for group, keys in dealt if keys], config, minibatches, directions, stop
+        )
     except (InputError, GivenUp, Diverged) as error:
         refusal = error
     # Collective: a rank that holds no chain of the region at fault would wait for the others for ever.
@@ -150,40 +174,49 @@ def _run(
     Raises:
         GivenUp: on every rank.
     """
-    start, first, n_steps = time.perf_counter(), pilot_steps(config), config.n_burn_in + config.n_draws
+    start, first = time.perf_counter(), _first_draw(config, minibatches)
+    n_steps = first + config.n_draws
     checking = bool(config.target_mcse or config.max_seconds)
-    for t in range(first, n_steps):
+    for t in range(first - config.n_burn_in, n_steps):
         if stop is not None and ranks.any(stop()):
             raise GivenUp
         minibatch = minibatches[t]
         for each in chains:
-            each.step(minibatch, record=t >= config.n_burn_in)
-        n_draws = t + 1 - config.n_burn_in
+            each.step(minibatch, record=t >= first)
+        n_draws = t + 1 - first
         if checking and n_draws > 0 and n_draws % CHECK_EVERY == 0:
             # Collective: all ranks look at the same traces and the same clock, and stop at the same draw.
-            traces = _of_all(ranks, [each.traces() for each in chains])
+            traces = _of_all(ranks, [each.trace() for each in chains])
             by_job = [[traces[job, chain] for chain in range(config.n_chains)] for job in range(n_jobs)]
-            errors = [_summary([trace.values for trace in each], minibatches).mcse for each in by_job]
+            errors = [summarize(torch.stack(each).numpy(), _passes(config, minibatches)).mcse for each in by_job]
             seconds = ranks.agreed(time.perf_counter() - start)
             if max(errors) <= (config.target_mcse or -1.0) or seconds > (config.max_seconds or math.inf):
                 return t + 1
     return n_steps
 
 
-def _centres(jobs: Sequence[Job], chains: Sequence[Chains], objective: Objective, ranks: Ranks) -> dict[int, Tensor]:
-    """Mean displacement of every job over its living chains. Collective: ranks add up their chains."""
+def _first_draw(config: SGLDConfig, minibatches: Minibatches) -> int:
+    """Number of the minibatch of the first draw: the first of a pass, so that what minibatches differ by cancels."""
+    return -(-config.n_burn_in // minibatches.per_pass) * minibatches.per_pass
+
+
+def _means(jobs: Sequence[Job], chains: Sequence[Chains], objective: Objective, ranks: Ranks) -> dict[int, Tensor]:
+    """Mean displacement of every job, and n_beta times the gradient, over its living chains, ``[2, size]``.
+
+    Collective: ranks add up their chains.
+    """
     sizes = [job.region.size for job in jobs]
-    sums = torch.zeros(sum(sizes) + len(jobs), dtype=objective.dtype, device=objective.device)
-    *by_job, counts = sums.split([*sizes, len(jobs)])
+    sums = torch.zeros(2, sum(sizes), dtype=objective.dtype, device=objective.device)
+    counts = torch.zeros(len(jobs), dtype=objective.dtype, device=objective.device)
+    by_job = sums.split(sizes, 1)
     for each in chains:
-        for (job, _), alive, mean in zip(
-            each.replicas.keys, each.state.alive.tolist(), each.mean_displacement(), strict=True
-        ):
+        rows = zip(each.replicas.keys, each.state.alive.tolist(), each.means().unbind(1), strict=True)
+        for (job, _), alive, mean in rows:
             if alive:
-                by_job[job] += mean
+                by_job[job].add_(mean)
                 counts[job] += 1
-    *by_job, counts = ranks.add(sums).split([*sizes, len(jobs)])
-    return {job: total / counts[job].clamp_min(1) for job, total in enumerate(by_job)}
+    counts = ranks.add(counts).clamp_min(1)
+    return {job: total / counts[job] for job, total in enumerate(ranks.add(sums).split(sizes, 1))}
 
 
 def _of_all(ranks: Ranks, mine: list[dict[Key, T]]) -> dict[Key, T]:
@@ -191,24 +224,33 @@ def _of_all(ranks: Ranks, mine: list[dict[Key, T]]) -> dict[Key, T]:
     return {key: value for part in ranks.gather(mine) for group in part for key, value in group.items()}
 
 
-def _summary(draws: Sequence[Tensor], minibatches: Minibatches) -> Summary:
-    return summarize(torch.stack(list(draws)).numpy(), shared_noise=not minibatches.full)
+def _passes(config: SGLDConfig, minibatches: Minibatches) -> Passes | None:
+    if minibatches.full:
+        return None
+    return Passes(minibatches.per_pass, minibatches.size, minibatches.objective.n, config.control_variate)
 
 
-def _result(job: Job, about: str, chains: Sequence[ChainRecord], minibatches: Minibatches) -> RegionResult:
-    trace = torch.stack([chain.trace.values for chain in chains])
-    alive = [chain for chain in chains if torch.isfinite(chain.trace.values).all()]
-    values = _summary([chain.trace.values for chain in chains], minibatches)
-    virials = _summary([chain.trace.virials for chain in chains], minibatches)
-    # The centre of so many draws is off the true one, by an error that has a loss of its own. It is as many times
-    # smaller for all chains together as there are, which tells it (exactly so where the loss is quadratic).
-    n = len(alive)
-    own = [chain.own_shift for chain in alive]
-    lost, lost_mcse = (_mean(own) / (n - 1), statistics.stdev(own) / n**0.5 / (n - 1)) if n > 1 else (0.0, 0.0)
-    shift, mean, mcse = _mean([chain.shift for chain in alive]) - lost, values.mean, values.mcse
-    if about == "centre":
-        trace, mean, mcse = trace + lost, mean + lost, math.hypot(mcse, lost_mcse)
-    draws = trace[torch.isfinite(trace).all(1)]
+def _result(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], minibatches: Minibatches) -> RegionResult:
+    alive = [chain for chain in chains if torch.isfinite(chain.draws.value).all()]
+    plain, virials, halves = (torch.stack(each) for each in zip(*(chain.draws for chain in chains), strict=True))
+    own_plain, own_virials, own_halves = torch.tensor([[*chain.own] for chain in alive]).view(-1, 3).double().unbind(1)
+    noise = _mean([chain.noise_ratio for chain in alive])
+    told = partial(_estimate, passes=_passes(config, minibatches), noise_ratio=noise)
+    shift = _mean([chain.shift for chain in alive]) - _off(own_plain).mean
+    if config.about == "anchor":
+        own_plain = torch.zeros_like(own_plain)
+    draws, own, equipartitions, own_equipartitions = plain, own_plain, halves, own_halves
+    if config.zero_variance and torch.isfinite(virials).any():
+        draws, own = plain - virials, own_plain - own_virials
+        equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
+    values, virial = told(draws, own), told(virials, own_virials)
+    equipartition = told(equipartitions, own_equipartitions)
+    about_centre = values.mean if config.about == "centre" else values.mean - shift
+    order = 2 * equipartition.mean / about_centre if about_centre else math.nan
+    slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
+    margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse else math.nan
+    trace = draws + _off(own).mean
+    kept = trace[torch.isfinite(trace).all(1)]
     return RegionResult(
         region=job.region.name,
         n_parameters=job.region.size,
@@ -216,24 +258,51 @@ def _result(job: Job, about: str, chains: Sequence[ChainRecord], minibatches: Mi
         localization=job.localization,
         step_size=chains[0].step_size,
         loss=float(minibatches.whole.loss),
-        about=about,
+        about=config.about,
         trace=trace,
-        mean=mean,
+        mean=values.mean,
         shift=shift,
-        mcse=mcse,
-        rhat=values.rhat,
+        mcse=values.mcse,
+        rhat=summarize(plain.numpy()).rhat,  # of what has not arrived, where they have not
         ess=values.ess,
-        n_dead=len(chains) - n,
+        n_dead=len(chains) - len(alive),
         step_stability=max(chain.step_stability for chain in chains),
-        noise_ratio=_mean([chain.noise_ratio for chain in alive]),
-        virial=virials.mean,
-        virial_mcse=virials.mcse,
+        noise_ratio=noise,
+        virial=virial.mean,
+        virial_mcse=virial.mcse,
+        equipartition=equipartition.mean,
+        equipartition_mcse=equipartition.mcse,
+        order=order,
+        order_lo=order - margin,
+        order_hi=order + margin,
         acceptance=_mean([chain.acceptance for chain in alive]),
         localization_share=_mean([chain.localization_share for chain in alive]),
-        below=float((draws < 0).double().mean()),
+        below=float((kept < 0).double().mean()),
         grad_norm=float(job.region.gather(minibatches.whole.gradients).norm()),
         weight_norm=float(job.region.gather(minibatches.objective.frozen).norm()),
     )
+
+
+class Off(NamedTuple):
+    """What an estimate lacks as the centre of so many draws is off the true one, and the standard error of that."""
+
+    mean: float
+    mcse: float
+
+
+def _off(own: Tensor) -> Off:
+    """By what the means of single chains add, ``[chains]``.
+
+    The centre of all is as many times less off as there are chains, exactly so where the loss is quadratic.
+    """
+    n = len(own)
+    return Off(float(own.mean()) / (n - 1), float(own.std()) / n**0.5 / (n - 1)) if n > 1 else Off(0.0, 0.0)
+
+
+def _estimate(draws: Tensor, own: Tensor, passes: Passes | None, noise_ratio: float) -> Summary:
+    """Of draws ``[chains, draws]``, with what is missing as their centre is off."""
+    found, off = summarize(draws.numpy(), passes, noise_ratio), _off(own)
+    return found._replace(mean=found.mean + off.mean, mcse=math.hypot(found.mcse, off.mcse))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -41,6 +41,11 @@ class Minibatches:
         return self.objective.whole(self.names, self.part_size)
 
     @property
+    def per_pass(self) -> int:
+        """Minibatches that a pass is made of."""
+        return self.objective.n // self.size
+
+    @property
     def part_size(self) -> int:
         """Samples at a time where the whole estimation set is gone through."""
         return self.size if self.full else max(self.size, MIN_PART)
@@ -57,7 +62,7 @@ class Minibatches:
         data = self.objective.data
         if self.full:
             return data
-        epoch, position = divmod(t, self.objective.n // self.size)
+        epoch, position = divmod(t, self.per_pass)
         if epoch != self.epoch:
             generator = stream(torch.device("cpu"), self.seed, "batches", epoch)
             self.order = torch.randperm(self.objective.n, generator=generator).to(self.objective.device)

@@ -6,6 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+TINY = 1e-30
+"""In place of zero where something is divided by it."""
+
 
 class Preconditioner(Protocol):
     """A symmetric positive matrix ``P`` for each replica; all arguments and results are ``[replicas, size]``."""

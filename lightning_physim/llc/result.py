@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_physim import keys
-from lightning_physim.llc.diagnostics import diagnose
+from lightning_physim.llc.diagnostics import diagnose, virial_is_tested
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,17 @@ class RegionResult:
         n_dead: chains that diverged; they count in nothing else.
         step_stability: ``step_size a_max / 4`` with the largest curvature a_max that was met; diverges at 1.
         noise_ratio: relative rise of the estimate by the noise of minibatch gradients, along the leading directions.
-        virial: mean of ``((w - w*) . grad U - d)/2`` over draws, with the potential U that is sampled: 0 for exact
-            sampling, wherever w* lies. Above 0 it is the energy that too large steps or noisy gradients have put into
-            the chains, in units of the estimate, of which it gets a part; below 0, what flat directions still lack.
+        virial: mean of ``((w - c) . B grad U - tr B)/2`` over draws, with the potential U that is sampled, their centre
+            c, and ``B = sum f v v'`` over directions v, each with the share f of the loss in its curvature. 0 for exact
+            sampling, in units of the estimate. Above 0, the energy that too large steps or noisy gradients put into
+            the chains; below 0, what they lack as they have not arrived. NaN where draws could not be kept.
         virial_mcse: its standard error.
+        equipartition: ``E[(w - c) . n_beta grad L]/2 = (d - localization tr Cov(w))/2``. For a potential that is
+            homogeneous of degree p about c it is p/2 times the learning coefficient.
+        equipartition_mcse: its standard error.
+        order: p of the loss about the centre: 2 where it is regular, 4 for a quartic. A mean over directions, weighted
+            by what each adds to the learning coefficient.
+        order_lo, order_hi: its 95 % interval; NaN where the estimate is not above three standard errors.
         acceptance: mean Metropolis acceptance of a step, both energies on one batch.
         localization_share: localization |w - w*|^2 / d: 1 where localization alone holds the chains.
         below: fraction of draws below 0.
@@ -66,6 +73,11 @@ class RegionResult:
     noise_ratio: float
     virial: float
     virial_mcse: float
+    equipartition: float
+    equipartition_mcse: float
+    order: float
+    order_lo: float
+    order_hi: float
     acceptance: float
     localization_share: float
     below: float
@@ -74,7 +86,10 @@ class RegionResult:
 
     def __str__(self) -> str:
         told = f"{self.region}: {self.mean:.3g} ± {self.mcse:.2g} (R-hat {self.rhat:.2f}, ESS {self.ess:.0f})"
-        return told + "".join(f"; {reason}" for reason in self.failures.values())
+        told += "".join(f"; {reason}" for reason in self.failures.values())
+        return (
+            told if virial_is_tested(vars(self)) else f"{told}; virial not tested: its error is {self.virial_mcse:.2g}"
+        )
 
     @property
     def failures(self) -> dict[str, str]:
@@ -125,13 +140,40 @@ class Summary(NamedTuple):
     ess: float
 
 
-def summarize(trace: np.ndarray, shared_noise: bool) -> Summary:
+class Passes(NamedTuple):
+    """Minibatches that all chains share; the first draw is the first of a pass.
+
+    Attributes:
+        length: minibatches of a pass.
+        size: samples of each, without replacement within a pass.
+        n: samples of the estimation set.
+        controlled: gradients and draws lack the minibatch's error of first order.
+    """
+
+    length: int
+    size: int
+    n: int
+    controlled: bool
+
+    def factor(self, n_draws: int) -> float:
+        """Variance of the mean of so many draws, for a variance 1 of what minibatches differ by.
+
+        Over a whole pass that cancels, but for the samples that fill no minibatch.
+        """
+        whole, rest = divmod(n_draws, self.length)
+        left_out = self.size * (1 / (self.length * self.size) - 1 / self.n)
+        return float((rest * (1 - rest / self.length) + whole * self.length**2 * left_out) / n_draws**2)
+
+
+def summarize(trace: np.ndarray, shared: Passes | None = None, noise_ratio: float = 0.0) -> Summary:
     """Of draws ``[chains, draws]``, without chains that hold a NaN; all NaN without a chain of four draws.
 
     Args:
-        shared_noise: the chains saw the same minibatches. Their errors then have a part in common, which does not
-            average out over chains: the variance of the chain average, up to the lag at which chains decorrelate, is
-            compared with what independent chains would have, and the standard error raised by as much.
+        shared: where chains saw the same minibatches. Their errors then have a part in common, which does not average
+            out over chains. With controlled gradients it is what the losses of minibatches differ by. Otherwise the
+            variance of the chain average, up to the lag at which chains decorrelate, is compared with what independent
+            chains would have, and the standard error raised by as much.
+        noise_ratio: share of the variance that minibatch gradients have put into all chains alike.
     """
     from arviz_stats.base import array_stats  # a second of imports
 
@@ -145,8 +187,17 @@ def summarize(trace: np.ndarray, shared_noise: bool) -> Summary:
     ess = float(array_stats.ess(alive, method="mean", **axes))
     rhat = float(array_stats.rhat(alive, method="split", **axes))
     variance = float(alive.var(ddof=1)) / ess
-    if shared_noise and len(alive) > 1:
-        variance *= max(1.0, _common_part(alive, ess))
+    if shared is not None and len(alive) > 1:
+        if shared.controlled:
+            n_chains, n_draws = alive.shape
+            together = alive.mean(0)
+            apart = (alive - together) * (n_chains / (n_chains - 1)) ** 0.5
+            variance = float(apart.var(ddof=1)) / float(array_stats.ess(apart, method="mean", **axes))
+            variance *= 1 + (n_chains - 1) * noise_ratio
+            of_minibatches = max(0.0, float(together.var(ddof=1)) - float(apart.var(ddof=1)) / n_chains)
+            variance += shared.factor(n_draws) * of_minibatches
+        else:
+            variance *= max(1.0, _common_part(alive, ess))
     return Summary(mean, math.sqrt(variance), rhat, ess)
 
 

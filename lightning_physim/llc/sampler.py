@@ -152,13 +152,10 @@ class Draw(NamedTuple):
 
     Attributes:
         value: n_beta times the rise of the loss beyond its slope, ``[replicas]``; NaN for dead chains.
-        virial: ``((w - w*) . grad U - size)/2`` with the potential U that is sampled, ``[replicas]``; NaN for dead
-            chains. Partial integration makes its mean zero under ``exp(-U)``, wherever w* lies.
         gradient: n_beta times the estimated gradient of the loss, ``[replicas, size]``.
     """
 
     value: Tensor
-    virial: Tensor
     gradient: Tensor
 
 
@@ -187,9 +184,8 @@ def step(
     limit = ABSURD * max(size / 2, 1)
     alive = state.alive & torch.isfinite(value) & (value < limit) & torch.isfinite(gradient).all(1)
     force = gradient + replicas.gamma * u
-    virial = ((u * force).sum(1) - size) / 2
     moved = kernel.move(u, force, (noise + state.noise) / 2 if kernel.averages_noise else noise)
-    draw = Draw(torch.where(alive, value, torch.nan), torch.where(alive, virial, torch.nan), gradient)
+    draw = Draw(torch.where(alive, value, torch.nan), gradient)
     return ChainState(torch.where(alive[:, None], moved, 0.0), alive, noise), draw
 
 

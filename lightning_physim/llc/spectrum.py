@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightning_physim import keys
 from lightning_physim.errors import Diverged, GivenUp, InputError
+from lightning_physim.llc.basin import Directions
 from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
@@ -122,17 +123,11 @@ def gauss_newton_spectra(
         if objective.n < 2:
             raise InputError(f"a spectrum takes two rows of data or more; got {objective.n}")
         every = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
-        residuals = objective.loss({}, objective.data)
-        if not isinstance(residuals, Tensor) or not residuals.ndim or len(residuals) != objective.n:
-            got = tuple(residuals.shape) if isinstance(residuals, Tensor) else type(residuals).__name__
-            raise InputError(f"residual_fn must return a tensor with a row for each of the {objective.n}; got {got}")
-        ranks, per_row = Ranks(distributed), residuals[0].numel()
+        ranks, per_row = Ranks(distributed), residuals_of(objective)[0].numel()
         small = [region for region in every if region.size <= objective.n * per_row]
         large = [region for region in every if region not in small]
         matrices = _covariances(objective, small, per_row, ranks) | _grams(objective, large, per_row, ranks)
-        # Not where one rank finds it, with the others waiting: the sums are the same on all.
-        if not all(torch.isfinite(whole).all() for whole, _ in matrices.values()):
-            raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
+        _check_finite(matrices)
         spectra = {}
         for region in every:
             if stop is not None and ranks.any(stop()):
@@ -143,8 +138,56 @@ def gauss_newton_spectra(
     return spectra
 
 
+DIRECTION_STATES = 32
+"""Rows of the data behind the directions that a sampler follows, at most."""
+DIRECTIONS = 128
+"""Directions of each region, at most."""
+
+
+def gauss_newton_directions(
+    module: nn.Module, residual_fn: LossFn, data: Samples, regions: Sequence[Region], ranks: Ranks
+) -> Directions:
+    """Leading eigenvalues and vectors of the Gauss-Newton matrices of regions, over the first rows of some data.
+
+    Those of regions with no more coordinates than there are residuals, which share one Jacobian. Collective.
+
+    Raises:
+        Diverged: on every rank, as a derivative is not finite.
+    """
+    objective = Objective(module, residual_fn, tuple(tensor[:DIRECTION_STATES] for tensor in data))
+    per_row = residuals_of(objective)[0].numel()
+    small = [region for region in regions if region.size <= objective.n * per_row]
+    matrices = _covariances(objective, small, per_row, ranks)
+    _check_finite(matrices)
+    found = {}
+    for name, (matrix, _) in matrices.items():
+        # Single precision is enough for what only scales steps and weighs draws.
+        values, vectors = torch.linalg.eigh(matrix.float())
+        found[name] = values.flip(0)[:DIRECTIONS].clamp_min(0), vectors.flip(1)[:, :DIRECTIONS].T
+    return found
+
+
 Matrices = dict[str, tuple[Tensor, Tensor]]
 """By name of a region: a matrix with the eigenvalues of G over all rows, and over the first half, float64."""
+
+
+def residuals_of(objective: Objective) -> Tensor:
+    """The residuals at w*, a row for each of the data.
+
+    Raises:
+        InputError: something else.
+    """
+    residuals = objective.loss({}, objective.data)
+    if not isinstance(residuals, Tensor) or not residuals.ndim or len(residuals) != objective.n:
+        got = tuple(residuals.shape) if isinstance(residuals, Tensor) else type(residuals).__name__
+        raise InputError(f"residual_fn must return a tensor with a row for each of the {objective.n}; got {got}")
+    return residuals
+
+
+def _check_finite(matrices: "Matrices") -> None:
+    # Not where one rank finds it, with the others waiting: the sums are the same on all.
+    if not all(torch.isfinite(whole).all() for whole, _ in matrices.values()):
+        raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
 
 
 def _covariances(objective: Objective, regions: Sequence[Region], per_row: int, ranks: Ranks) -> Matrices:

@@ -21,7 +21,7 @@ VIEW = "physimemergence"
 OBJECTIVE = keys.VAL_LOSS_COLLIDING
 OUTCOMES = (
     ("Strongest head and loss on colliding particles", keys.BEST_ENRICHMENT),
-    ("Learning coefficient of the model and loss on colliding particles", keys.LLC_MEAN.of(region=keys.MODEL)),
+    ("Directions that count in the model and loss on colliding particles", keys.D_EFF_10.of(region=keys.MODEL)),
 )
 """Scatter plots over the runs, against :data:`OBJECTIVE`."""
 PARAMETERS = (

@@ -41,8 +41,9 @@ def test_an_empty_schedule_is_refused():
 
 
 NETWORK_SGLD = SGLDConfig(
-    n_beta=1000.0, step_size=0.8, localization=10000.0, n_chains=3, n_draws=56, n_burn_in=20, batch_size=20,
-    preconditioner="curvature", integrator="leimkuhler_matthews", control_variate=True, about="centre", seed=0,
+    n_beta=1000.0, step_size=1.2, localization=10000.0, n_chains=3, n_draws=48, n_burn_in=16, batch_size=32,
+    preconditioner="curvature", integrator="leimkuhler_matthews", control_variate=True, zero_variance=True,
+    about="centre", seed=0,
 )  # fmt: skip
 
 
@@ -55,7 +56,8 @@ NETWORK_SGLD = SGLDConfig(
         ("Geometry", {"n_states": 32, "steps_per_decade": 4, "every": 2, "residual_fn": None, "data": None,
                       "regions": None}),
         ("LearningCoefficient", {"sgld": NETWORK_SGLD, "n_samples": 512, "steps_per_decade": 4, "first_step": 18,
-                                 "steps": None, "max_overhead": None, "loss_fn": None, "data": None, "regions": None}),
+                                 "steps": None, "max_overhead": None, "loss_fn": None, "residual_fn": None, "data": None,
+                                 "regions": None, "whole_model": False}),
         ("LogSpacedCheckpoint", {"dirpath": None, "steps_per_decade": 4, "rolling_steps": 500}),
         ("LogSpacedValidation", {"steps_per_decade": 8}),
         ("Safeguard", {"allow_nan": False}),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lightning_physim.llc.diagnostics import diagnose, is_far_off
+from lightning_physim.llc.diagnostics import diagnose, is_far_off, virial_is_tested
 
 GOOD = {
     "mean": 2.0, "n_dead": 0, "step_stability": 0.1, "rhat": 1.0, "ess": 500.0, "noise_ratio": 0.0, "virial": 0.0,
@@ -22,7 +22,8 @@ GOOD = {
         ("rhat", 1.1, 1.11, "R-hat 1.11 above 1.1"),
         ("ess", 20.0, 19.0, "effective sample size 19 below 20"),
         ("noise_ratio", 0.1, 0.11, "gradient noise ratio 0.11 above 0.1"),
-        ("virial", 0.5, 0.51, "chains hotter than what they sample, by 0.51: more localization, less step"),
+        ("virial", 0.3, 0.31, "chains hotter than what they sample, by 0.31: more localization, less step"),
+        ("virial", -0.3, -0.31, "chains have not arrived, they lack 0.31: more burn-in and draws"),
     ],
 )
 def test_each_diagnostic_fails_beyond_its_limit(quantity, passes, fails, words):
@@ -30,10 +31,18 @@ def test_each_diagnostic_fails_beyond_its_limit(quantity, passes, fails, words):
     assert diagnose(GOOD | {quantity: fails})[quantity] == words
 
 
-def test_a_virial_within_three_errors_or_a_quarter_of_the_estimate_passes():
-    assert diagnose(GOOD | {"virial": 0.6, "virial_mcse": 0.2}) == {}
-    assert "virial" in diagnose(GOOD | {"virial": 0.6, "virial_mcse": 0.19})
-    assert diagnose(GOOD | {"mean": -2.4, "virial": 0.6}) == {}  # a quarter of its size, whatever its sign
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_virial_within_three_errors_or_a_tenth_of_the_estimate_passes(sign):
+    assert diagnose(GOOD | {"virial": sign * 0.6, "virial_mcse": 0.2}) == {}
+    assert "virial" in diagnose(GOOD | {"virial": sign * 0.6, "virial_mcse": 0.19})
+    assert diagnose(GOOD | {"mean": -6.0, "virial": sign * 0.6}) == {}  # a tenth of its size, whatever its sign
+    assert "virial" in diagnose(GOOD | {"mean": -5.9, "virial": sign * 0.6})
+
+
+def test_a_virial_tests_nothing_from_an_error_of_a_quarter_of_the_estimate():
+    assert virial_is_tested(GOOD | {"virial_mcse": 0.5})
+    assert not virial_is_tested(GOOD | {"virial_mcse": 0.51})
+    assert not virial_is_tested(GOOD | {"virial": math.nan}) and not virial_is_tested({})
 
 
 def test_what_was_not_logged_has_not_failed_but_for_the_mean():

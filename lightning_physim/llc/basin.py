@@ -1,0 +1,158 @@
+"""The quadratic approximation of what chains sample: where they start, and which directions count."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_physim.llc.curvature import lanczos
+from lightning_physim.llc.objective import Minibatch, Samples
+from lightning_physim.llc.preconditioner import TINY, Identity, LowRank, Preconditioner
+from lightning_physim.llc.ranks import stream
+from lightning_physim.llc.sampler import Replicas, normal
+
+Directions = Mapping[str, tuple[Tensor, Tensor]]
+"""By name of a region: leading eigenvalues of the curvature of its loss ``[rank]``, descending, and their vectors
+``[rank, size]``."""
+Product = Callable[[Tensor], Tensor]
+LANCZOS_STEPS = 10
+"""Hessian-vector products behind the leading curvature; half of the Ritz pairs, the converged ones, are used."""
+CURVATURE_SAMPLES = 256
+SOFTEST = 1e-6
+"""Smallest curvature that is followed, of the largest."""
+HALVINGS = 8
+"""Times that a start is moved half way back to w*, at most, before it is w*."""
+
+
+@dataclass(frozen=True)
+class Basin:
+    """The potential ``U = n_beta L + gamma/2 |w - w*|^2`` of each replica to second order about w*.
+
+    Attributes:
+        slope: gradient of U at w*, ``[replicas, size]``.
+        covariance: inverse of the Hessian of U: that of a Gaussian ``exp(-U)``.
+        share: of the loss in the curvature of each leading direction, ``f = n_beta h / (n_beta h + gamma)``
+            ``[replicas, rank]``. Half their sum is the learning coefficient of a quadratic loss.
+    """
+
+    slope: Tensor
+    covariance: LowRank
+    share: Tensor
+
+    @classmethod
+    def of(cls, replicas: Replicas, whole: Minibatch, curvature: Tensor, vectors: Tensor) -> "Basin":
+        """By the leading curvature of U that is known.
+
+        Args:
+            replicas: what is sampled.
+            whole: the estimation set, with gradients at w*.
+            curvature: ``[replicas, rank]``, descending.
+            vectors: their directions, ``[replicas, rank, size]``.
+        """
+        slope = replicas.n_beta * replicas.group.gather(whole.gradients).to(curvature.dtype)[replicas.which]
+        followed = follow(curvature, replicas.gamma)
+        return cls(
+            slope,
+            LowRank(vectors, followed, followed[:, -1]),
+            ((curvature - replicas.gamma).clamp_min(0) / followed).clamp_max(1),
+        )
+
+    @classmethod
+    def measured(cls, replicas: Replicas, whole: Minibatch, samples: Samples, seed: int) -> "Basin":
+        """By Hessian-vector products at w* over some samples.
+
+        Raises:
+            Diverged: the curvature is not finite.
+        """
+        origin = torch.zeros(len(replicas), replicas.group.size).to(replicas.group.anchor)
+        return cls.of(replicas, whole, *leading_curvature(replicas, origin, samples, whole, Identity(), seed))
+
+    @classmethod
+    def known(cls, replicas: Replicas, whole: Minibatch, directions: Directions) -> "Basin":
+        """By directions of the loss that were found elsewhere."""
+        values, vectors = (
+            torch.stack([directions[job.region.name][i].to(replicas.gamma) for job in replicas.jobs]) for i in range(2)
+        )
+        return cls.of(replicas, whole, replicas.n_beta * values + replicas.gamma, vectors)
+
+    def select(self, rows: Tensor) -> "Basin":
+        """The basins of these replicas."""
+        return Basin(self.slope[rows], self.covariance.select(rows), self.share[rows])
+
+    def draw(self, noise: Tensor, replicas: Replicas, samples: Samples) -> Tensor:
+        """Displacements ``[replicas, size]`` drawn from the Gaussian, by standard normal noise of that shape.
+
+        In flat directions of a singular model the Gaussian reaches far beyond the density. A draw goes back half way
+        to w* until its potential, over some samples, is one that a regular model would have.
+        """
+        size, which = noise.shape[1], replicas.which
+        limit = size / 2 + 3 * (size / 2) ** 0.5
+        curved = self.covariance.values[:, :1] > TINY
+        draw = torch.where(curved, self.covariance.root(noise) - self.covariance.apply(self.slope), 0.0)
+        base = replicas.group.values(torch.zeros_like(draw), which, samples)
+        for _ in range(HALVINGS):
+            rise = replicas.group.values(draw, which, samples) - base
+            energy = replicas.n_beta[:, 0] * rise + replicas.gamma[:, 0] / 2 * draw.square().sum(1)
+            high = ~(energy <= limit)  # as is what is not finite
+            if not high.any():
+                return draw
+            draw = torch.where(high[:, None], draw / 2, draw)
+        return torch.where(high[:, None], 0.0, draw)
+
+
+def leading_curvature(
+    replicas: Replicas, displacement: Tensor, samples: Samples, whole: Minibatch, scale: Preconditioner, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Leading eigenvalues of the Hessian of U, in units of a preconditioner, and their vectors.
+
+    Args:
+        replicas: one chain of each job.
+        displacement: from w*, where; ``[replicas, size]``.
+        samples: for the curvature.
+        whole: the estimation set, with gradients at w*.
+        scale: the preconditioner.
+        seed: of the sampler.
+
+    Returns:
+        ``[replicas, rank]``, descending, and orthonormal ``[replicas, rank, size]``.
+
+    Raises:
+        Diverged: the curvature is not finite.
+    """
+    # The gradient at w* lies in the stiff directions; the random part is for a w* that has none.
+    gradients = replicas.group.gather(whole.gradients).to(displacement.dtype)[replicas.which]
+    start = _unit(random_directions(replicas, seed)) + _unit(gradients)
+    values, vectors = lanczos(potential_product(replicas, displacement, samples, scale), start, LANCZOS_STEPS)
+    n_steps = values.shape[1]
+    rank = n_steps if n_steps == replicas.group.size else (n_steps + 1) // 2  # of all coordinates all are exact
+    return values[:, :rank], vectors[:, :rank]
+
+
+def potential_product(replicas: Replicas, displacement: Tensor, samples: Samples, scale: Preconditioner) -> Product:
+    """The Hessian of U at displacements, in units of a preconditioner, as a product with ``[replicas, size]``."""
+    samples = tuple(tensor[:CURVATURE_SAMPLES] for tensor in samples)
+
+    def product(vector: Tensor) -> Tensor:
+        along = scale.root(vector)
+        curved = replicas.group.hessian_product(displacement, replicas.which, along, samples)
+        return scale.root(replicas.n_beta * curved + replicas.gamma * along)
+
+    return product
+
+
+def random_directions(replicas: Replicas, seed: int, *purpose: str | int) -> Tensor:
+    """Standard normal ``[replicas, size]``, for what is found about curvature; those of a region are its own."""
+    like = replicas.group.anchor[0]
+    names = [job.region.name for job in replicas.jobs]
+    return torch.cat([normal(stream(like.device, seed, name, "lanczos", *purpose), 1, like) for name in names])
+
+
+def follow(curvature: Tensor, gamma: Tensor) -> Tensor:
+    """Positive curvatures ``[replicas, rank]``, none softer than the localization ``[replicas, 1]``."""
+    floor = torch.maximum(gamma, SOFTEST * curvature[:, :1].clamp_min(0)).clamp_min(TINY)
+    return torch.maximum(curvature, floor)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(TINY)
