@@ -50,7 +50,8 @@ class LearningCoefficient(Observer):
 
     Works with any LightningModule: give ``loss_fn`` and ``data``. A module with ``estimation_loss(batch)`` and
     ``estimation_residuals(batch)``, and a data module with ``estimation_set(n)``, such as ours, bring them along. Where
-    several processes train, they share the chains, and each gets all results, the same as one process would get; every rank must give the same ``data``.
+    several processes train, they share the chains, and each gets all results, the same as one process would get; every
+    rank must give the same ``data``.
     Parameters must lie whole on each rank (DDP, not FSDP).
 
     Choosing values:

@@ -25,11 +25,13 @@ class Quantities(NamedTuple):
         value: n_beta times the rise of the loss. About the anchor, from w*. About the centre, from the tangent there.
         virial: ``((w - c) . B (grad U - g) - tr B)/2`` with the Hessian's share ``B = sum f v v'`` of the loss, and g
             the mean force, or that at the centre. Partial integration makes its mean zero under ``exp(-U)``.
+        plain_virial: the same with ``B = 1``: all directions alike.
         equipartition: ``(w - c) . (n_beta grad L - g)/2``.
     """
 
     value: Tensor
     virial: Tensor
+    plain_virial: Tensor
     equipartition: Tensor
 
 
@@ -46,6 +48,7 @@ class ChainRecord:
         localization_share: localization |w - w*|^2 / d, mean over draws.
         shift: n_beta times the rise of the loss, over the whole estimation set, at the centre: the mean over the draws
             of all living chains of its job.
+        covered: half the trace of B: the learning coefficient of a quadratic loss with the curvature that is known.
     """
 
     draws: Quantities
@@ -56,6 +59,7 @@ class ChainRecord:
     acceptance: float
     localization_share: float
     shift: float
+    covered: float
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,10 @@ class Centres:
         jobs = [job for job, _ in replicas.keys]
         rows = sorted(set(jobs))
         first = torch.tensor([jobs.index(job) for job in rows], device=replicas.which.device)
+        displacement, gradient = torch.stack([means[job] for job in rows], 1)
         return cls(
-            *torch.stack([means[job] for job in rows], 1),
+            displacement,
+            gradient,
             replicas.which[first],
             torch.tensor([rows.index(job) for job in jobs], device=replicas.which.device),
         )
@@ -168,7 +174,7 @@ class Chains:
                 base, reference = self._tangent(centres, self.minibatches[t])
             value = self.values[i] - base
             if not self.keeps:
-                found.append(Quantities(value, value * torch.nan, value * torch.nan))
+                found.append(Quantities(value, *[value * torch.nan] * 3))
                 continue
             away = self.displacements[i] - centres.displacement[centres.row]
             if self.about_centre:
@@ -177,17 +183,14 @@ class Chains:
             found.append(Quantities(value, *(torch.where(value.isfinite(), each, torch.nan) for each in against)))
         return Quantities(*(torch.stack(each, 1).double().cpu() for each in zip(*found, strict=True)))
 
-    def _against(self, away: Tensor, gradient: Tensor, of_draw: bool = True) -> tuple[Tensor, Tensor]:
-        """Virial and equipartition ``[replicas]`` of differences from the centre, both ``[replicas, size]``."""
+    def _against(self, away: Tensor, gradient: Tensor, of_draw: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """Virials and equipartition ``[replicas]`` of differences from the centre, both ``[replicas, size]``."""
         share, vectors = self.basin.share, self.basin.covariance.vectors
         force = gradient + self.replicas.gamma * away
         along, pull = (torch.einsum("rkd,rd->rk", vectors, each) for each in (away, force))
-        mean, size = share.sum(1), away.shape[1]
-        # Without curvature at w* all directions weigh alike.
-        virial = torch.where(
-            mean > 0, (share * along * pull).sum(1) - of_draw * mean, (away * force).sum(1) - of_draw * size
-        )
-        return virial / 2, (away * gradient).sum(1) / 2
+        weighted = (share * along * pull).sum(1) - of_draw * share.sum(1)
+        plain = (away * force).sum(1) - of_draw * away.shape[1]
+        return weighted / 2, plain / 2, (away * gradient).sum(1) / 2
 
     def _tangent(self, centres: Centres, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
         """n_beta times the rise beyond the slope at w*, and the gradient, at each replica's centre ``[replicas]``,
@@ -235,6 +238,7 @@ class Chains:
                 acceptance=float(accepted[row]),
                 localization_share=float(self.sum_localization[row] / len(self.values)),
                 shift=float(self.replicas.n_beta[row, 0] * rise[centres.row[row]]),
+                covered=float(self.basin.share[row].sum() / 2),
             )
             for row, key in enumerate(self.replicas.keys)
         }

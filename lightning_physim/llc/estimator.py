@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
 from lightning_physim.llc.basin import Directions
-from lightning_physim.llc.chains import ChainRecord, Chains, Quantities
+from lightning_physim.llc.chains import ChainRecord, Chains
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, LossFn, Objective, Samples, as_tensors, without_trace
@@ -28,6 +28,8 @@ CHECK_EVERY = 25
 """Draws between looks at the budget."""
 DIAGNOSTIC_BATCHES = 6
 """Minibatches behind the gradient-noise ratio and the acceptance."""
+COVERED = 0.5
+"""Share of the estimate, at least, that directions must make up for the virial to be weighted by them."""
 LARGE = 10_000
 """Parameters of a whole model from which its chains go one after the other on a CPU."""
 CHUNK, CHUNK_WEIGHTS = 16, 16384
@@ -232,8 +234,9 @@ def _passes(config: SGLDConfig, minibatches: Minibatches) -> Passes | None:
 
 def _result(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], minibatches: Minibatches) -> RegionResult:
     alive = [chain for chain in chains if torch.isfinite(chain.draws.value).all()]
-    plain, virials, halves = (torch.stack(each) for each in zip(*(chain.draws for chain in chains), strict=True))
-    own_plain, own_virials, own_halves = torch.tensor([[*chain.own] for chain in alive]).view(-1, 3).double().unbind(1)
+    plain, virials, alike, halves = (torch.stack(each) for each in zip(*(chain.draws for chain in chains), strict=True))
+    own = torch.tensor([[*chain.own] for chain in alive], dtype=torch.float64).view(-1, 4)
+    own_plain, own_virials, own_alike, own_halves = own.unbind(1)
     noise = _mean([chain.noise_ratio for chain in alive])
     told = partial(_estimate, passes=_passes(config, minibatches), noise_ratio=noise)
     shift = _mean([chain.shift for chain in alive]) - _off(own_plain).mean
@@ -243,9 +246,10 @@ def _result(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], minibat
     if config.zero_variance and torch.isfinite(virials).any():
         draws, own = plain - virials, own_plain - own_virials
         equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
-    values, virial = told(draws, own), told(virials, own_virials)
-    equipartition = told(equipartitions, own_equipartitions)
+    values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
     about_centre = values.mean if config.about == "centre" else values.mean - shift
+    covered = _mean([chain.covered for chain in alive]) >= COVERED * abs(about_centre)
+    virial = told(virials, own_virials) if covered else told(alike, own_alike)
     order = 2 * equipartition.mean / about_centre if about_centre else math.nan
     slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
     margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse else math.nan

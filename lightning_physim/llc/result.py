@@ -38,9 +38,10 @@ class RegionResult:
         step_stability: ``step_size a_max / 4`` with the largest curvature a_max that was met; diverges at 1.
         noise_ratio: relative rise of the estimate by the noise of minibatch gradients, along the leading directions.
         virial: mean of ``((w - c) . B grad U - tr B)/2`` over draws, with the potential U that is sampled, their centre
-            c, and ``B = sum f v v'`` over directions v, each with the share f of the loss in its curvature. 0 for exact
-            sampling, in units of the estimate. Above 0, the energy that too large steps or noisy gradients put into
-            the chains; below 0, what they lack as they have not arrived. NaN where draws could not be kept.
+            c, and ``B = sum f v v'`` over directions v, each with the share f of the loss in its curvature; B = 1 where
+            those that are known do not make up half of the estimate. 0 for exact sampling, in units of the estimate.
+            Above 0, the energy that too large steps or noisy gradients put into the chains; below 0, what they lack as
+            they have not arrived. NaN where draws could not be kept.
         virial_mcse: its standard error.
         equipartition: ``E[(w - c) . n_beta grad L]/2 = (d - localization tr Cov(w))/2``. For a potential that is
             homogeneous of degree p about c it is p/2 times the learning coefficient.

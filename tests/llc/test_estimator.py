@@ -79,18 +79,29 @@ def test_norms_are_those_of_the_region_over_the_whole_estimation_set():
 
 
 def test_draws_before_the_end_of_burn_in_are_in_no_trace():
-    late = estimate(n_burn_in=5, n_draws=6)["model"]
-    all_steps = estimate(n_burn_in=0, n_draws=11)["model"]
+    passes = len(states()[0]) // QUICK["batch_size"]
+    late = estimate(n_burn_in=passes, n_draws=6)["model"]
+    all_steps = estimate(n_burn_in=0, n_draws=passes + 6)["model"]
     assert late.trace.shape == (3, 6) and late.trace.dtype == torch.float64
-    assert torch.equal(late.trace, all_steps.trace[:, 5:])
+    assert torch.equal(late.trace, all_steps.trace[:, passes:])
     assert late.mean == pytest.approx(float(late.trace.mean()), rel=1e-12)
-    assert (all_steps.trace[:, 0] == 0).all()  # chains start at w*, and a draw is measured against it
+    # Every other chain starts at w*, and a draw is measured against it.
+    assert (all_steps.trace[::2, 0] == 0).all() and (all_steps.trace[1::2, 0] != 0).all()
+
+
+def test_draws_begin_with_a_pass_whatever_the_burn_in():
+    """So that what minibatches differ by cancels over whole passes: chains that hardly move see just that."""
+    passes = len(states()[0]) // QUICK["batch_size"]
+    for n_burn_in in (1, passes - 1):
+        still = estimate(n_burn_in=n_burn_in, n_draws=2 * passes, step_size=1e-12, n_chains=2)["model"].trace[1]
+        one, two = still.view(2, passes).mean(1)
+        assert one == pytest.approx(float(two), rel=1e-4) and still.std() > 1e-3 * still.mean()
 
 
 def test_a_draw_compares_one_minibatch_with_itself():
     x, y = states()
     y = y + torch.arange(32.0)[:, None, None]  # batches differ by far more than a step changes
-    moves = estimate(data=(x, y), n_draws=4, step_size=1e-9)["model"].trace.abs().max()
+    moves = estimate(data=(x, y), n_draws=4, step_size=1e-9)["model"].trace[0].abs().max()
     assert moves < 0.01 * QUICK["n_beta"] * y.var()
 
 

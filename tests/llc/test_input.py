@@ -155,7 +155,8 @@ CASES = {
     "all draws": {
         "n_draws": 8, "n_burn_in": 4, "control_variate": True, "about": "centre", "preconditioner": "curvature"
     },
-    "until precise enough": {"n_draws": 400, "n_burn_in": 20, "target_mcse": 2.0, "preconditioner": "rmsprop"},
+    "until precise enough": {"n_draws": 400, "n_burn_in": 20, "target_mcse": 0.7, "preconditioner": "rmsprop"},
+    "the virial taken out": {"n_draws": 8, "n_burn_in": 4, "zero_variance": True, "about": "centre"},
     "one rank without work": {"n_draws": 8, "n_burn_in": 4, "n_chains": 1},
 }  # fmt: skip
 
@@ -203,5 +204,5 @@ def test_defaults():
     assert defaults(SGLDConfig) == {
         "n_beta": None, "step_size": "auto", "localization": 0.0, "n_chains": 4, "n_draws": 200, "n_burn_in": 100,
         "batch_size": 256, "preconditioner": None, "integrator": "euler", "control_variate": False, "about": "anchor",
-        "target_mcse": None, "max_seconds": None, "seed": 0,
+        "zero_variance": False, "target_mcse": None, "max_seconds": None, "seed": 0,
     }  # fmt: skip

@@ -14,8 +14,14 @@ from lightning_physim.errors import InputError
 from lightning_physim.llc import SGLDConfig, calibrate, estimate_llc, head_regions
 from lightning_physim.llc import chains as chains_module
 from lightning_physim.llc import result as result_module
+from lightning_physim.llc.basin import leading_curvature
 from lightning_physim.llc.curvature import lanczos
-from lightning_physim.llc.result import summarize
+from lightning_physim.llc.minibatches import Minibatches
+from lightning_physim.llc.objective import Group, Objective
+from lightning_physim.llc.preconditioner import Identity
+from lightning_physim.llc.regions import Region
+from lightning_physim.llc.result import Passes, summarize
+from lightning_physim.llc.sampler import Job, Replicas
 
 QUICK = SGLDConfig(n_beta=20.0, localization=50.0, step_size=1e-3, n_chains=3, n_draws=8, n_burn_in=4, batch_size=8)
 FAST = {"integrator": "leimkuhler_matthews", "preconditioner": "curvature"}
@@ -136,7 +142,7 @@ def test_the_automatic_step_is_a_tenth_of_the_limit_for_each_region():
 
 
 def test_acceptance_falls_with_the_step_and_the_virial_tells_heat():
-    results = [on_potential(square, size=20, n_draws=300, step_size=step) for step in (1e-4, 1e-2, 3.6e-2)]
+    results = [on_potential(square, size=20, n_draws=300, n_chains=16, step_size=step) for step in (1e-4, 1e-2, 3.6e-2)]
     assert results[0].acceptance > 0.99 > results[1].acceptance > results[2].acceptance
     # Euler's scheme is too hot by (step a / 4) / (1 - step a / 4) in every direction: here by nine times the estimate.
     assert results[2].virial == pytest.approx(10 * 0.9 / 0.1, abs=5 * results[2].virial_mcse)
@@ -169,10 +175,22 @@ def test_lanczos_finds_the_extreme_eigenvalues():
     assert lanczos(lambda v: 2.0 * v, torch.ones(1, 1), 10)[0].tolist() == [[2.0]]
 
 
+def leading(module, loss_fn, data, spec, config):
+    """Leading curvature of the potential at w*, by Hessian-vector products."""
+    objective = Objective(module, loss_fn, data)
+    region = Region("some", spec, objective.frozen)
+    whole = Minibatches(objective, list(spec), None, 0, True).whole
+    replicas = Replicas(
+        Group(objective, [region], True, 1), [Job(region, config.n_beta, config.localization, 1.0)], [(0, 0)]
+    )
+    origin = torch.zeros(1, region.size, dtype=objective.dtype)
+    return leading_curvature(replicas, origin, data, whole, Identity(), 0)[0]
+
+
 def test_the_curvature_of_a_region_is_that_of_its_hessian(network, pairs):
     config = replace(QUICK, batch_size=None, localization=0.0, n_draws=4)
     region = {"some": {"blocks.1.attention.qkv.bias": None, "readout.bias": None}}
-    result = estimate_llc(network, loss_fn, pairs, region, config)["some"]
+    found = leading(network, loss_fn, pairs, region["some"], config)
 
     def of(*moved):
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
@@ -183,7 +201,7 @@ def test_the_curvature_of_a_region_is_that_of_its_hessian(network, pairs):
     blocks = torch.autograd.functional.hessian(of, anchors)
     hessian = torch.cat([torch.cat(row, 1) for row in blocks])
     largest = torch.linalg.eigvalsh(hessian)[-1].item()
-    assert result.step_stability == pytest.approx(1e-3 * 20 * largest / 4, rel=1e-3)
+    assert found[0, 0].item() == pytest.approx(20 * largest, rel=1e-3)
 
 
 BAD = {
@@ -219,6 +237,10 @@ def test_bad_data_modules_and_settings_get_one_line(network, pairs):
             SGLDConfig(**bad)
 
 
+SHARED = Passes(length=8, size=4, n=32, controlled=False)
+"""Minibatches whose error of first order is in the draws."""
+
+
 def autoregressive(generator, rho, n_chains, n_draws):
     noise = generator.normal(size=(n_chains, n_draws))
     x = noise.copy()
@@ -231,19 +253,19 @@ def test_standard_errors_of_chains_with_a_known_autocorrelation():
     generator = np.random.default_rng(0)
     rho, shape = 0.8, (4, 2000)
     x = autoregressive(generator, rho, *shape)
-    found = summarize(x, shared_noise=False)
+    found = summarize(x)
     assert found.mcse == pytest.approx(np.sqrt((1 + rho) / (1 - rho) / x.size), rel=0.15)
     assert found.rhat == array_stats.rhat(x, chain_axis=0, draw_axis=1, method="split") < 1.02
     # What all chains have in common does not average out over them.
     exact = np.sqrt((1 + rho) / (1 - rho) / x.size + 1.0 / shape[1])
     shared = [
-        summarize(autoregressive(generator, rho, *shape) + generator.normal(size=shape[1]), shared_noise=True).mcse
+        summarize(autoregressive(generator, rho, *shape) + generator.normal(size=shape[1]), SHARED).mcse
         for _ in range(20)
     ]
     assert np.mean(shared) == pytest.approx(exact, rel=0.15)
-    assert summarize(x + 3 * np.arange(4)[:, None], shared_noise=False).rhat > 2
+    assert summarize(x + 3 * np.arange(4)[:, None]).rhat > 2
     x[1, 5] = np.nan
-    assert summarize(x, shared_noise=False).mean == pytest.approx(x[[0, 2, 3]].mean())
+    assert summarize(x).mean == pytest.approx(x[[0, 2, 3]].mean())
 
 
 def test_calibration_keeps_away_from_settings_that_feel_the_wall():
@@ -275,17 +297,43 @@ def test_the_variance_of_a_mean_grows_with_what_chains_have_in_common():
     assert result_module._long_run_variance(x, 3) == pytest.approx(by_hand)
     rng = np.random.default_rng(0)
     own, common = rng.standard_normal((4, 4000)), rng.standard_normal(4000)
-    apart, alike = summarize(own, shared_noise=True), summarize(0.6 * own + 0.8 * common, shared_noise=True)
+    apart, alike = summarize(own, SHARED), summarize(0.6 * own + 0.8 * common, SHARED)
     # Independent: 1/sqrt(16000). With 0.64 of the variance in common: sqrt((0.36/4 + 0.64)/4000).
     assert apart.mcse == pytest.approx(1 / 16000**0.5, rel=0.15)
     assert alike.mcse == pytest.approx((0.73 / 4000) ** 0.5, rel=0.15)
 
 
 def test_draws_that_do_not_differ_have_no_error_and_too_few_no_mean():
-    same = summarize(np.full((2, 5), 3.0), shared_noise=True)
+    same = summarize(np.full((2, 5), 3.0), SHARED)
     assert (same.mean, same.mcse) == (3.0, 0.0) and np.isnan(same.rhat) and np.isnan(same.ess)
-    assert np.isnan(summarize(np.zeros((2, 3)), shared_noise=True).mean)
-    assert np.isnan(summarize(np.full((2, 5), np.nan), shared_noise=True).mean)
+    assert np.isnan(summarize(np.zeros((2, 3)), SHARED).mean)
+    assert np.isnan(summarize(np.full((2, 5), np.nan), SHARED).mean)
+
+
+@pytest.mark.parametrize("n_draws, size", [(40, 10), (46, 10), (40, 11)])
+def test_what_minibatches_differ_by_cancels_over_whole_passes(n_draws, size):
+    """Each sample adds a number of its own to all chains alike; the spread of the mean over shuffles is the error."""
+    rng = np.random.default_rng(1)
+    of_sample, own = rng.standard_normal(100), 0.01
+    passes = Passes(length=100 // size, size=size, n=100, controlled=True)
+    means, errors = [], []
+    for _ in range(400):
+        common = np.concatenate([
+            of_sample[rng.permutation(100)[: passes.length * size]].reshape(passes.length, size).mean(1)
+            for _ in range(-(-n_draws // passes.length))
+        ])[:n_draws]  # fmt: skip
+        draws = common + own * rng.standard_normal((3, n_draws))
+        found = summarize(draws, passes)
+        means.append(found.mean)
+        errors.append(found.mcse)
+    assert np.std(means) == pytest.approx(np.mean(errors), rel=0.12)
+    assert np.std(means) < 0.3 * of_sample.std() / (n_draws * size) ** 0.5 * 1.5
+
+
+def test_the_heat_of_minibatch_gradients_is_alike_in_all_chains():
+    x, shared = np.random.default_rng(2).standard_normal((3, 4000)), Passes(10, 10, 100, True)
+    cold, hot = summarize(x, shared), summarize(x, shared, noise_ratio=0.5)
+    assert hot.mcse / cold.mcse == pytest.approx(2**0.5, rel=0.02)  # sqrt(1 + (3 - 1) * 0.5)
 
 
 def test_metropolis_would_accept_small_steps_in_a_well_of_localization_alone():
