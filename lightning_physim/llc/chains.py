@@ -132,9 +132,9 @@ class Chains:
         self.estimator = ControlVariate(plain, group, minibatches.whole) if controlled else plain
         self.minibatches = minibatches
         self.values: list[Tensor] = []
-        self.displacements: list[Tensor] = []
-        self.gradients: list[Tensor] = []
         self.keeps = 2 * displacement.numel() * config.n_draws <= KEPT_ENTRIES
+        # In one piece: small tensors that stay, between large ones that go, would leave memory in shreds.
+        self.kept = torch.empty(config.n_draws if self.keeps else 0, 2, *displacement.shape).to(displacement)
         self.sums = torch.zeros(2, *displacement.shape).to(displacement)
         self.sum_localization = torch.zeros_like(displacement[:, 0])
 
@@ -145,8 +145,7 @@ class Chains:
         if record:
             self.sums += torch.stack([u, draw.gradient])
             if self.keeps:
-                self.displacements.append(u)
-                self.gradients.append(draw.gradient)
+                self.kept[len(self.values)] = torch.stack([u, draw.gradient])
             self.sum_localization += self.replicas.gamma[:, 0] * u.square().mean(1)
             self.values.append(draw.value)
 
@@ -176,10 +175,11 @@ class Chains:
             if not self.keeps:
                 found.append(Quantities(value, *[value * torch.nan] * 3))
                 continue
-            away = self.displacements[i] - centres.displacement[centres.row]
+            displacement, gradient = self.kept[i]
+            away = displacement - centres.displacement[centres.row]
             if self.about_centre:
                 value = value - ((reference - left_out) * away).sum(1)
-            against = self._against(away, self.gradients[i] - reference)
+            against = self._against(away, gradient - reference)
             found.append(Quantities(value, *(torch.where(value.isfinite(), each, torch.nan) for each in against)))
         return Quantities(*(torch.stack(each, 1).double().cpu() for each in zip(*found, strict=True)))
 

@@ -104,6 +104,7 @@ def test_equipartition_and_order_of_one_direction(p, gamma, step):
     assert result.order_lo <= result.order <= result.order_hi and result.order_hi - result.order_lo < 0.1
 
 
+@pytest.mark.slow
 def test_the_order_of_a_mixture_is_weighted_by_what_each_direction_adds():
     """Two quadratic and six quartic directions; intervals over seeds cover the exact order."""
     gamma = 50.0
