@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_physim.data import Batch, ParticleDataModule, ShardedBatchSampler
+from lightning_physim.data.ahead import outgrows_memory
 from lightning_physim.errors import InputError
 from tests.helpers.systems import SIX
 
@@ -284,3 +285,18 @@ def test_data_larger_than_memory_are_mapped_read_only_read_ahead_and_give_the_sa
     assert len(found) == len(expected) > 8
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours.states, theirs.states) and torch.equal(ours.targets, theirs.targets)
+
+
+def test_a_file_outgrows_memory_from_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}.__getitem__)
+    assert not outgrows_memory(2_048_000) and outgrows_memory(2_048_001)
+
+
+def test_permuted_targets_leave_the_noise_of_the_states_as_it_is(cache: str) -> None:
+    options = {"input_noise": 0.1, "batch_size": 5}
+    modules = [data(cache, **options), data(cache, **options, permute_targets=True)]
+    for module in modules:
+        module.prepare_data()
+        module.setup()
+    for plain, control in zip(*(module.train_dataloader() for module in modules), strict=True):
+        assert torch.equal(plain.states, control.states)

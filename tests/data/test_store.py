@@ -196,6 +196,9 @@ def test_damage_is_told_moved_aside_and_mended(directory: Path, damage: Any, cap
     damage(directory)
     make_directory(directory, SPEC, write)
     assert directory.with_name(directory.name + ".damaged-1").is_dir()
+    damage(directory)
+    make_directory(directory, SPEC, write)
+    assert directory.with_name(directory.name + ".damaged-2").is_dir()
 
 
 def test_without_checksums_only_sizes_and_headers_count(directory: Path) -> None:
