@@ -31,7 +31,8 @@ LAYOUT_VERSION = 2
 """Raise whenever the arrays of a split change their names or meaning: it is part of the name of its directory."""
 CONTACT_ARRAYS = ("contact_pairs", "contact_starts")
 """What the fields of :class:`lightning_physim.physics.ContactPairs` are called on disk."""
-CHUNK_BYTES = 2**25
+CHUNK_STATES = 2**19
+"""States of one particle at one time that are simulated at a time: 32 MiB of them, and their copy."""
 TOLD_FROM = 2e9
 """Bytes of a data set from which its size is told before it is made."""
 
@@ -163,8 +164,7 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
 def _simulate_in_chunks(spec: SplitSpec) -> Iterator[tuple[np.ndarray, ContactPairs, np.ndarray]]:
     """States float64 ``[c, T+1, N, 4]``, contacts and wall contacts of all trajectories, ``c`` at a time."""
     system, t, p = spec.system, spec.n_intervals, spec.system.n_particles
-    bytes_each = (t + 1) * p * 4 * 8 * 2
-    chunk = min(256, max(1, CHUNK_BYTES // bytes_each))
+    chunk = min(256, max(1, CHUNK_STATES // ((t + 1) * p)))
     # Where nobody watches, in a log, a line every ten seconds.
     interval = 0.1 if sys.stderr.isatty() else 10.0
     with tqdm(total=spec.n_trajectories, desc=spec.name, unit="trajectory", mininterval=interval) as progress:

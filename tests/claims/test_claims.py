@@ -45,12 +45,35 @@ def test_rises_and_half_ways_are_those_of_closed_forms():
     assert np.isnan(rise((STEPS[:1], STEPS[:1]), 3)) and np.isnan(final((STEPS[:0], STEPS[:0])))
 
 
+def test_a_half_way_is_counted_from_the_first_value():
+    curve = (np.array([1.0, 10.0, 100.0]), np.array([0.0, 6.0, 8.0]))
+    # Half of 8 is two thirds of the way from 0 to 6, in the logarithm of the step.
+    assert half_rise_step(curve, 1) == pytest.approx(10 ** (2 / 3))
+    assert half_rise_step(curve, 2) == pytest.approx(10 ** (3.5 / 6))  # half of the mean of 6 and 8
+    assert np.isnan(half_rise_step((curve[0], np.array([1.0, 2.0, 1.0])), 1))  # no rise at all
+    assert half_rise_step((curve[0], np.array([0.0, 0.25, 0.5])), 1) == pytest.approx(10.0)
+
+
+def test_a_correlation_of_two_members_is_one_and_of_equal_ones_unknown():
+    x = np.array([1.0, 2.0])
+    assert pooled_rank_correlation([(x, x)]) == 1.0 and pooled_rank_correlation([(x, -x)]) == -1.0
+    assert np.isnan(pooled_rank_correlation([(x, np.ones(2))]))
+    # Ranks -1/2, 1/2 and -1, 0, 1 against themselves and against 0, -1, 1: (1/2 + 1) / (1/2 + 2).
+    three = np.array([1.0, 2.0, 3.0]), np.array([2.0, 1.0, 3.0])
+    assert pooled_rank_correlation([(x, x), three]) == pytest.approx(1.5 / 2.5)
+    many = np.stack([x, -x]), np.stack([x, x])
+    assert pooled_rank_correlation([many]).tolist() == [1.0, -1.0]
+
+
 def test_estimates_that_fail_do_not_count():
     metrics = a_run(np.random.default_rng(4))
     metrics["llc/L0H0/converged"] = (LLC_STEPS, np.array([0.0] * 3 + [1.0] * 9))
     metrics["llc/L0H0/mean"][1][5] = np.nan
     head = heads_of(metrics)[0]
     assert head.name == "L0H0" and head.n_estimates == 12 and len(head.llc[1]) == 8
+    assert head.llc[0].tolist() == np.delete(LLC_STEPS, [0, 1, 2, 5]).tolist()
+    del metrics["llc/L0H0/converged"]  # where no flags were logged, every finite one counts
+    assert len(heads_of(metrics)[0].llc[1]) == 11
 
 
 def test_a_collision_head_that_is_not_used_is_none_that_claims_are_about():

@@ -11,7 +11,7 @@ from lightning_physim.claims import geometry, growth, heads
 from lightning_physim.claims.evidence import Head
 from lightning_physim.claims.findings import Training, gather
 from lightning_physim.claims.geometry import correlation_in_time
-from lightning_physim.claims.statistics import bootstrap_clusters, interval
+from lightning_physim.claims.statistics import bootstrap_clusters, bootstrap_within, interval
 from tests.helpers.studies import STEPS, a_run
 
 A = heads.Numbers(
@@ -163,6 +163,7 @@ def test_clusters_are_redrawn_whole_and_then_their_members():
     counts = np.bincount(np.round(samples).astype(int), minlength=4) / len(samples)
     np.testing.assert_allclose(counts, np.array([8, 12, 6, 1]) / 27, atol=0.03)
     one = bootstrap_clusters(lambda sample: float(sample.mean()), [np.array([0.0, 1.0])])
+    assert samples.shape == (2000,)
     np.testing.assert_allclose(np.bincount((2 * one).astype(int)) / len(one), [0.25, 0.5, 0.25], atol=0.03)
 
 
@@ -210,3 +211,18 @@ def test_peers_are_the_median_seed_the_other_trainings_and_the_floors():
     assert [peer.name for peer in gather(seeds[:1], floors).peers] == [names[0], *names[3:]]
     nothing = gather([unfinished], floors)
     assert nothing.peers == [] and nothing.horizon == 1 and asked == [16, 16]
+
+
+def test_a_bootstrap_within_groups_keeps_every_group_and_its_size():
+    groups = [np.zeros((3, 2)), np.array([[1.0, 2.0]]), np.array([[0.0], [1.0]])]
+    seen = []
+    samples = bootstrap_within(lambda drawn: seen.extend(drawn) or drawn[2].mean((1, 2)), groups)
+    assert [drawn.shape for drawn in seen] == [(2000, 3, 2), (2000, 1, 2), (2000, 2, 1)]
+    assert (seen[1] == groups[1]).all()
+    np.testing.assert_allclose(np.bincount((2 * samples).astype(int)) / 2000, [0.25, 0.5, 0.25], atol=0.03)
+
+
+def test_a_training_is_called_by_its_seed_or_its_role():
+    assert [Training(role, 3, "running").name for role in ("seed", "sgd", "no_attention")] == [
+        "seed 3", "SGD", "no attention"
+    ]  # fmt: skip

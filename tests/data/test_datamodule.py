@@ -1,6 +1,7 @@
 """Batches and their targets, the data module's public names, and its options on the command line."""
 
 import itertools
+import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from jsonargparse import ArgumentParser
 
 from lightning_physim.data import ParticleDataModule, default_ood
 from lightning_physim.data.batch import TrajectoryDataset
+from lightning_physim.data.describe import _floors
 from lightning_physim.data.loader import BatchLoader
 from lightning_physim.errors import InputError
 from lightning_physim.physics import ParticleSystem
@@ -334,3 +336,82 @@ def test_defaults() -> None:
         "integrator": "averaged", "dt": None, "batch_size": 64, "eval_batch_size": 50, "train_window": 1,
         "input_noise": 0.0, "permute_targets": False, "seed": 0, "cache_dir": "data", "num_workers": 0,
     }  # fmt: skip
+
+
+def test_describe_tells_sizes_fractions_and_energies(data: ParticleDataModule) -> None:
+    split = data.split("val")
+    summary = split.metadata["summary"]
+    split.metadata["arrays"]["states"]["bytes"] += 12_340_000
+    try:
+        text = data.describe()
+        n_bytes = sum(path.stat().st_size for path in split.directory.glob("*.npy")) + 12_340_000
+    finally:
+        split.metadata["arrays"]["states"]["bytes"] -= 12_340_000
+    head, *rows = text.split("\n\n")[0].splitlines()
+    assert head.split() == "split trajectories intervals particles MB colliding walls energy/particle".split()
+    assert [row.split()[0] for row in rows] == list(data.specs)
+    words = next(row for row in rows if row.startswith("val")).split()
+    assert words[:5] == ["val", "7", "10", "6", f"{n_bytes / 1e6:.1f}"] and words[4] == "12.4"
+    assert words[5:7] == [f"{summary[f'{kind}_fraction']:.3f}" for kind in ("colliding", "wall")]
+    assert words[7::2] == [f"{summary[f'energy_per_particle_{when}']:.2f}" for when in ("start", "end")]
+    lines = text.split("\n\n")[2].splitlines()
+    assert lines[0].split() == ["training", "split", "x", "y", "v_x", "v_y"]
+    for line, name in zip(lines[1:], ("state_mean", "state_std", "residual_rms"), strict=True):
+        assert line.split() == [name, *(f"{value:.4f}" for value in getattr(data.target, name).tolist())]
+    assert len({len(row) for row in rows}) == 1  # columns stand under each other
+
+
+def test_floors_are_the_same_however_many_trajectories_are_looked_at_at_a_time(data: ParticleDataModule) -> None:
+    np.testing.assert_allclose(_floors(data.split("val"), chunk=3), _floors(data.split("val")), rtol=1e-5)
+
+
+def test_contacts_are_those_of_the_intervals_that_are_asked_for(data: ParticleDataModule) -> None:
+    split, touched = data.split("val"), colliding(data, "val")
+    assert (
+        split.contacts(torch.tensor([2, 6]), torch.tensor([3, 9])).any(-1).tolist() == touched[[2, 6], [3, 9]].tolist()
+    )
+
+
+def test_the_default_ood_splits_are_those_of_the_table() -> None:
+    def area(fraction: float) -> float:
+        return math.sqrt(fraction / (5 * math.pi))
+
+    five = replace(SIX, n_particles=5, radius=area(0.29))
+    assert default_ood(five) == {
+        "particles": {"n_particles": 8}, "restitution": {"restitution": 0.5}, "gravity": {"gravity": 2.0}
+    }  # fmt: skip
+    assert "particles" not in default_ood(replace(five, radius=area(0.31)))
+    assert "particles" not in default_ood(replace(five, mass=[1.0] * 5))
+    assert "particles" not in default_ood(replace(five, radius=[0.08] * 5))
+    for before, after in ((0.7, 0.9), (0.71, 0.5)):
+        assert default_ood(replace(five, restitution=before))["restitution"] == {"restitution": after}
+    assert default_ood(replace(five, restitution=None, damping=1.0))["restitution"] == {"restitution": 0.9}
+
+
+def test_of_damping_and_restitution_an_ood_split_keeps_the_one_that_it_names() -> None:
+    ood = {"damped": {"damping": 2.0}, "bouncy": {"restitution": 0.3}, "heavy": {"mass": 2.0}}
+    found = ParticleDataModule(SIX, ood=ood).specs
+    pairs = {name: (found[f"ood_{name}"].system.damping, found[f"ood_{name}"].system.restitution) for name in ood}
+    assert pairs == {"damped": (2.0, None), "bouncy": (None, 0.3), "heavy": (None, 0.8)}
+    assert ParticleDataModule(SIX, ood={"same": {"interval": SIX.interval}}).test_splits == ["test", "ood_same"]
+
+
+def test_sizes_and_options_come_to_the_splits_that_they_are_for() -> None:
+    specs = ParticleDataModule(SIX, **SIZES, seed=5, dt=1e-3, integrator="verlet").specs
+    sizes = {"train": 40, "val": 7, "test": 5, "ood_particles": 5, "ood_restitution": 5, "ood_gravity": 5}
+    assert {name: spec.n_trajectories for name, spec in specs.items()} == sizes
+    rest = {(spec.n_intervals, spec.velocity_std, spec.seed, spec.dt, spec.integrator) for spec in specs.values()}
+    assert rest == {(10, 0.7, 5, 1e-3, "verlet")}
+
+
+def test_a_split_of_one_interval_has_one_probe_state(cache: str) -> None:
+    data = module(cache, n_train=8, n_val=1, n_test=1, n_intervals=1, ood={})
+    states, contacts = data.probe_states(1)
+    assert states.shape == (1, 6, 4) and contacts.shape == (1, 6, 6)
+    with pytest.raises(InputError, match="1 to 1 states"):
+        data.probe_states(2)
+
+
+def test_what_is_not_set_up_says_so(tmp_path: Path) -> None:
+    fresh = ParticleDataModule(SIX, ood={}, cache_dir=str(tmp_path))
+    assert str(fresh) == "ParticleDataModule(train, val, test; not set up)"

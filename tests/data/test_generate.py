@@ -61,7 +61,7 @@ def test_a_cache_of_an_older_layout_is_told_and_made_anew(tmp_path: Path, caplog
 
 def test_the_size_of_the_chunks_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make_split(spec(), tmp_path / "whole")
-    monkeypatch.setattr(generate, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(generate, "CHUNK_STATES", 1)
     single = make_split(spec(), tmp_path / "single")
     assert {path.name for path in single.iterdir()} == {
         "metadata.json", "states.npy", "contact_pairs.npy", "contact_starts.npy", "wall_contacts.npy", "no_pair.npy"
@@ -163,3 +163,48 @@ def test_the_size_that_is_told_is_that_on_disk(tmp_path: Path, name: str) -> Non
     split = spec(name, n_trajectories=64)
     on_disk = sum(path.stat().st_size for path in make_split(split, tmp_path).iterdir())
     assert split.n_bytes < on_disk < 1.3 * split.n_bytes + 4000
+
+
+@pytest.mark.parametrize(("states", "sizes"), [(1, [1] * 7), (71, [1] * 7), (72, [2, 2, 2, 1]), (10**6, [7])])
+def test_a_chunk_holds_as_many_states_as_it_may(monkeypatch: pytest.MonkeyPatch, states: int, sizes: list[int]) -> None:
+    monkeypatch.setattr(generate, "CHUNK_STATES", states)  # a trajectory has six times of six particles
+    assert [len(chunk) for chunk, _, _ in generate._simulate_in_chunks(spec())] == sizes
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_layout_2_has_these_arrays(tmp_path: Path, name: str) -> None:
+    """Whoever changes them raises the number: splits that are there would be read in another meaning."""
+    directory = make_split(spec(name), tmp_path)
+    metadata = json.loads((directory / "metadata.json").read_text())
+    n_contacts = len(load(directory, "contact_pairs"))
+    expected = {
+        "states": ("float32", [7, 6, 6, 4]), "contact_pairs": ("int32", [n_contacts, 2]),
+        "contact_starts": ("int64", [36]), "wall_contacts": ("bool", [7, 5, 6]),
+    }  # fmt: skip
+    if name == "val":
+        expected["no_pair"] = ("float32", [7, 5, 6, 4])
+    assert {key: (array["dtype"], array["shape"]) for key, array in metadata["arrays"].items()} == expected
+    assert metadata["spec"]["layout"] == 2 == generate.LAYOUT_VERSION
+    assert metadata["masses"] == [1.0] * 6 and metadata["radii"] == [0.08] * 6
+
+
+def test_the_size_of_a_split_is_that_of_its_states() -> None:
+    assert spec("train").n_bytes == 7 * 6 * 6 * 16
+    assert spec("val").n_bytes == 7 * (6 + 5) * 6 * 16  # and those of the oracle
+
+
+def test_a_data_set_that_just_fits_is_made_and_more_than_two_gigabytes_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    five = spec("train", system=replace(SIX, n_particles=5), n_trajectories=5_000_000, n_intervals=4)
+    more = replace(five, n_trajectories=5_000_001)
+    assert (five.n_bytes, more.n_bytes) == (2_000_000_000, 2_000_000_400)
+    monkeypatch.setattr(generate.shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000_000_400))
+    generate.check_room([five], tmp_path)
+    assert not caplog.messages
+    generate.check_room([more], tmp_path)
+    assert caplog.messages == [f"the data will take 2 GB in {tmp_path}, of 2 GB that are free"]
+    with pytest.raises(InputError, match="must fit on the disk; they take 2 GB, and 2 GB are free"):
+        generate.check_room([more, spec()], tmp_path)
+    more.directory(tmp_path).mkdir()  # what is there takes no room
+    generate.check_room([more, spec()], tmp_path)

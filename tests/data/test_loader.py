@@ -10,8 +10,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from lightning_physim.data import Batch, ParticleDataModule, ShardedBatchSampler
+from lightning_physim.data.ahead import outgrows_memory
+from lightning_physim.data.loader import BatchLoader
 from lightning_physim.errors import InputError
 from tests.helpers.systems import SIX
 
@@ -284,3 +287,32 @@ def test_data_larger_than_memory_are_mapped_read_only_read_ahead_and_give_the_sa
     assert len(found) == len(expected) > 8
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours.states, theirs.states) and torch.equal(ours.targets, theirs.targets)
+
+
+def test_a_file_outgrows_memory_from_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}.__getitem__)
+    assert not outgrows_memory(2_048_000) and outgrows_memory(2_048_001)
+
+
+def test_permuted_targets_leave_the_noise_of_the_states_as_it_is(cache: str) -> None:
+    options = {"input_noise": 0.1, "batch_size": 5}
+    modules = [data(cache, **options), data(cache, **options, permute_targets=True)]
+    for module in modules:
+        module.prepare_data()
+        module.setup()
+    for plain, control in zip(*(module.train_dataloader() for module in modules), strict=True):
+        assert torch.equal(plain.states, control.states)
+
+
+@pytest.mark.parametrize(("workers", "pinned"), [(0, False), (2, False), (0, True), (2, True)])
+def test_batches_are_read_by_as_many_processes_as_were_asked_for(cache: str, workers: int, pinned: bool) -> None:
+    module = data(cache)
+    module.prepare_data()
+    module.setup()
+    split = module.split("val")
+    sampler = ShardedBatchSampler(len(split), 2, shuffle=False)
+    reader = BatchLoader(split, sampler, num_workers=workers, pin_memory=pinned)._read(sampler.batches(0))
+    if not workers and not pinned:
+        assert not isinstance(reader, DataLoader)  # read in this process, sooner than one is asked for it
+    else:
+        assert isinstance(reader, DataLoader) and (reader.num_workers, reader.pin_memory) == (workers, pinned)

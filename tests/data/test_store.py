@@ -196,6 +196,9 @@ def test_damage_is_told_moved_aside_and_mended(directory: Path, damage: Any, cap
     damage(directory)
     make_directory(directory, SPEC, write)
     assert directory.with_name(directory.name + ".damaged-1").is_dir()
+    damage(directory)
+    make_directory(directory, SPEC, write)
+    assert directory.with_name(directory.name + ".damaged-2").is_dir()
 
 
 def test_without_checksums_only_sizes_and_headers_count(directory: Path) -> None:
@@ -240,3 +243,11 @@ def test_an_array_of_another_type_or_shape_alone_is_a_fault_even_where_its_size_
     np.save(directory / "x.npy", other(array))
     assert (directory / "x.npy").stat().st_size == read_metadata(directory)["arrays"]["x"]["bytes"]
     assert "another shape or type" in (find_fault(directory, SPEC, checksums=False) or "")
+
+
+def test_a_number_that_json_lacks_is_in_no_metadata(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        directory_name("train", {"n": float("nan")})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        make_directory(tmp_path / "train-0", SPEC, lambda folder: write(folder) | {"note": float("inf")})
+    assert [path.name for path in tmp_path.iterdir()] == [".train-0.lock"]

@@ -121,6 +121,10 @@ def test_a_probe_without_extent_is_refused(options):
         (NearScores if "radius" in options else AttentionDistance)(1, 1, **options)
 
 
+def test_a_probe_may_look_at_less_than_a_contact_diameter():
+    assert NearScores(1, 1, radius=0.5).radius == 0.5
+
+
 def test_distance_correlation_is_pearsons_over_ordered_pairs():
     attention, positions, contact = sample(5)
     ours = scored(attention, positions, contact)["distance_correlation"]

@@ -51,3 +51,11 @@ def test_arrays_that_cannot_be_read_are_left_out_with_a_line(tmp_path, caplog):
     found = read_arrays(tmp_path)
     assert list(found) == [1, 3, 20] and found[20]["x"].tolist() == list(range(20))
     assert len(caplog.messages) == 2 and "step-00000004.npz is left out, it cannot be read" in caplog.text
+
+
+def test_the_last_row_of_a_step_counts_whatever_the_other_keys_of_its_rows(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    # Rows of "b" and "a" begin first and end last: in the order of their keys, the row of "a" alone would win step 3.
+    lines = ['{"step": 1, "b": 0, "a": 1}', '{"step": 3, "a": 2}', '{"step": 3, "b": 5, "a": 7}']
+    path.write_text("\n".join(lines) + "\n")
+    assert [values.tolist() for values in read_metrics(path)["a"]] == [[1, 3], [1.0, 7.0]]

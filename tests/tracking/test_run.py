@@ -1,6 +1,7 @@
 """The run directory and metrics.jsonl."""
 
 import json
+import os
 import re
 import resource
 
@@ -16,6 +17,7 @@ from lightning_physim.tracking import (
     JsonlLogger,
     RunDirectory,
     arrays_folder,
+    checkpoint_step,
     find_run,
     last_checkpoint,
     new_run,
@@ -23,6 +25,7 @@ from lightning_physim.tracking import (
     read_metrics,
     table_path,
 )
+from lightning_physim.tracking.jsonl import _trim
 
 
 @pytest.fixture(autouse=True)
@@ -241,3 +244,65 @@ def test_in_a_trainer(tmp_path):
     assert read_metrics(run.metrics)["train/loss"][1].tolist() == [1.0, 3.0]
     assert trainer.log_dir == str(tmp_path)
     assert last_checkpoint(run).name == "epoch=0-step=4.ckpt"
+
+
+def test_resume_drops_the_arrays_that_come_again_and_no_others(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    first = JsonlLogger(path)
+    for step in (0, 10, 11):
+        first.log_arrays("probe/snapshots", {"x": np.arange(step)}, step)
+    folder = arrays_folder(tmp_path / "figures", "probe/snapshots")
+    JsonlLogger(path).log_metrics({"a": 1.0}, 12)
+    assert list(read_arrays(folder)) == [0, 10, 11]  # a file that is merely continued
+    JsonlLogger(path, resume_step=10).log_arrays("probe/snapshots", {"x": np.arange(3)}, 14)
+    assert list(read_arrays(folder)) == [0, 10, 14]
+
+
+def test_time_goes_on_from_the_latest_row_that_stays(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "a": 1}\n')
+    assert _trim(path, None) == 0.0 == _trim(tmp_path / "nothing", None)  # of rows that tell no time
+    path.write_text('{"step": 1, "time": 7.5}\n{"step": 2, "time": 6.5}\n{"step": 3, "time": 9.5}\n')
+    assert _trim(path, 2) == 7.5
+    assert [row["step"] for row in strict_rows(path)] == [1, 2]
+
+
+def test_a_row_without_a_step_repeats_the_one_before_and_columns_of_the_logger_stay_its_own(tmp_path):
+    logger = JsonlLogger(tmp_path / "metrics.jsonl")
+    logger.log_metrics({"a": 1.0})
+    logger.log_metrics({"a": 2.0, "step": 99.0, "time": -1.0}, step=5)
+    logger.log_metrics({"a": 3.0})
+    rows = strict_rows(logger.path)
+    assert [(row["step"], row["a"]) for row in rows] == [(0, 1.0), (5, 2.0), (5, 3.0)]
+    assert all(row["time"] >= 0.0 for row in rows)
+
+
+def test_a_long_name_is_cut_to_forty_characters(tmp_path):
+    run = new_run(tmp_path / "not" / "there", name="x" * 39 + "yz")
+    assert re.fullmatch(r"\d{8}-\d{6}-x{39}y-[a-z0-9]{4}", run.id)
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "a b", "x" * 129])
+def test_an_agents_id_that_is_no_name_of_a_directory_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("WANDB_RUN_ID", name)
+    with pytest.raises(InputError, match="WANDB_RUN_ID names the directory of a run"):
+        new_run(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rank_that_nobody_told_the_id_takes_a_path_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 3)
+    assert new_run(tmp_path).path == tmp_path / "rank-3"
+
+
+def test_checkpoints_without_a_step_come_last_newest_first(tmp_path):
+    names = ("step-00000000.ckpt", "epoch=1-step=1200.ckpt", "last.ckpt")
+    assert [checkpoint_step(name) for name in names] == [0, 1200, None]
+    run = RunDirectory(tmp_path)
+    for name, age in (("a", 2), ("last", 1), ("z", 3)):
+        path = save_checkpoint(run.checkpoints / f"{name}.ckpt", 0)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert last_checkpoint(run).name == "last.ckpt"
+    first = save_checkpoint(run.checkpoints / "step-00000000.ckpt", 0)
+    os.utime(first, (1e9 - 9, 1e9 - 9))
+    assert last_checkpoint(run) == first

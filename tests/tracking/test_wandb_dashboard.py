@@ -3,11 +3,13 @@
 import json
 
 import pytest
+import wandb
 
 from lightning_physim.cli.main import main
 from lightning_physim.keys import HEAD_TABLE, SECTIONS
 from lightning_physim.llc import diagnostics
 from lightning_physim.tracking.wandb_dashboard import Dashboard, chart_title
+from tests.helpers.wandb_server import Run
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
     assert [section["name"] for section in sections] == [*(part.title for part in SECTIONS), "Runs compared"]
     for part, section in zip(SECTIONS, sections, strict=False):
         figure, *charts = section["panels"]
+        assert section["isOpen"] is True
         assert figure["config"]["mediaKeys"] == [f"report/{part.name}"]
         lines = [chart["config"] for chart in charts if chart["viewType"] == "Run History Line Plot"]
         for line, (chart, pattern) in zip(lines, part.charts(), strict=True):
@@ -36,8 +39,21 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
     assert [name for name, n in tables.items() if n] == [next(part.title for part in SECTIONS if part.name == "scores")]
     scatters = [panel["config"] for panel in sections[-1]["panels"] if panel["viewType"] == "Scatter Plot"]
     assert len(scatters) == 2 and all(each["showLinearRegression"] and each["yAxisLogScale"] for each in scatters)
+    assert sections[-1]["isOpen"] is True
+    settings = given["workspace"]["section"]["settings"]
+    assert (settings["xAxis"], settings["maxRuns"]) == ("trainer/global_step", 20)
     headings = [block for block in given["report"]["blocks"] if block["type"] == "heading"]
     assert [heading["children"][0]["text"] for heading in headings] == [section["name"] for section in sections]
+    # The report shows the same panels, in the spelling that W&B takes.
+    grids = [block["metadata"] for block in given["report"]["blocks"] if "metadata" in block]
+    grids = [grid["panelBankSectionConfig"]["panels"] for grid in grids]
+    assert [unnumbered(panels) for panels in grids] == [unnumbered(section["panels"]) for section in sections]
+    assert ": null" not in json.dumps(given)
+
+
+def unnumbered(panels: list[dict]) -> list[tuple]:
+    """Panels without the ids that are drawn anew and the places that W&B gives them."""
+    return [(panel["viewType"], panel["config"]) for panel in panels]
 
 
 def test_a_chart_of_a_diagnostic_says_what_an_estimate_is_asked_for():
@@ -60,6 +76,19 @@ def test_what_is_refused(no_account, capsys, arguments, words):
     assert main(["dashboard", "push", *arguments]) == 2
     error = capsys.readouterr().err.strip()
     assert words in error and error.startswith("physim: ") and "\n" not in error
+
+
+def test_a_second_push_replaces_what_the_first_has_made(wandb_server):
+    from wandb_workspaces.reports.v2 import Report
+
+    wandb_server.runs["r"] = Run("p", "r")
+    wandb.teardown()
+    Report(entity="tester", project="p", title="Notes of somebody").save()
+    pushed = [Dashboard("tester", "p").push() for _ in range(2)]
+    wandb.teardown()
+    assert pushed[0] == pushed[1]
+    titles = sorted(view["displayName"] for view in wandb_server.views.values())
+    assert titles == ["Emergence of collision heads", "Emergence of collision heads", "Notes of somebody"]
 
 
 @pytest.mark.slow  # the client tries again and again

@@ -3,8 +3,9 @@
 import struct
 
 import pytest
+from wandb.proto.wandb_internal_pb2 import Record
 
-from lightning_physim.tracking.wandb_file import _records
+from lightning_physim.tracking.wandb_file import _records, rows_in_files
 
 BLOCK = 2**15
 
@@ -41,3 +42,18 @@ def test_a_torn_end_is_passed_over():
         assert list(_records(data[:cut])) == [b"one"], cut
     assert list(_records(data[:-37] + b"\0" * 100)) == [b"one"]  # room that was never written to
     assert list(_records(b"")) == []
+
+
+def test_rows_come_in_the_order_of_processes_whether_online_or_not(tmp_path):
+    for folder, steps in (("run-20260102_000000-r", (3,)), ("offline-run-20260101_000000-r", (1, 2))):
+        (tmp_path / folder).mkdir()
+        records = [b""]  # one that holds no row
+        for step in steps:
+            record = Record()
+            for name, value in ((["a", "b"], step), (["c"], 0.5)):
+                item = record.history.item.add(value_json=str(value))
+                item.nested_key.extend(name)
+            record.history.item.add(key="d", value_json='"x"')
+            records.append(record.SerializeToString())
+        (tmp_path / folder / "run-r.wandb").write_bytes(written(*records))
+    assert rows_in_files(tmp_path) == [{"a/b": step, "c": 0.5, "d": "x"} for step in (1, 2, 3)]

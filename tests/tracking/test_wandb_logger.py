@@ -135,6 +135,9 @@ def test_the_loggers_of_a_run(tmp_path):
     run = RunDirectory(tmp_path)
     rows, online = new_loggers(run, resume_from="checkpoints/step-00000120.ckpt")
     assert rows.path == run.metrics and rows.resume_step == 120 and isinstance(online, PhysimWandbLogger)
+    assert online._resume_step == 120 and online._artifacts == frozenset()
+    rows, online = new_loggers(run, artifacts=["data"])
+    assert rows.resume_step is None is online._resume_step and online._artifacts == {"data"}
 
 
 KILLED = """
@@ -227,3 +230,8 @@ def test_seconds_are_those_that_training_has_waited_for_and_those_beside_it(tmp_
     logger = PhysimWandbLogger(RunDirectory(tmp_path))
     logger._stopwatch.seconds, logger._background.seconds = 1.5, 0.25
     assert logger.seconds == 1.75
+
+
+def test_an_error_is_told_in_one_line_of_150_characters():
+    assert wandb_module._one_line(ValueError("two\n  lines")) == "ValueError: two lines"
+    assert wandb_module._one_line(OSError("x" * 151)) == "OSError: " + "x" * 150

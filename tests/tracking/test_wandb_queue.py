@@ -70,3 +70,12 @@ def test_it_can_be_used_again_after_its_end_and_copied():
     assert made
     background.close()
     assert not made
+
+
+def test_the_thread_does_not_keep_the_process_alive():
+    before, background = set(threading.enumerate()), Background(interval=60.0)
+    assert background.seconds == 0.0
+    background.put(lambda: None)
+    (thread,) = set(threading.enumerate()) - before
+    background.close()
+    assert thread.daemon

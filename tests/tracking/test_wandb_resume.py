@@ -130,3 +130,17 @@ def test_an_upload_that_fails_costs_a_line_where_something_was_wanted(run, tmp_p
     logger._experiment.disabled = disabled
     logger.log_report(tmp_path / "missing.html", 3)
     assert ("W&B goes without missing.html: ValueError" in caplog.text) == (not disabled)
+
+
+def test_rows_that_are_lost_again_and_again_cost_one_line(run, tmp_path, caplog):
+    logger = PhysimWandbLogger(run)
+    logger._experiment = FakeRun()
+    report = tmp_path / "report.html"
+    report.write_text("<html>")
+    for step in (1, 2):
+        logger.log_metrics({"a": lambda: 1 / 0}, step)
+        logger.log_report(report, step)  # rows that are older come first
+    assert [message for message in caplog.messages if "goes without" in message] == [
+        "W&B goes without some rows, training goes on: ZeroDivisionError: division by zero"
+    ]
+    assert len(logger._experiment.made) == 2
