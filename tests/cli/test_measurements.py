@@ -151,7 +151,7 @@ def test_an_older_run_is_resumed_with_one_estimator(tmp_path):
     run = only_run(tmp_path)
     (run / "config.yaml").write_text(yaml.safe_dump(old))
     physim("fit", "--ckpt_path=last", "--trainer.max_steps=12", cwd=tmp_path)
-    estimates = [row["step"] for row in rows(run) if "llc/model/mean" in row]
+    estimates = [row["step"] for row in rows(run) if "llc/L0H0/mean" in row]
     assert estimates[-1] == 12 and len(estimates) == len(set(estimates))
 
 

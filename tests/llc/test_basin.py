@@ -158,7 +158,7 @@ def test_with_residuals_errors_are_smaller_and_right(shallow):
     found = {
         fn: [
             estimate_llc(module, loss, data, config=replace(NETWORK, seed=seed), residual_fn=fn)["model"]
-            for seed in range(24)
+            for seed in range(10)
         ]
         for fn in (residuals, None)
     }
@@ -166,8 +166,8 @@ def test_with_residuals_errors_are_smaller_and_right(shallow):
         [np.array([getattr(r, name) for r in rows]) for name in ("mean", "mcse")] for rows in found.values()
     )
     assert known[1].mean() < 0.9 * other[1].mean()
-    # 24 seeds tell a standard deviation to 14 %.
-    assert 0.65 < known[0].std(ddof=1) / (known[1] ** 2).mean() ** 0.5 < 1.5
+    # 10 seeds tell a standard deviation to 24 %.
+    assert 0.5 < known[0].std(ddof=1) / (known[1] ** 2).mean() ** 0.5 < 1.75
     half = gauss_newton_spectra(module, residuals, data)["model"].d_eff(0.2) / 2
     assert known[0].mean() == pytest.approx(half, rel=0.1)
     assert sum(bool(r.failures) for r in found[residuals]) <= 3
