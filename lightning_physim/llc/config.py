@@ -19,8 +19,9 @@ class SGLDConfig:
     squared error over k outputs and noise variance s^2, one unit of it is k/(2 s^2) nats per sample.
 
     The defaults are the published algorithm. In a network ``preconditioner="curvature"``,
-    ``integrator="leimkuhler_matthews"`` and ``control_variate=True`` sample the same density many times faster, and
-    ``about="centre"`` gives an estimate that does not turn negative where w* is no minimum.
+    ``integrator="leimkuhler_matthews"`` and ``control_variate=True`` sample the same density many times faster,
+    ``zero_variance=True`` makes errors smaller, and ``about="centre"`` gives an estimate that does not turn negative
+    where w* is no minimum.
 
     Choosing values:
 

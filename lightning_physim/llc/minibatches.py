@@ -10,6 +10,8 @@ from lightning_physim.llc.ranks import stream
 
 MIN_PART = 256
 """Samples at a time, at least, where the loss is computed over the whole estimation set."""
+KEPT_ENTRIES = 2**24
+"""Entries of gradients at w* that are kept, at most."""
 
 
 class Minibatches:
@@ -32,6 +34,7 @@ class Minibatches:
         self.size = objective.n if batch_size is None else min(batch_size, objective.n)
         self.full = self.size == objective.n
         self.wanted = names if with_gradients else ()
+        self.kept: dict[int, Minibatch] = {}
         self.epoch = -1
         self.order = torch.empty(0, dtype=torch.long)
 
@@ -51,7 +54,15 @@ class Minibatches:
         return self.size if self.full else max(self.size, MIN_PART)
 
     def __getitem__(self, t: int) -> Minibatch:
-        return self.whole if self.full else self.objective.minibatch(self.samples(t), self.wanted)
+        if self.full:
+            return self.whole
+        if t in self.kept:
+            return self.kept[t]
+        minibatch = self.objective.minibatch(self.samples(t), self.wanted)
+        # Chains see it on their way, and each group once more at its centres.
+        if sum(gradient.numel() for gradient in minibatch.gradients.values()) * (len(self.kept) + 1) <= KEPT_ENTRIES:
+            self.kept[t] = minibatch
+        return minibatch
 
     def with_gradients(self, t: int) -> Minibatch:
         """Minibatch ``t`` with gradients, whatever the others have."""

@@ -17,7 +17,7 @@ BEGIN, END = "<!-- made by python -m tests.faults -->", "<!-- end -->"
 TOLD: dict[str, tuple[str, str]] = {
     "test_a_signal_at_any_row": ("SIGKILL, SIGTERM, SIGINT or SIGHUP at a random row", "sent from outside"),
     "test_a_signal_in_the_midst_of": (
-        "SIGKILL, SIGTERM or SIGINT in a step, validation, probe, estimate, its pilot, snapshot or checkpoint",
+        "SIGKILL, SIGTERM or SIGINT in a step, validation, probe, estimate, its burn-in, snapshot or checkpoint",
         "sent to itself in that call",
     ),
     "test_killed_while_it_writes": (

@@ -135,7 +135,7 @@ PLACES = {
     "a validation": (PhysicsSimulator, "validation_step", 8),
     "a probe": (CollisionProbe, "measure", 7),
     "a draw of an estimate": (Chains, "step", 130),
-    "the pilot of an estimate": (Chains, "step", 3),
+    "the burn-in of an estimate": (Chains, "step", 3),
     "a snapshot": (Snapshots, "record", 4),
     "a checkpoint": (pl.Trainer, "save_checkpoint", 6),
     "the last estimate": (LearningCoefficient, "measure", 4),
