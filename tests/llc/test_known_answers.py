@@ -253,11 +253,14 @@ def test_linear_regression_with_the_bias_of_gradient_noise_and_without_it_by_con
 )
 def test_standard_errors_are_right_over_repeated_seeds(settings):
     common = {"n_chains": 4, "n_draws": 200, "n_burn_in": 400} | settings
-    truth = REGRESSION.estimate(**(common | {"n_chains": 192, "n_draws": 4000, "n_burn_in": 1000, "seed": 10**6}))
+    # Of many seeds: with noisy gradients what is sampled depends a little on the kernel, and each seed has its own.
+    long = common | {"n_chains": 12, "n_draws": 4000, "n_burn_in": 1000}
+    truths = np.array([REGRESSION.estimate(**long, seed=10**6 + i).mean for i in range(16)])
+    truth, error = truths.mean(), truths.std(ddof=1) / 4
     n = 80
     results = [REGRESSION.estimate(**common, seed=seed) for seed in range(n)]
-    z = np.array([(r.mean - truth.mean) / math.hypot(r.mcse, truth.mcse) for r in results])
-    assert truth.mcse < 0.2 * np.mean([r.mcse for r in results])
+    z = np.array([(r.mean - truth) / math.hypot(r.mcse, error) for r in results])
+    assert error < 0.2 * np.mean([r.mcse for r in results])
     # The standard deviation of 80 standard normals lies within 0.77 and 1.24 with probability 0.997; a standard error
     # is itself an estimate from some tens of effective draws, which widens its tails: 10 % are allowed for that.
     assert 0.75 < z.std(ddof=1) < 1.3, z.std(ddof=1)
