@@ -14,6 +14,7 @@ from lightning_physim.callbacks.safeguard import stop_requested
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
 from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc, head_regions
+from lightning_physim.llc.diagnostics import MAX_FAILED
 from lightning_physim.protocols import EstimationData, HasEstimationLoss, HasResiduals, offers, require
 from lightning_physim.ranges import check_counts, check_positive
 from lightning_physim.run_logger import RunLogger, run_loggers
@@ -35,9 +36,6 @@ NETWORK_SGLD = SGLDConfig(
 )
 """Settings for the heads of a network in the middle of training. Draws go three times, and burn-in once, through an
 estimation set of 512 states: over a whole pass what minibatches differ by cancels."""
-BY_CHANCE = 0.1
-"""Share of estimates, at most, that may fail their diagnostics without a warning. With so few draws the rules fail
-some by chance: 6 of 96 in one run of ``demo``."""
 
 
 class LearningCoefficient(Observer):
@@ -51,8 +49,7 @@ class LearningCoefficient(Observer):
     Works with any LightningModule: give ``loss_fn`` and ``data``. A module with ``estimation_loss(batch)`` and
     ``estimation_residuals(batch)``, and a data module with ``estimation_set(n)``, such as ours, bring them along. Where
     several processes train, they share the chains, and each gets all results, the same as one process would get; every
-    rank must give the same ``data``.
-    Parameters must lie whole on each rank (DDP, not FSDP).
+    rank must give the same ``data``. Parameters must lie whole on each rank (DDP, not FSDP).
 
     Choosing values:
 
@@ -80,8 +77,7 @@ class LearningCoefficient(Observer):
         residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss. With them
             errors are smaller.
         regions: ``{name: None or {parameter: mask}}``; None for the heads, or the model where there are none.
-        whole_model: the model beside its heads. With these settings its chains are too hot at most steps, and more
-            draws and larger batches cost more than all heads together.
+        whole_model: the model beside its heads. In ``demo`` its chains are too hot for these settings (docs/llc.md).
 
     Raises:
         InputError: a value out of its range, or no loss or data to be found.
@@ -181,7 +177,7 @@ class LearningCoefficient(Observer):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
-        if self.n_failed > BY_CHANCE * self.n_regions:
+        if self.n_failed > MAX_FAILED * self.n_regions:
             regions = [region for result in self.results.values() for region in result.values()]
             reasons = sorted({name for region in regions for name in region.failures})
             rank_zero_warn(

@@ -18,6 +18,7 @@ from lightning_physim.claims.statistics import (
 from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim, Study
 from lightning_physim.curves import rise
 from lightning_physim.emergence import UNDECIDED
+from lightning_physim.llc.diagnostics import MAX_FAILED
 
 LLC_RISES = "A head’s learning coefficient and its score rise together"
 MIN_HEADS = 12
@@ -26,8 +27,6 @@ MIN_CORRELATION, WEAK_CORRELATION = 0.3, 0.5
 """The interval of a correlation lies above the first, or reaches zero and lies below the second."""
 MAX_LAG = 0.5
 """Decades of steps by which LLC and score may pass half of their rises apart."""
-MAX_FAILED = 0.2
-"""Fraction of the estimates of heads that may fail their diagnostics."""
 N_LLC, N_SCORE = 2, 3
 """Measurements that a final value is the mean of."""
 NO_INTERVAL: Interval = (math.nan, math.nan)

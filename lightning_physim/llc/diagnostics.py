@@ -11,6 +11,8 @@ MAX_VIRIAL = 0.1
 """Virial over the estimate, from which chains are not where they should be, but for three of its standard errors."""
 MAX_VIRIAL_ERROR = 0.25
 """Standard error of the virial over the estimate, from which it tests nothing."""
+MAX_FAILED = 0.2
+"""Fraction of the estimates of a run that may fail. With few draws every rule fails some by chance."""
 FAR_OFF_RHAT, FAR_OFF_NOISE_RATIO = 2.0, 5 * MAX_NOISE_RATIO
 """Values from which an estimate can be anything."""
 

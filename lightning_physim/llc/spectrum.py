@@ -123,9 +123,8 @@ def gauss_newton_spectra(
         if objective.n < 2:
             raise InputError(f"a spectrum takes two rows of data or more; got {objective.n}")
         every = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
-        ranks, per_row = Ranks(distributed), residuals_of(objective)[0].numel()
-        small = [region for region in every if region.size <= objective.n * per_row]
-        large = [region for region in every if region not in small]
+        ranks, per_row = Ranks(distributed), _residuals(objective)[0].numel()
+        small, large = _by_size(every, objective.n * per_row)
         matrices = _covariances(objective, small, per_row, ranks) | _grams(objective, large, per_row, ranks)
         _check_finite(matrices)
         spectra = {}
@@ -155,8 +154,8 @@ def gauss_newton_directions(
         Diverged: on every rank, as a derivative is not finite.
     """
     objective = Objective(module, residual_fn, tuple(tensor[:DIRECTION_STATES] for tensor in data))
-    per_row = residuals_of(objective)[0].numel()
-    small = [region for region in regions if region.size <= objective.n * per_row]
+    per_row = _residuals(objective)[0].numel()
+    small, _ = _by_size(regions, objective.n * per_row)
     matrices = _covariances(objective, small, per_row, ranks)
     _check_finite(matrices)
     found = {}
@@ -171,7 +170,13 @@ Matrices = dict[str, tuple[Tensor, Tensor]]
 """By name of a region: a matrix with the eigenvalues of G over all rows, and over the first half, float64."""
 
 
-def residuals_of(objective: Objective) -> Tensor:
+def _by_size(regions: Sequence[Region], n_residuals: int) -> tuple[list[Region], list[Region]]:
+    """Regions with no more coordinates than there are residuals, and the others."""
+    small = [region for region in regions if region.size <= n_residuals]
+    return small, [region for region in regions if region not in small]
+
+
+def _residuals(objective: Objective) -> Tensor:
     """The residuals at w*, a row for each of the data.
 
     Raises:
@@ -184,7 +189,7 @@ def residuals_of(objective: Objective) -> Tensor:
     return residuals
 
 
-def _check_finite(matrices: "Matrices") -> None:
+def _check_finite(matrices: Matrices) -> None:
     # Not where one rank finds it, with the others waiting: the sums are the same on all.
     if not all(torch.isfinite(whole).all() for whole, _ in matrices.values()):
         raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")

@@ -1,6 +1,7 @@
 """The callback: when it measures, that training does not notice, and that ranks share the work."""
 
 import json
+import warnings
 
 import pytest
 import pytorch_lightning as pl
@@ -8,7 +9,9 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 
+from lightning_physim import PhysicsTransformer
 from lightning_physim.callbacks import LearningCoefficient
+from lightning_physim.callbacks.learning_coefficient import default_regions
 from lightning_physim.errors import InputError
 from lightning_physim.llc import SGLDConfig
 from tests.helpers.plain import Diary, Plain, data, everything, loss_fn, train
@@ -69,8 +72,27 @@ def test_estimates_go_on_where_they_were_after_a_resume(tmp_path):
     resumed = make(first_step=1, steps_per_decade=3)
     resumed.load_state_dict(json.loads(json.dumps(llc.state_dict())))
     assert resumed.seconds == llc.seconds and resumed.n_estimates == llc.n_estimates == 3
+    assert resumed.n_regions == llc.n_regions == 6 and resumed.n_failed == llc.n_failed
     assert resumed.training.seconds == llc.training.seconds
     assert resumed.last_step == 5
+
+
+@pytest.mark.parametrize("failed, warned", [(2, False), (3, True)])
+def test_it_warns_where_more_than_a_fifth_of_the_estimates_fail(tmp_path, failed, warned):
+    llc = make(steps=[])
+    trainer, module = train([llc], tmp_path, steps=1)
+    llc.n_regions, llc.n_failed = 10, failed
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        llc.on_train_end(trainer, module)
+    assert any(f"LLC: {failed} of 10 estimates fail" in str(each.message) for each in told) == warned
+
+
+def test_heads_are_measured_and_the_model_where_it_is_asked_for_or_there_are_none():
+    network = PhysicsTransformer(1, 2, 8, 16, d_embedding=8)
+    assert list(default_regions(network, whole_model=False)) == ["L0H0", "L0H1"]
+    assert list(default_regions(network, whole_model=True)) == ["model", "L0H0", "L0H1"]
+    assert list(default_regions(nn.Linear(2, 2), whole_model=False)) == ["model"]
 
 
 def test_two_processes_train_alike_with_and_without_it_and_share_the_chains(tmp_path, on_ranks):

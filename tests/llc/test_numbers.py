@@ -47,22 +47,45 @@ def pairs() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.ddp
 def test_two_processes_share_the_chains_and_get_the_traces_of_one(network, pairs, on_ranks):
     regions = {"model": None, **head_regions(network)}
-    configs = [QUICK, BEST, replace(BEST, n_draws=75, target_mcse=1e9)]
+    configs = [QUICK, BEST, replace(BEST, n_draws=75, target_mcse=1e9), replace(BEST, zero_variance=True)]
     first, second = on_ranks(_on_one_of, network, pairs, regions, configs)
-    for number, (config, draws) in enumerate(zip(configs, (8, 8, 25), strict=True)):
-        for name, region in estimate_llc(network, loss_fn, pairs, regions, config).items():
+    for number, (config, draws) in enumerate(zip(configs, (8, 8, 25, 8), strict=True)):
+        for name, region in estimate_llc(network, loss_fn, pairs, regions, config, residual_fn=given(config)).items():
             here, there = first[number][name], second[number][name]
             assert region.trace.shape == (3, draws)
             torch.testing.assert_close(here.trace, region.trace, rtol=1e-6, atol=1e-8)
             assert torch.equal(here.trace, there.trace)
-            for quantity in ("mean", "mcse", "rhat", "ess", "shift", "noise_ratio", "step_stability", "virial"):
+            for quantity in (
+                "mean",
+                "mcse",
+                "rhat",
+                "ess",
+                "shift",
+                "noise_ratio",
+                "step_stability",
+                "virial",
+                "equipartition",
+                "order",
+            ):
                 expected = pytest.approx(getattr(region, quantity), rel=1e-5, abs=1e-6, nan_ok=True)
                 assert getattr(here, quantity) == expected, quantity
                 assert getattr(there, quantity) == getattr(here, quantity)
 
 
 def _on_one_of(rank, world, network, pairs, regions, configs):
-    return [dict(estimate_llc(network, loss_fn, pairs, regions, each, distributed=True)) for each in configs]
+    return [
+        dict(estimate_llc(network, loss_fn, pairs, regions, each, distributed=True, residual_fn=given(each)))
+        for each in configs
+    ]
+
+
+def given(config):
+    """Ranks share the rows of the Jacobian too."""
+    return residuals if config.zero_variance else None
+
+
+def residuals(module, batch):
+    return module(batch[0]) - batch[1]
 
 
 @pytest.mark.ddp
