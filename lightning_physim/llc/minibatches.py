@@ -10,7 +10,7 @@ from lightning_physim.llc.ranks import stream
 
 MIN_PART = 256
 """Samples at a time, at least, where the loss is computed over the whole estimation set."""
-KEPT_ENTRIES = 2**24
+KEPT_GRADIENTS = 2**24
 """Entries of gradients at w* that are kept, at most."""
 
 
@@ -60,7 +60,7 @@ class Minibatches:
             return self.kept[t]
         minibatch = self.objective.minibatch(self.samples(t), self.wanted)
         # Chains see it on their way, and each group once more at its centres.
-        if sum(gradient.numel() for gradient in minibatch.gradients.values()) * (len(self.kept) + 1) <= KEPT_ENTRIES:
+        if sum(gradient.numel() for gradient in minibatch.gradients.values()) * (len(self.kept) + 1) <= KEPT_GRADIENTS:
             self.kept[t] = minibatch
         return minibatch
 
