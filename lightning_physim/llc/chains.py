@@ -165,23 +165,28 @@ class Chains:
         of all chains, and would count as an error of each until then. What is left is
         ``n_beta (L_B(w) - L_B(c) - grad L_B(c) (w - c))``, which no minibatch makes negative where the loss is convex.
         """
-        n_beta, found = self.replicas.n_beta, []
+        n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope[self.replicas.which]
         base, reference = torch.zeros_like(n_beta[:, 0]), centres.gradient[centres.row]
-        left_out = n_beta * self.slope[self.replicas.which]
+        by_minibatch: dict[int, list[int]] = {}
         for i, t in enumerate(drawn):
-            if self.about_centre and (i == 0 or not self.minibatches.full):
-                base, reference = self._tangent(centres, self.minibatches[t])
-            value = self.values[i] - base
-            if not self.keeps:
-                found.append(Quantities(value, *[value * torch.nan] * 3))
-                continue
-            displacement, gradient = self.kept[i]
-            away = displacement - centres.displacement[centres.row]
+            by_minibatch.setdefault(self.minibatches.number(t), []).append(i)
+        found: dict[int, Quantities] = {}
+        for members in by_minibatch.values():
             if self.about_centre:
-                value = value - ((reference - left_out) * away).sum(1)
-            against = self._against(away, gradient - reference)
-            found.append(Quantities(value, *(torch.where(value.isfinite(), each, torch.nan) for each in against)))
-        return Quantities(*(torch.stack(each, 1).double().cpu() for each in zip(*found, strict=True)))
+                base, reference = self._tangent(centres, self.minibatches[drawn[members[0]]])
+            for i in members:
+                value = self.values[i] - base
+                if not self.keeps:
+                    found[i] = Quantities(value, *[value * torch.nan] * 3)
+                    continue
+                displacement, gradient = self.kept[i]
+                away = displacement - centres.displacement[centres.row]
+                if self.about_centre:
+                    value = value - ((reference - left_out) * away).sum(1)
+                against = self._against(away, gradient - reference)
+                found[i] = Quantities(value, *(torch.where(value.isfinite(), each, torch.nan) for each in against))
+        rows = zip(*(found[i] for i in range(len(drawn))), strict=True)
+        return Quantities(*(torch.stack(each, 1).double().cpu() for each in rows))
 
     def _against(self, away: Tensor, gradient: Tensor, of_draw: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Virials and equipartition ``[replicas]`` of differences from the centre, both ``[replicas, size]``."""

@@ -42,7 +42,8 @@ class SGLDConfig:
         n_draws: kept draws of each chain, at most: ``target_mcse`` and ``max_seconds`` end them earlier.
         n_burn_in: steps before the first draw; never counted. Half of the chains start at w*, the others at draws of
             a Gaussian with the curvature at w*, so that R-hat tells whether they have forgotten it.
-        batch_size: samples of a minibatch, drawn anew without replacement in every pass; None for all at every step.
+        batch_size: samples of a minibatch; every pass goes through the same ones, in an order of its own. None for all
+            at every step.
         preconditioner: None; ``"rmsprop"``: steps are scaled by the inverse root mean square of each gradient, over
             draws of that Gaussian, and then kept, so that no correction term is missing; ``"curvature"``: by the
             inverse of the leading eigenvalues of the Hessian, or of the Gauss-Newton matrix where residuals are given,

@@ -17,7 +17,9 @@ KEPT_GRADIENTS = 2**24
 class Minibatches:
     """Minibatch ``t``, the same for every chain, region and rank.
 
-    Without replacement within a pass; the samples that do not fill a last minibatch are left out of that pass.
+    The estimation set is dealt into minibatches once; every pass goes through all of them, in an order of its own.
+    What is known of a minibatch, its gradients at w* or the loss at a centre, then serves all passes. Samples that do
+    not fill a last minibatch are left out.
 
     Args:
         objective: of the module.
@@ -35,8 +37,8 @@ class Minibatches:
         self.full = self.size == objective.n
         self.wanted = names if with_gradients else ()
         self.kept: dict[int, Minibatch] = {}
-        self.epoch = -1
-        self.order = torch.empty(0, dtype=torch.long)
+        self.dealt = self._shuffled(self.objective.n, "dealt")
+        self.epoch, self.order = -1, torch.empty(0, dtype=torch.long)
 
     @cached_property
     def whole(self) -> Minibatch:
@@ -53,30 +55,39 @@ class Minibatches:
         """Samples at a time where the whole estimation set is gone through."""
         return self.size if self.full else max(self.size, MIN_PART)
 
+    def number(self, t: int) -> int:
+        """Which of the minibatches of a pass minibatch ``t`` is."""
+        epoch, position = divmod(t, self.per_pass)
+        if epoch != self.epoch:
+            self.epoch, self.order = epoch, self._shuffled(self.per_pass, "batches", epoch)
+        return int(self.order[position])
+
     def __getitem__(self, t: int) -> Minibatch:
         if self.full:
             return self.whole
-        if t in self.kept:
-            return self.kept[t]
+        number = self.number(t)
+        if number in self.kept:
+            return self.kept[number]
         minibatch = self.objective.minibatch(self.samples(t), self.wanted)
-        # Chains see it on their way, and each group once more at its centres.
         if sum(gradient.numel() for gradient in minibatch.gradients.values()) * (len(self.kept) + 1) <= KEPT_GRADIENTS:
-            self.kept[t] = minibatch
+            self.kept[number] = minibatch
         return minibatch
 
     def with_gradients(self, t: int) -> Minibatch:
         """Minibatch ``t`` with gradients, whatever the others have."""
-        return self.whole if self.full else self.objective.minibatch(self.samples(t), self.names)
+        if self.full or self.wanted:
+            return self[t]
+        return self.objective.minibatch(self.samples(t), self.names)
 
     def samples(self, t: int) -> Samples:
         """The samples of minibatch ``t`` alone."""
         data = self.objective.data
         if self.full:
             return data
-        epoch, position = divmod(t, self.per_pass)
-        if epoch != self.epoch:
-            generator = stream(torch.device("cpu"), self.seed, "batches", epoch)
-            self.order = torch.randperm(self.objective.n, generator=generator).to(self.objective.device)
-            self.epoch = epoch
-        rows = self.order[position * self.size : (position + 1) * self.size]
+        first = self.number(t) * self.size
+        rows = self.dealt[first : first + self.size]
         return tuple(tensor[rows] for tensor in data)
+
+    def _shuffled(self, n: int, *purpose: str | int) -> torch.Tensor:
+        generator = stream(torch.device("cpu"), self.seed, *purpose)
+        return torch.randperm(n, generator=generator).to(self.objective.device)

@@ -145,8 +145,8 @@ class Passes(NamedTuple):
     """Minibatches that all chains share; the first draw is the first of a pass.
 
     Attributes:
-        length: minibatches of a pass.
-        size: samples of each, without replacement within a pass.
+        length: minibatches of a pass, the same in all passes.
+        size: samples of each.
         n: samples of the estimation set.
         controlled: gradients and draws lack the minibatch's error of first order.
     """
@@ -159,11 +159,11 @@ class Passes(NamedTuple):
     def factor(self, n_draws: int) -> float:
         """Variance of the mean of so many draws, for a variance 1 of what minibatches differ by.
 
-        Over a whole pass that cancels, but for the samples that fill no minibatch.
+        Over a whole pass that cancels, but for the samples that fill no minibatch, which no pass has.
         """
-        whole, rest = divmod(n_draws, self.length)
+        rest = n_draws % self.length
         left_out = self.size * (1 / (self.length * self.size) - 1 / self.n)
-        return float((rest * (1 - rest / self.length) + whole * self.length**2 * left_out) / n_draws**2)
+        return rest * (1 - rest / self.length) / n_draws**2 + left_out
 
 
 def summarize(trace: np.ndarray, shared: Passes | None = None, noise_ratio: float = 0.0) -> Summary:

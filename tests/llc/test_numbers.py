@@ -341,10 +341,8 @@ def test_what_minibatches_differ_by_cancels_over_whole_passes(n_draws, size):
     passes = Passes(length=100 // size, size=size, n=100, controlled=True)
     means, errors = [], []
     for _ in range(400):
-        common = np.concatenate([
-            of_sample[rng.permutation(100)[: passes.length * size]].reshape(passes.length, size).mean(1)
-            for _ in range(-(-n_draws // passes.length))
-        ])[:n_draws]  # fmt: skip
+        dealt = of_sample[rng.permutation(100)[: passes.length * size]].reshape(passes.length, size).mean(1)
+        common = np.concatenate([rng.permutation(dealt) for _ in range(-(-n_draws // passes.length))])[:n_draws]
         draws = common + own * rng.standard_normal((3, n_draws))
         found = summarize(draws, passes)
         means.append(found.mean)
