@@ -2,7 +2,7 @@
 
 from lightning_physim.claims.evidence import Head, heads_of
 from lightning_physim.claims.findings import Findings, Peer, Training, gather
-from lightning_physim.claims.geometry import llc_rises_with_score
+from lightning_physim.claims.geometry import emergence_goes_with_degeneracy
 from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.plan import ROLES, SEED
@@ -18,9 +18,9 @@ __all__ = [
     "Study",
     "Training",
     "collision_heads_exist",
+    "emergence_goes_with_degeneracy",
     "gather",
     "growth_is_power_law",
     "growth_of_used_heads",
     "heads_of",
-    "llc_rises_with_score",
 ]

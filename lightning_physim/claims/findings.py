@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightning_physim import keys
-from lightning_physim.claims.geometry import llc_rises_with_score
+from lightning_physim.claims.geometry import emergence_goes_with_degeneracy
 from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.plan import ROLES, SEED
@@ -47,7 +47,10 @@ class Training:
     @property
     def name(self) -> str:
         """What it is called on the page."""
-        return f"seed {self.seed}" if self.role == SEED else ROLES[self.role].label
+        if self.role == SEED:
+            return f"seed {self.seed}"
+        role = ROLES[self.role]
+        return f"{role.label}, seed {self.seed}" if role.every_seed else role.label
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Findings:
     """Everything on the page.
 
     Args:
+        study: the runs that the claims are judged by.
         seeds: metrics of the seeds, by name.
         others: metrics of the other trainings, by name.
         claims: (a), (b) and (c).
@@ -86,6 +90,7 @@ class Findings:
         trainings: all of them, finished or not.
     """
 
+    study: Study
     seeds: Mapping[str, Metrics]
     others: Mapping[str, Metrics]
     claims: Sequence[Claim]
@@ -108,27 +113,37 @@ def gather(trainings: Sequence[Training], floor_rollouts: FloorRollouts) -> Find
         floor_rollouts: gives, for a number of intervals, errors of position and energy of every floor of
             :data:`FLOOR_ROWS`; it is called where a training has finished.
     """
-    done = {training.role: training for training in trainings if training.metrics is not None}
-    seeds = {t.name: t.metrics for t in trainings if t.role == SEED and t.metrics is not None}
-    others = {t.name: t.metrics for t in done.values() if t.role != SEED and t.metrics is not None}
-    by_role = {role: training.metrics for role, training in done.items()}
-    study = Study(seeds, by_role.get("sgd"), by_role.get("permuted"), by_role.get("no_attention"))
+    by_role: dict[str, dict[int, Metrics]] = {role: {} for role in (SEED, *ROLES)}
+    seeds: dict[str, Metrics] = {}
+    others: dict[str, Metrics] = {}
+    for training in trainings:
+        if training.metrics is not None:
+            by_role[training.role][training.seed] = training.metrics
+            (seeds if training.role == SEED else others)[training.name] = training.metrics
+    sgd_run, no_attention = (next(iter(by_role[role].values()), None) for role in ("sgd", "no_attention"))
+    study = Study(by_role[SEED], by_role["permuted"], sgd_run, no_attention)
     growth = [row for name, metrics in seeds.items() for row in growth_of_used_heads(name, metrics)]
     losses = [row for name, metrics in seeds.items() if (row := growth_of_loss(metrics, name)) is not None]
     sgd = growth_of_used_heads(ROLES["sgd"].label, study.sgd) if study.sgd else []
-    claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, sgd))
+    claims = (
+        collision_heads_exist(study),
+        emergence_goes_with_degeneracy(study),
+        growth_is_power_law(growth, losses, sgd),
+    )
     horizon = max((int(k) for m in seeds.values() for key in m if (k := keys.ROLLOUT_MSE.match(key))), default=1)
     peers = _peers([t for t in trainings if t.metrics is not None], horizon, floor_rollouts)
-    return Findings(seeds, others, claims, growth, losses, sgd, peers, horizon, trainings)
+    return Findings(study, seeds, others, claims, growth, losses, sgd, peers, horizon, trainings)
 
 
 def _peers(done: Sequence[Training], horizon: int, floor_rollouts: FloorRollouts) -> list[Peer]:
+    networks = {SEED: "transformer"}
+    # Other networks first, other trainings of the transformer after them.
+    networks |= {role: ROLES[role].network for role in reversed(ROLES)}
     rows = []
-    seeds = [_peer("transformer", training, horizon) for training in done if training.role == SEED]
-    if seeds:
-        rows.append(_median(seeds))
-    for role in reversed(ROLES):  # other networks first, other trainings of the transformer after them
-        rows += [_peer(ROLES[role].network, training, horizon) for training in done if training.role == role]
+    for role, network in networks.items():
+        runs = [_peer(network, training, horizon) for training in done if training.role == role]
+        if runs:
+            rows.append(_median(runs))
     if done:
         rollouts, metrics = floor_rollouts(horizon), done[0].metrics or {}
         for floor, (label, losses) in FLOOR_ROWS.items():

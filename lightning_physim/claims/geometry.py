@@ -1,238 +1,258 @@
-"""Claim (b): emergence goes with a change of the loss landscape's geometry, beyond what simpler quantities show."""
+"""Claim (b): emergence goes with degenerate geometry. Three questions, one statistic and one curvature for each."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from lightning_physim.claims.evidence import Head, half_rise_step
 from lightning_physim.claims.statistics import (
+    NO_INTERVAL,
+    Answer,
     Interval,
-    bootstrap_clusters,
     bootstrap_within,
+    holm,
     interval,
-    pooled_rank_correlation,
+    partial_rank_correlation,
+    permutation_answer,
+    t_answer,
 )
 from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim, Study
-from lightning_physim.curves import rise
+from lightning_physim.curves import Curve, final, rise
 from lightning_physim.emergence import UNDECIDED
 from lightning_physim.llc.diagnostics import MAX_FAILED
 
-LLC_RISES = "A head’s learning coefficient and its score rise together"
-MIN_HEADS = 12
-"""Heads with two estimates that pass, of all seeds together, without which nothing is judged."""
-MIN_CORRELATION, WEAK_CORRELATION = 0.3, 0.5
-"""The interval of a correlation lies above the first, or reaches zero and lies below the second."""
-MAX_LAG = 0.5
-"""Decades of steps by which LLC and score may pass half of their rises apart."""
-N_LLC, N_SCORE = 2, 3
+GEOMETRY_CLAIM = "Emergence goes with degenerate geometry"
+SIGNIFICANCE = 0.05
+"""Of the three questions together, by Holm's rule."""
+REGULAR, ORDER_MARGIN = 2.0, 0.1
+"""The order of a regular basin, and how near to it an order is regular: quartic directions then make up less than 5 %
+of the learning coefficient."""
+N_GEOMETRY, N_SCORE = 2, 3
 """Measurements that a final value is the mean of."""
-NO_INTERVAL: Interval = (math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class Rises:
-    """How far the quantities of a head rise from their first value to the last; NaN where not measured."""
-
-    score: float
-    llc: float
-    weight_norm: float
-    grad_norm: float
-    effect: float
-    """The ablation effect, which is a final value."""
-
-    @classmethod
-    def of(cls, head: Head) -> "Rises":
-        return cls(
-            score=rise(head.score, N_SCORE),
-            llc=rise(head.llc, N_LLC),
-            weight_norm=rise(head.controls["weight_norm"], N_LLC),
-            grad_norm=rise(head.controls["grad_norm"], N_LLC),
-            effect=head.effect,
-        )
-
-
-RISE_COLUMNS = {column.name: i for i, column in enumerate(fields(Rises))}
-CONTROL_LABELS = {"weight_norm": "weight norm", "grad_norm": "gradient norm"}
+FEWER, MORE = "fewer directions", "more directions"
+DEGENERATE_ORDER, REGULAR_ORDER = "degenerate order", "regular order"
+OWN_TIME = "own time"
+OPEN = "open"
+"""What the questions can end as."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the rule looks at. Intervals are of 95 %; what could not be computed is NaN.
+    """What the rule looks at. A direction counts by ``h / (h + 0.1)``, with its curvature h.
 
     Args:
-        seeds, heads: with two estimates that pass.
-        failed: fraction of the estimates of heads that fail their diagnostics.
-        correlation, correlation_interval: rank correlation over the heads of a network of the rises of LLC and score.
-        controls: the same correlation of each control, by name.
-        leads: interval of the LLC's correlation less that of each control.
-        with_effect: correlation of the rise of the LLC with the ablation effect.
-        lag, lag_interval: median decades by which the LLC passes half of its rise after the score does.
-        in_time: median over heads of the correlation in time, which decides nothing.
+        rank: decimal logarithm of the directions that count of a used collision head at the end, over those of the same
+            head at the end on permuted outcomes.
+        over_initial, over_others: the same over the head itself at initialisation, and over the heads of its network
+            that are no used collision heads.
+        order: of used collision heads at the end, sampled at c = 1 or below; p is of the side of the limit that is
+            likelier, doubled.
+        is_regular: that side is the regular one.
+        timing: decades by which directions and score of one used collision head pass half of their rises nearer to
+            each other than those of different ones do; p by permutations within seeds.
+        timing_at_half: that effect with every curve cut at half the length of the run.
+        failed: share of the estimates of heads that fail their diagnostics.
+        directions: median over used collision heads at the end.
+        lag: median decades by which directions pass half of their rise after the score.
+        which, which_interval: correlation of the ranks of the rises of directions and score over the heads of a
+            network, given the rise of the weight norm. Decides nothing.
     """
 
-    seeds: int
-    heads: int
+    rank: Answer
+    over_initial: Answer
+    over_others: Answer
+    order: Answer
+    is_regular: bool
+    timing: Answer
+    timing_at_half: float
     failed: float
-    correlation: float
-    correlation_interval: Interval
-    controls: dict[str, float]
-    leads: dict[str, Interval]
-    with_effect: float
+    directions: float
     lag: float
-    lag_interval: Interval
-    in_time: float
+    which: float
+    which_interval: Interval
 
-    @property
-    def is_enough(self) -> bool:
-        """Whether there are seeds and heads enough to judge."""
-        return self.seeds >= MIN_SEEDS and self.heads >= MIN_HEADS
+    def adjusted(self) -> dict[str, float]:
+        """p of each question by Holm's rule; 1 for one that could not be asked."""
+        return holm({"rank": self.rank.p, "order": self.order.p, "timing": self.timing.p})
 
     def table(self) -> dict[str, float]:
         """By name, for the page."""
-        table = {
-            "seeds": float(self.seeds),
-            "heads": float(self.heads),
-            "share of estimates that fail": self.failed,
+        answers = {
+            "directions over those on permuted outcomes, decades": self.rank,
+            "directions over those at initialisation, decades": self.over_initial,
+            "directions over those of other heads, decades": self.over_others,
+            "order": self.order,
+            "nearness of half-rises, decades": self.timing,
         }
-        if not self.is_enough:
-            return table
-        low, high = self.correlation_interval
-        table |= {"correlation": self.correlation, "correlation, low": low, "correlation, high": high}
-        table |= {f"correlation of the {CONTROL_LABELS[name]}": value for name, value in self.controls.items()}
-        for name, ends in self.leads.items():
-            table |= {
-                f"lead over the {CONTROL_LABELS[name]}, {end}": x for end, x in zip(("low", "high"), ends, strict=True)
-            }
+        table: dict[str, float] = {}
+        for name, answer in answers.items():
+            low, high = answer.interval
+            table |= {name: answer.effect, f"{name}, low": low, f"{name}, high": high, f"{name}, seeds": answer.n}
+        table |= {f"p of {name}, by Holm": p for name, p in self.adjusted().items()}
+        low, high = self.which_interval
         return table | {
-            "correlation with the ablation effect": self.with_effect,
+            "nearness of half-rises at half the length, decades": self.timing_at_half,
+            "share of estimates that fail": self.failed,
+            "directions, median": self.directions,
             "median lag, decades": self.lag,
-            "lag, low": self.lag_interval[0],
-            "lag, high": self.lag_interval[1],
-            "median correlation in time": self.in_time,
+            "correlation given the weight norm": self.which,
+            "correlation given the weight norm, low": low,
+            "correlation given the weight norm, high": high,
         }
 
 
 def measure(study: Study) -> Numbers:
-    """Numbers of the heads of every seed."""
-    rows = list(study.heads().values())
-    every = [head for row in rows for head in row]
-    estimates, passed = sum(head.n_estimates for head in every), sum(len(head.llc[1]) for head in every)
-    tables = [known for row in rows if len(known := _table(row)) > 2]
-    n_heads = sum(map(len, tables))
-    enough = len(tables) >= MIN_SEEDS and n_heads >= MIN_HEADS
-    lags = [known for row in rows if len(known := _lags(row))]
+    """Numbers of the heads of every seed, and of the same heads on permuted outcomes."""
+    every = study.heads()
+    used = {seed: [head for head in heads if head.is_used_collision_head] for seed, heads in every.items()}
+    others = {seed: [head for head in heads if not head.is_used_collision_head] for seed, heads in every.items()}
+    permuted = {seed: {head.name: head for head in heads} for seed, heads in study.permuted_heads().items()}
+    rank = {
+        seed: [_directions(head) - _directions(permuted.get(seed, {}).get(head.name)) for head in heads]
+        for seed, heads in used.items()
+    }
+    over_initial = {seed: [_directions(head) - _at_first(head) for head in heads] for seed, heads in used.items()}
+    over_others = [_mean(map(_directions, used[seed])) - _mean(map(_directions, others[seed])) for seed in every]
+    orders = [_mean(final(head.order, N_GEOMETRY) for head in heads) for heads in used.values()]
+    order, is_regular = order_answer(orders)
+    half_ways = [half_rises(heads) for heads in used.values()]
+    tables = [known for heads in every.values() if len(known := _rises(heads)) > 3]
+    estimates = sum(head.n_estimates for heads in every.values() for head in heads)
+    passed = sum(len(head.llc[1]) for heads in every.values() for head in heads)
+    enough = len(tables) >= MIN_SEEDS
     return Numbers(
-        seeds=len(tables),
-        heads=n_heads,
+        rank=t_answer([*map(_mean, rank.values())]),
+        over_initial=t_answer([*map(_mean, over_initial.values())]),
+        over_others=t_answer(over_others),
+        order=order,
+        is_regular=is_regular,
+        timing=permutation_answer(half_ways),
+        timing_at_half=permutation_answer([half_rises(heads, 0.5) for heads in used.values()]).effect,
         failed=1 - passed / estimates if estimates else math.nan,
-        correlation=float(_correlation("llc")(tables)) if enough else math.nan,
-        correlation_interval=interval(bootstrap_within(_correlation("llc"), tables)) if enough else NO_INTERVAL,
-        controls={name: float(_correlation(name)(tables)) for name in CONTROL_LABELS} if enough else {},
-        leads={name: interval(bootstrap_within(_lead(name), tables)) for name in CONTROL_LABELS} if enough else {},
-        with_effect=float(_correlation("llc", "effect")(tables)) if enough else math.nan,
-        lag=float(np.median(np.concatenate(lags))) if lags else math.nan,
-        lag_interval=interval(bootstrap_clusters(_median, lags)) if len(lags) >= MIN_SEEDS and enough else NO_INTERVAL,
-        in_time=_nanmedian([correlation_in_time(head) for head in every if head.is_used_collision_head]),
+        directions=10 ** _median(_directions(head) for heads in used.values() for head in heads),
+        lag=_median(pair[0] - pair[1] for pairs in half_ways for pair in pairs),
+        which=float(partial_rank_correlation(tables)) if enough else math.nan,
+        which_interval=interval(bootstrap_within(partial_rank_correlation, tables)) if enough else NO_INTERVAL,
     )
 
 
-def judge(n: Numbers) -> tuple[str, str]:
-    """The verdict, and what decided."""
-    (low, high), (early, late) = n.correlation_interval, n.lag_interval
-    if not n.is_enough:
-        return UNDECIDED, "too few heads"
+def answers(n: Numbers) -> dict[str, str]:
+    """What each question ends as."""
+    decided = {question for question, p in n.adjusted().items() if p < SIGNIFICANCE}
+    found = dict.fromkeys(("rank", "order", "timing"), OPEN)
+    if "rank" in decided:
+        found["rank"] = FEWER if n.rank.effect < 0 else MORE
+    if "order" in decided and n.failed <= MAX_FAILED:
+        found["order"] = REGULAR_ORDER if n.is_regular else DEGENERATE_ORDER
+    if "timing" in decided and n.timing.n >= MIN_SEEDS and n.timing.effect > 0 and n.timing_at_half > 0:
+        found["timing"] = OWN_TIME
+    return found
+
+
+def judge(n: Numbers) -> str:
+    """The verdict."""
+    found = answers(n)
+    if found["rank"] == MORE and found["order"] == REGULAR_ORDER:
+        return NOT_SUPPORTED
+    if found["timing"] == OWN_TIME and (found["rank"] == FEWER or found["order"] == DEGENERATE_ORDER):
+        return SUPPORTED
+    return UNDECIDED
+
+
+def tell(n: Numbers) -> str:
+    """What the questions ended as, in a sentence each."""
+    found, adjusted = answers(n), n.adjusted()
+    (low, high), (order_low, order_high), (near, far) = n.rank.interval, n.order.interval, n.timing.interval
+
+    def ended(question: str) -> str:
+        return f"{found[question]}, p {adjusted[question]:.2g} by Holm"
+
+    rank = (
+        f"collision heads that are used end with {10**n.rank.effect:.2g} times ({10**low:.2g} to {10**high:.2g}) the "
+        f"directions that count of the same heads on permuted outcomes, on {n.rank.n} seeds: {ended('rank')}"
+    )
+    order = f"their order is {n.order.effect:.2f} ({order_low:.2f} to {order_high:.2f}), on {n.order.n} seeds: "
+    order += ended("order")
     if n.failed > MAX_FAILED:
-        return UNDECIDED, "estimates fail"
-    if low <= 0 and high < WEAK_CORRELATION:
-        return NOT_SUPPORTED, "correlation"
-    if early > MAX_LAG or late < -MAX_LAG:
-        return NOT_SUPPORTED, "timing"
-    if not (low > MIN_CORRELATION and -MAX_LAG <= early and late <= MAX_LAG):
-        return UNDECIDED, "correlation and timing"
-    if not all(lead[0] > 0 for lead in n.leads.values()):
-        return UNDECIDED, "controls do as well"
-    return SUPPORTED, "more than the controls"
+        order += f", as {100 * n.failed:.0f} % of the estimates of heads fail their diagnostics"
+    timing = (
+        f"directions and score of one head pass half of their rises {n.timing.effect:.2f} decades ({near:.2f} to "
+        f"{far:.2f}) nearer to each other than those of different heads, {n.timing_at_half:.2f} at half the length of "
+        f"the run: {ended('timing')}"
+    )
+    return "; ".join([rank, order, timing])
 
 
-def tell(n: Numbers, decided_by: str) -> str:
-    """What decided, in a sentence."""
-    (low, high), (early, late) = n.correlation_interval, n.lag_interval
-    seen = f"over the heads of a network LLC and score correlate by {n.correlation:.2f} ({low:.2f} to {high:.2f})"
-    timing = f"the LLC passes half of its rise {n.lag:+.2f} decades after the score ({early:+.2f} to {late:+.2f})"
-    beaten = [
-        f"the {CONTROL_LABELS[name]} correlates by {n.controls[name]:.2f}"
-        for name, lead in n.leads.items()
-        if not lead[0] > 0
-    ]
-    controls = ", ".join(f"{CONTROL_LABELS[name]} {value:.2f}" for name, value in n.controls.items())
-    needed = f"it takes {MIN_SEEDS} seeds and {MIN_HEADS} heads with two estimates that pass"
-    reasons = {
-        "too few heads": [f"{needed}; there are {n.seeds} and {n.heads}"],
-        "estimates fail": [f"{100 * n.failed:.0f} % of the estimates of heads fail their diagnostics", seen, timing],
-        "correlation": [seen],
-        "timing": [timing, seen],
-        "correlation and timing": [seen, timing],
-        "controls do as well": [
-            seen, timing, "but the LLC does not clearly lead its controls: " + ", ".join(beaten),
-        ],
-        "more than the controls": [seen, f"more than the controls do ({controls})", timing],
-    }  # fmt: skip
-    return "; ".join(reasons[decided_by])
-
-
-def llc_rises_with_score(study: Study) -> Claim:
+def emergence_goes_with_degeneracy(study: Study) -> Claim:
     """Claim (b), judged."""
     numbers = measure(study)
-    verdict, decided_by = judge(numbers)
-    return Claim(LLC_RISES, verdict, tell(numbers, decided_by), numbers.table())
+    return Claim(GEOMETRY_CLAIM, judge(numbers), tell(numbers), numbers.table())
 
 
-def lag(head: Head) -> float:
-    """Decades by which the LLC passes half of its rise after the score does; NaN where one of them does not."""
-    return float(np.log10(half_rise_step(head.llc, N_LLC) / half_rise_step(head.score, N_SCORE)))
+def order_answer(orders: Sequence[float]) -> tuple[Answer, bool]:
+    """Whether a mean order lies within :data:`ORDER_MARGIN` of a regular one, or above it.
+
+    Both are asked, so that the smaller p is doubled.
+
+    Args:
+        orders: one for each seed.
+
+    Returns:
+        The answer, and whether the smaller p is that of the regular side.
+    """
+    ends = REGULAR - ORDER_MARGIN, REGULAR + ORDER_MARGIN
+    above = t_answer(orders, ends[1], "greater").p
+    within = max(t_answer(orders, ends[0], "greater").p, t_answer(orders, ends[1], "less").p)
+    return replace(t_answer(orders, REGULAR), p=min(1.0, 2 * min(above, within))), within < above
 
 
-def correlation_in_time(head: Head) -> float:
-    """Spearman's correlation of LLC and score over the steps at which both are known."""
-    steps, llc = head.llc
-    at = dict(zip(*head.score, strict=True))
-    both = [(at[step], value) for step, value in zip(steps, llc, strict=True) if step in at]
-    return float(spearmanr(*zip(*both, strict=True)).statistic) if len(both) > 2 else math.nan
+def half_rises(heads: Sequence[Head], until: float = 1.0) -> np.ndarray:
+    """Decimal logarithms of the steps at which directions and score pass half of their rises, ``[heads, 2]``.
+
+    Args:
+        heads: one row for each that has both.
+        until: share of the run that is looked at.
+    """
+    pairs = [
+        [half_rise_step(_until(head.d_eff, until), N_GEOMETRY), half_rise_step(_until(head.score, until), N_SCORE)]
+        for head in heads
+    ]
+    steps = np.log10(np.array(pairs).reshape(-1, 2))
+    return steps[np.isfinite(steps).all(1)]
 
 
-Statistic = Callable[[list[np.ndarray]], np.ndarray]
+def _until(curve: Curve, share: float) -> Curve:
+    steps, values = curve
+    kept = steps <= share * (steps[-1] if len(steps) else 0)
+    return steps[kept], values[kept]
 
 
-def _table(heads: list[Head]) -> np.ndarray:
-    """:class:`Rises` ``[heads, 5]`` of those heads whose score and LLC are known."""
-    rises = [Rises.of(head) for head in heads]
-    return np.array(
-        [[*vars(row).values()] for row in rises if np.isfinite(row.score) and np.isfinite(row.llc)]
-    ).reshape(-1, len(RISE_COLUMNS))
+def _directions(head: Head | None) -> float:
+    """Decimal logarithm of the directions that count at the end."""
+    return math.nan if head is None else math.log10(final(head.d_eff, N_GEOMETRY))
 
 
-def _lags(heads: list[Head]) -> np.ndarray:
-    lags = np.array([lag(head) for head in heads if head.is_used_collision_head])
-    return lags[np.isfinite(lags)]
+def _at_first(head: Head) -> float:
+    return math.log10(head.d_eff[1][0]) if len(head.d_eff[1]) else math.nan
 
 
-def _correlation(quantity: str, other: str = "score") -> Statistic:
-    x, y = RISE_COLUMNS[quantity], RISE_COLUMNS[other]
-    return lambda tables: pooled_rank_correlation([(table[..., x], table[..., y]) for table in tables])
+def _rises(heads: Sequence[Head]) -> np.ndarray:
+    """Of directions, score and weight norm, ``[heads, 3]``, where all are known."""
+    rows = [
+        [rise(head.d_eff, N_GEOMETRY), rise(head.score, N_SCORE), rise(head.weight_norm, N_GEOMETRY)] for head in heads
+    ]
+    table = np.array(rows).reshape(-1, 3)
+    return table[np.isfinite(table).all(1)]
 
 
-def _lead(control: str) -> Statistic:
-    """The LLC's correlation less that of a control."""
-    return lambda tables: _correlation("llc")(tables) - _correlation(control)(tables)
+def _mean(values: Iterable[float]) -> float:
+    """Without NaN."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
 
 
-def _median(sample: np.ndarray) -> float:
-    return float(np.median(sample))
-
-
-def _nanmedian(values: list[float]) -> float:
-    finite = [value for value in values if np.isfinite(value)]
+def _median(values: Iterable[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
     return float(np.median(finite)) if finite else math.nan

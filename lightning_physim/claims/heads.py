@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 from lightning_physim import keys
-from lightning_physim.claims.evidence import heads_of
 from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim, Study, highest
 from lightning_physim.curves import NOTHING, ONSET, final
 from lightning_physim.emergence import UNDECIDED
@@ -63,7 +62,7 @@ def measure(study: Study) -> Numbers:
         used=sum(head.is_used_collision_head for head in every),
         heads=len(every),
         untrained=highest(float(head.enrichment[1][0]) for head in every),
-        permuted=highest(final(head.enrichment) for head in heads_of(study.permuted or {})),
+        permuted=highest(final(head.enrichment) for row in study.permuted_heads().values() for head in row),
         loss=highest(final(m.get(keys.VAL_LOSS_COLLIDING, NOTHING)) / blind for m in study.seeds.values()),
     )
 

@@ -6,6 +6,8 @@ SEED = "seed"
 """Role of the trainings that differ in their seed alone."""
 CONSTANT = ("--model.schedule=constant", "--model.lr=2e-3")
 """Options of every training: a falling rate bends the approach to the plateau. Other options win over them."""
+OF_SEEDS = ("--geometry.steps_per_decade=8", "--geometry.every=8")
+"""Options of the trainings of the seeds: half-rises of the spectra are compared with those of scores."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,14 @@ class Role:
         network: what it is called among the peers.
         options: of ``physim fit``, after all others.
         stretch: its steps over those of the seeds.
+        every_seed: trained for every seed, in place of the first alone.
     """
 
     label: str
     network: str
     options: tuple[str, ...]
     stretch: float = 1.0
+    every_seed: bool = False
 
 
 ROLES = {
@@ -35,7 +39,16 @@ ROLES = {
         stretch=2.5,
     ),
     "permuted": Role(
-        "permuted outcomes", "transformer, permuted outcomes", ("--data.permute_targets=true", "--llc=false")
+        "permuted outcomes",
+        "transformer, permuted outcomes",
+        # The order once a decade, and spectra at both ends: what heads of the seeds are compared with.
+        (
+            "--data.permute_targets=true",
+            "--llc.steps_per_decade=1",
+            "--geometry.steps_per_decade=2",
+            "--geometry.every=8",
+        ),
+        every_seed=True,
     ),
     "interaction": Role(
         "interaction network", "interaction network", ("--model.architecture=interaction", "--llc=false")

@@ -5,7 +5,7 @@ Each claim is three functions: ``measure`` takes numbers from what the runs have
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightning_physim.claims.evidence import Head, heads_of
 from lightning_physim.curves import Metrics
@@ -17,23 +17,27 @@ MIN_SEEDS = 3
 
 @dataclass(frozen=True)
 class Study:
-    """The runs that the claims are judged by; None for one that was not made.
+    """The runs that the claims are judged by; None, or nothing, for one that was not made.
 
     Args:
-        seeds: metrics of the runs that differ in their seed alone, by name.
+        seeds: metrics of the runs that differ in their seed alone, by seed.
+        permuted: with permuted outcomes, by seed: each starts from the network of that seed.
         sgd: under plain SGD.
-        permuted: with permuted outcomes.
         no_attention: of the network without attention.
     """
 
-    seeds: Mapping[str, Metrics]
+    seeds: Mapping[int, Metrics]
+    permuted: Mapping[int, Metrics] = field(default_factory=dict)
     sgd: Metrics | None = None
-    permuted: Metrics | None = None
     no_attention: Metrics | None = None
 
-    def heads(self) -> dict[str, list[Head]]:
+    def heads(self) -> dict[int, list[Head]]:
         """The heads of every seed."""
-        return {name: heads_of(metrics) for name, metrics in self.seeds.items()}
+        return {seed: heads_of(metrics) for seed, metrics in self.seeds.items()}
+
+    def permuted_heads(self) -> dict[int, list[Head]]:
+        """The heads of every seed on permuted outcomes."""
+        return {seed: heads_of(metrics) for seed, metrics in self.permuted.items()}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def reproduce(argv: list[str]) -> int:
     """
     given, options = build_parser().parse_known_args(argv)
     read_config(resolve_config(given.config))  # refuses what is none
-    plan = Reproduction(resolve_config(given.config), given.seeds, tuple(options), given.runs)
+    plan = Reproduction(resolve_config(given.config), given.seeds, tuple(options), given.runs, given.first_seed)
     sweep = LocalSweep(plan, given.runs, None, 0)
     if given.check:
         for trial in sweep.trials:
@@ -65,17 +65,18 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of ``physim reproduce``; what it does not know are options of ``physim fit``."""
     parser = argparse.ArgumentParser(
         prog="physim reproduce",
-        description="Train a configuration on several seeds at a constant learning rate (2e-3), the same under plain "
-        "SGD, on permuted outcomes and without attention, and an interaction network; then judge the claims of "
-        "Hitchcock et al. 2025 by the rules of docs/claims.md. The same command again runs what is left and writes the "
-        "page again; with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, claims.json "
-        "and claims.html.",
+        description="Train a configuration on several seeds at a constant learning rate (2e-3), every seed on permuted "
+        "outcomes as well, the same under plain SGD and without attention, and an interaction network; then judge the "
+        "claims of Hitchcock et al. 2025 by the rules of docs/claims.md. The same command again runs what is left and "
+        "writes the page again; with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, "
+        "claims.json and claims.html.",
         epilog="Options of `physim fit`, spelled --trainer.max_steps=2000 or --model.lr=1e-3, go to every training.",
         allow_abbrev=False,
         exit_on_error=False,
     )
     parser.add_argument("--config", default="demo", help="shipped configuration, or a YAML file (default: demo)")
     parser.add_argument("--seeds", type=int, default=5, help="trainings that differ in their seed alone (default: 5)")
+    parser.add_argument("--first_seed", type=int, default=0, help="the lowest of them (default: 0)")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time (default: 2)")
     parser.add_argument("--check", action="store_true", help="print the commands and check their options; run nothing")
     parser.add_argument("--runs", default="runs", help="folder that holds the run directories (default: runs)")

@@ -1,16 +1,16 @@
 """Figures that the claims are judged by: heads of several runs side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_physim.claims import heads_of
-from lightning_physim.claims.geometry import N_LLC, N_SCORE, Rises
-from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, final, rise
+from lightning_physim.claims import Head, Study, heads_of
+from lightning_physim.claims.geometry import N_GEOMETRY, half_rises
+from lightning_physim.curves import COLLISION_HEAD, Metrics, final
 from lightning_physim.emergence import LAWS, Growth, label
-from lightning_physim.report.plot import add_level, add_line, axis_title, error_bars, new_figure, panel, panel_grid
-from lightning_physim.report.style import FAINT, HUES, INK, PAPER, marker
+from lightning_physim.report.plot import add_level, add_line, error_bars, new_figure, panel, panel_grid
+from lightning_physim.report.style import DOTTED, FAINT, HUES, INK, NOTE, PAPER, marker
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -21,18 +21,18 @@ def seed_color(index: int) -> str:
     return HUES[index % len(HUES)]
 
 
-def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) -> "Figure":
-    """Final enrichment of every head, a column per run; untrained networks in the first one.
+def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Sequence[Metrics]]) -> "Figure":
+    """Final enrichment of every head, a column per seed and per control; untrained networks in the first one.
 
     Args:
         seeds: metrics by name.
-        others: of the controls, by name; those without heads are left out.
+        others: of the runs of each control, by name.
     """
     figure = new_figure("", "final enrichment, times uniform attention")
     untrained = [float(head.enrichment[1][0]) for metrics in seeds.values() for head in heads_of(metrics)]
     _points(figure, "untrained", untrained, [False] * len(untrained), FAINT)
-    for name, metrics in others.items():
-        heads = heads_of(metrics)
+    for name, runs in others.items():
+        heads = [head for metrics in runs for head in heads_of(metrics)]
         _points(
             figure, name, [final(head.enrichment) for head in heads], [h.is_used_collision_head for h in heads], INK
         )
@@ -47,51 +47,57 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Metrics]) ->
     return figure
 
 
-def geometry_figure(seeds: Mapping[str, Metrics]) -> "Figure":
-    """Rise of the score against the rise of LLC, weight norm and gradient norm, a point per head."""
-    columns = {"learning coefficient": "llc", "weight norm": "weight_norm", "gradient norm": "grad_norm"}
-    figure = panel_grid(list(columns), 240, "rise from the first estimate to the last")
-    for i, (name, metrics) in enumerate(seeds.items()):
-        heads = heads_of(metrics)
-        rises = [Rises.of(head) for head in heads]
-        for j, column in enumerate(columns.values()):
-            figure.add_scatter(
-                x=[getattr(row, column) for row in rises],
-                y=[row.score for row in rises],
-                mode="markers",
-                marker=marker([head.is_used_collision_head for head in heads], seed_color(i)),
-                name=name,
-                legendgroup=name,
-                showlegend=j == 0,
-                text=[head.name for head in heads],
-                hovertemplate="%{text}: %{x:.3~g}, %{y:.3~g}<extra>%{fullData.name}</extra>",
-                **panel(j),
-            )
-    figure.update_yaxes(title=axis_title("rise of the score", small=True), col=1)
+def geometry_figure(study: Study) -> "Figure":
+    """Directions that count, and the order of the potential, of every head at the end; a point per head.
+
+    Columns: collision heads that are used, the other heads of the same networks, the same networks trained on permuted
+    outcomes, and untrained. The order has no untrained column, as nothing is sampled there.
+    """
+    figure = panel_grid(["directions that count at c = 0.1", "order of the potential at c = 1"], 300, "")
+    seeds = list(study.seeds)
+    with_panels: tuple[tuple[int, Callable[[Head], float]], ...] = (
+        (0, lambda head: final(head.d_eff, N_GEOMETRY)),
+        (1, lambda head: final(head.order, N_GEOMETRY)),
+    )
+    for i, value in with_panels:
+        for seed, heads in study.heads().items():
+            used = [head for head in heads if head.is_used_collision_head]
+            others = [head for head in heads if not head.is_used_collision_head]
+            color = seed_color(seeds.index(seed))
+            _points(figure, "collision heads", [*map(value, used)], [True] * len(used), color, **panel(i))
+            _points(figure, "other heads", [*map(value, others)], [False] * len(others), color, **panel(i))
+            control = study.permuted_heads().get(seed, [])
+            _points(figure, "permuted", [*map(value, control)], [False] * len(control), color, **panel(i))
+            if i == 0:
+                first = [float(head.d_eff[1][0]) if len(head.d_eff[1]) else np.nan for head in heads]
+                _points(figure, "untrained", first, [False] * len(first), color, **panel(i))
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(type="log", dtick="D2", tickformat="~g", **panel(0))
+    for order, words in ((2.0, "regular"), (4.0, "quartic")):
+        figure.add_hline(order, line=DOTTED, annotation={"text": words, "font": NOTE}, **panel(1))
     return figure
 
 
-def timing_figure(seeds: Mapping[str, Metrics]) -> "Figure":
-    """Share of their rise that score and LLC of every collision head have made, against the step; medians thick."""
-    figure = new_figure("training step", "share of the rise")
-    heads = [head for metrics in seeds.values() for head in heads_of(metrics) if head.is_used_collision_head]
-    kinds = (
-        ("score", HUES[0], "solid", [_share(head.score, N_SCORE) for head in heads]),
-        ("learning coefficient", HUES[1], "dash", [_share(head.llc, N_LLC) for head in heads]),
-    )
-    top = 1.0
-    for name, color, dash, curves in kinds:
-        curves = [curve for curve in curves if len(curve[0])]
-        for steps, values in curves:
-            add_line(figure, steps, values, name, color, dash, width=0.7, legend=False)
-        steps = np.unique(np.concatenate([curve[0] for curve in curves])) if curves else np.zeros(0)
-        known = [dict(zip(*curve, strict=True)) for curve in curves]
-        middle = [np.median([curve[step] for curve in known if step in curve]) for step in steps]
-        add_line(figure, steps, middle, name, color, dash, width=3.5)
-        top = max([top, *middle])
-    figure.update_traces(opacity=0.4, selector={"line.width": 0.7})
-    figure.update_xaxes(type="log", dtick=1)
-    figure.update_yaxes(range=[-0.3, 1.2 * top])  # far-off estimates of single heads are cut
+def timing_figure(study: Study) -> "Figure":
+    """When directions that count pass half of their rise, against when the score does; a point per collision head."""
+    figure = new_figure("step at which the score passes half of its rise", "and directions that count at c = 0.1")
+    ends = []
+    for i, (seed, heads) in enumerate(study.heads().items()):
+        used = [head for head in heads if head.is_used_collision_head]
+        steps = 10 ** half_rises(used)
+        ends += steps.ravel().tolist()
+        figure.add_scatter(
+            x=steps[:, 1],
+            y=steps[:, 0],
+            mode="markers",
+            marker=marker([True] * len(steps), seed_color(i)),
+            name=f"seed {seed}",
+            hovertemplate="score %{x:.0f}, directions %{y:.0f}<extra>%{fullData.name}</extra>",
+        )
+    if ends:
+        add_line(figure, [min(ends), max(ends)], [min(ends), max(ends)], "same step", FAINT, "dot", legend=False)
+    figure.update_xaxes(type="log", dtick="D2")
+    figure.update_yaxes(type="log", dtick="D2")
     return figure
 
 
@@ -151,7 +157,7 @@ def exponents_figure(rows: Sequence[Growth]) -> "Figure":
     return figure
 
 
-def _points(figure: "Figure", column: str, values: list[float], filled: list[bool], color: str) -> None:
+def _points(figure: "Figure", column: str, values: list[float], filled: list[bool], color: str, **place: int) -> None:
     if values:
         figure.add_scatter(
             x=[column] * len(values),
@@ -160,12 +166,5 @@ def _points(figure: "Figure", column: str, values: list[float], filled: list[boo
             marker=marker(filled, color),
             showlegend=False,
             hovertemplate="%{y:.3~g}<extra>%{x}</extra>",
+            **place,
         )
-
-
-def _share(curve: Curve, n: int) -> Curve:
-    steps, values = curve
-    if not rise(curve, n) > 0:
-        return steps[:0], values[:0]
-    later = steps > 0
-    return steps[later], (values[later] - values[0]) / rise(curve, n)

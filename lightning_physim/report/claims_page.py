@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from lightning_physim.claims import Claim, Findings, heads_of
+from lightning_physim.claims import ROLES, SEED, Claim, Findings, heads_of
 from lightning_physim.curves import COLLISION_HEAD, Metrics, final
 from lightning_physim.emergence import Growth, label
 from lightning_physim.report.claim_figures import (
@@ -31,13 +31,15 @@ CLAIM_CAPTIONS = {
         that the network uses, by the ablation. Untrained networks, and the one that was trained on outcomes exchanged
         among particles, are the controls. <i>Do not believe</i> a head because of its score alone: attention is not
         yet use.""",
-    "geometry": """A point per head of every seed: its rise of score against that of its learning coefficient, and of
-        the controls. Filled as above. The rule looks at ranks within one network, so that differences between colours
-        play no part. <i>Do not believe</i> a cloud by itself: what matters is whether the first panel orders the heads
-        better than the others do.""",
-    "timing": """How far score and learning coefficient of each collision head that is used have come on their way from
-        the first value to the last, thin, and the medians. <i>Do not believe</i> a correlation in time: whatever grows
-        during training correlates with whatever else does.""",
+    "geometry": """A point is a head at the end of training. Colours are seeds; collision heads are those that are used.
+        At the left is the number of directions that count, each by h / (h + 0.1) with its curvature h. Fewer
+        directions mean a landscape that is more degenerate. Permuted outcomes leave nothing to learn from neighbours;
+        every such training starts from the network of its seed. At the right is the order of the potential: 2 is that
+        of a regular basin, 4 that of a quartic one. <i>Do not believe</i> an order of a head with a small learning
+        coefficient: chains then walk as far as its weights are long.""",
+    "timing": """A point is a collision head that is used. Both steps are known to a part of the distance between
+        measurements. The rule asks whether the points of a colour lie nearer to the dotted line than with their heads
+        exchanged. <i>Do not believe</i> that one causes the other: the rule sees the order of events alone.""",
     "laws": """Akaike weight of each growth law for every collision head that is used, and for the seeds’ losses on
         colliding particles as controls. A row that is dark in one column has a clear law; the broken power law counts
         as a power law. <i>Do not believe</i> a weight without the verdict beside it: weights only compare these
@@ -84,12 +86,15 @@ def growth_row(growth: Growth, metrics: Metrics | None) -> list[str]:
 
 def _sections(findings: Findings) -> Iterator[str]:
     yield section("Verdicts", "".join(map(_claim, "abc", findings.claims)))
-    with_heads = {name: metrics for name, metrics in findings.others.items() if heads_of(metrics)}
+    controls: dict[str, list[Metrics]] = {}
+    for training in findings.trainings:
+        if training.role != SEED and training.metrics is not None and heads_of(training.metrics):
+            controls.setdefault(ROLES[training.role].label, []).append(training.metrics)
     if any(heads_of(metrics) for metrics in findings.seeds.values()):
-        yield section("(a) Collision heads", _plot("heads", heads_figure(findings.seeds, with_heads)))
-    if any(len(head.llc[1]) > 1 for metrics in findings.seeds.values() for head in heads_of(metrics)):
-        plots = _plot("geometry", geometry_figure(findings.seeds)) + _plot("timing", timing_figure(findings.seeds))
-        yield section("(b) Learning coefficients and scores", plots)
+        yield section("(a) Collision heads", _plot("heads", heads_figure(findings.seeds, controls)))
+    if any(len(head.d_eff[1]) for heads in findings.study.heads().values() for head in heads):
+        plots = _plot("geometry", geometry_figure(findings.study)) + _plot("timing", timing_figure(findings.study))
+        yield section("(b) Geometry and scores", plots)
     if findings.growth:
         rows = [*findings.growth, *findings.losses]
         header = ["curve", "law", "best extrapolation", "exponent α", "p = 2 + 1/α", "1/p", "LLC"]

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from lightning_physim import keys
-from lightning_physim.claims.plan import CONSTANT, ROLES, SEED
+from lightning_physim.claims.plan import CONSTANT, OF_SEEDS, ROLES, SEED
 from lightning_physim.errors import InputError
 from lightning_physim.sweeps.spec import Trial
 
@@ -24,6 +24,7 @@ class Reproduction:
     Args:
         config: YAML file that every training starts from.
         n_seeds: trainings that differ in their seed alone.
+        first_seed: the lowest of the seeds.
         options: of ``physim fit``, for every training.
         runs: folder that holds the run directories.
 
@@ -35,6 +36,7 @@ class Reproduction:
     n_seeds: int = 5
     options: tuple[str, ...] = ()
     runs: str = "runs"
+    first_seed: int = 0
     metric = str(keys.VAL_LOSS_COLLIDING)
     parameters = ()
     content: Mapping[str, Any] = field(default_factory=dict)
@@ -42,6 +44,8 @@ class Reproduction:
     def __post_init__(self) -> None:
         if self.n_seeds < 1:
             raise InputError(f"--seeds must be at least 1; got {self.n_seeds}")
+        if self.first_seed < 0:
+            raise InputError(f"--first_seed must be at least 0; got {self.first_seed}")
         for option in self.options:
             if not re.match(r"--(model|data|trainer)\.[\w.]+=|--threads=", option):
                 raise InputError(f"options of the trainings are spelled --trainer.max_steps=1000; got {option}")
@@ -80,12 +84,14 @@ class Reproduction:
 
     def id(self, seed: int = 0) -> str:
         """The name of the configuration, and a hash of all that makes the trainings but their number."""
-        key = "\n".join((self.text, *CONSTANT, *self.options, repr(ROLES)))
+        key = "\n".join((self.text, *CONSTANT, *OF_SEEDS, *self.options, repr(ROLES)))
         return f"reproduce-{self.config.stem}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
     def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
-        """One training of every role, with the first seed, then the seeds."""
-        named = [(role, 0) for role in ROLES] + [(SEED, number) for number in range(self.n_seeds)]
+        """One training of every role, with the first seed, then the seeds, then what every seed has of other roles."""
+        first, *more = range(self.first_seed, self.first_seed + self.n_seeds)
+        named = [(role, first) for role in ROLES] + [(SEED, number) for number in (first, *more)]
+        named += [(role, number) for number in more for role in ROLES if ROLES[role].every_seed]
         return [
             Trial(index, {"role": role, "seed": number}, f"{self.id()}-{role.replace('_', '-')}-{number}")
             for index, (role, number) in enumerate(named)
@@ -93,7 +99,7 @@ class Reproduction:
 
     def command(self, trial: Trial) -> list[str]:
         """The words of a training's command."""
-        own: list[str] = []
+        own = [*OF_SEEDS] if trial.parameters["role"] == SEED else []
         if role := ROLES.get(trial.parameters["role"]):
             own += role.options
             if role.stretch != 1:

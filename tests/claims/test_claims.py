@@ -5,10 +5,18 @@ import pytest
 from scipy import stats
 
 from lightning_physim.claims.evidence import half_rise_step, heads_of
-from lightning_physim.claims.geometry import lag, llc_rises_with_score
+from lightning_physim.claims.geometry import emergence_goes_with_degeneracy, half_rises, order_answer
 from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
-from lightning_physim.claims.statistics import bootstrap_within, interval, pooled_rank_correlation
+from lightning_physim.claims.statistics import (
+    bootstrap_within,
+    holm,
+    interval,
+    partial_rank_correlation,
+    permutation_answer,
+    pooled_rank_correlation,
+    t_answer,
+)
 from lightning_physim.claims.verdict import Study
 from lightning_physim.curves import NOTHING, final, rise
 from lightning_physim.emergence import Extrapolation, Growth, GrowthComparison, growth_of_loss
@@ -96,12 +104,12 @@ def test_heads_that_exist_are_found_to():
     ("change", "verdict", "reason"),
     [
         (lambda s: {"seeds": dict(list(s.seeds.items())[:2])}, "undecided", "3 seeds"),
-        (lambda s: {"seeds": dict.fromkeys(s.seeds, s.permuted)}, "not supported", "0 of 5"),
-        (lambda s: {"permuted": s.seeds["seed 0"]}, "undecided", "permuted outcomes reach 9.3"),
-        (lambda s: {"permuted": None}, "undecided", "not measured"),
+        (lambda s: {"seeds": dict.fromkeys(s.seeds, s.permuted[0])}, "not supported", "0 of 5"),
+        (lambda s: {"permuted": {0: s.seeds[0]}}, "undecided", "permuted outcomes reach 9.3"),
+        (lambda s: {"permuted": {}}, "undecided", "not measured"),
         (lambda s: {"no_attention": None}, "undecided", "not measured"),
         (lambda s: {"no_attention": {"val/loss_colliding": (STEPS, 0.3 + 0 * STEPS)}}, "undecided", "67 %"),
-        (lambda s: {"seeds": s.seeds | {"seed 0": s.permuted, "seed 1": s.permuted}}, "undecided", "3 of 5"),
+        (lambda s: {"seeds": s.seeds | {0: s.permuted[0], 1: s.permuted[1]}}, "undecided", "3 of 5"),
     ],
 )
 def test_claim_a_is_refused_where_its_rule_says_so(change, verdict, reason):
@@ -110,34 +118,46 @@ def test_claim_a_is_refused_where_its_rule_says_so(change, verdict, reason):
     assert claim.verdict == verdict and reason in claim.reason, claim.reason
 
 
-def test_learning_coefficients_that_follow_the_score_are_found_to():
-    claim = llc_rises_with_score(a_study())
+def test_heads_that_rise_with_fewer_directions_at_their_own_time_are_found_to():
+    claim = emergence_goes_with_degeneracy(a_study(n_directions=12.0))
     assert claim.verdict == "supported", claim.reason
-    assert claim.numbers["correlation, low"] > 0.5
-    assert abs(claim.numbers["median lag, decades"]) < 0.1
-    assert claim.numbers["correlation with the ablation effect"] > 0.5
+    numbers = claim.numbers
+    # Twelve directions over twenty, over ten, and over as many as the other heads have.
+    assert numbers["directions over those on permuted outcomes, decades"] == pytest.approx(np.log10(12 / 20), abs=0.01)
+    assert numbers["directions over those at initialisation, decades"] == pytest.approx(np.log10(12 / 10), abs=0.02)
+    assert numbers["directions over those of other heads, decades"] == pytest.approx(0.0, abs=0.01)
+    assert numbers["order"] == pytest.approx(2.0, abs=0.02) and numbers["directions, median"] == pytest.approx(12, 0.02)
+    assert abs(numbers["median lag, decades"]) < 0.1 and numbers["nearness of half-rises, decades"] > 0.1
+    assert numbers["share of estimates that fail"] == 0.0
 
 
 @pytest.mark.parametrize(
-    ("study", "verdict", "reason"),
+    ("study", "verdict", "words"),
     [
-        ({"llc_follows": "nothing"}, "not supported", "correlate by"),
-        ({"weights_follow": "score"}, "undecided", "does not clearly lead its controls: the weight norm"),
-        ({"llc_later": 6.0}, "not supported", "decades after the score"),
-        ({"n_seeds": 2}, "undecided", "3 seeds"),
+        ({}, "not supported", ("more directions", "regular order", "own time")),
+        ({"order": 2.4}, "supported", ("more directions", "degenerate order", "own time")),
+        ({"order": 2.4, "own_time": False}, "undecided", ("more directions", "degenerate order")),
+        ({"n_directions": 12.0, "own_time": False}, "undecided", ("fewer directions", "regular order")),
+        ({"n_seeds": 4}, "undecided", ("open", "own time")),
+        ({"n_directions": 20.0}, "undecided", ("1 times", "open", "regular order", "own time")),
     ],
 )
-def test_claim_b_is_refused_where_its_rule_says_so(study, verdict, reason):
-    claim = llc_rises_with_score(a_study(**study))
-    assert claim.verdict == verdict and reason in claim.reason, claim.reason
+def test_claim_b_is_refused_where_its_rule_says_so(study, verdict, words):
+    claim = emergence_goes_with_degeneracy(a_study(**study))
+    assert claim.verdict == verdict and all(word in claim.reason for word in words), claim.reason
+    assert ("own time" in claim.reason) == ("own time" in words)
 
 
-def test_a_control_that_was_not_logged_leaves_claim_b_undecided():
+def test_what_was_not_measured_leaves_a_question_open():
     study = a_study()
     for metrics in study.seeds.values():
-        for key in [key for key in metrics if key.endswith("weight_norm")]:
-            del metrics[key]
-    assert llc_rises_with_score(study).verdict == "undecided"
+        for key in [key for key in metrics if key.endswith("/localization")]:
+            metrics[key] = (LLC_STEPS, np.full(12, 10_000.0))  # at c = 10 an order says nothing
+    claim = emergence_goes_with_degeneracy(study)
+    assert "their order is nan" in claim.reason and claim.verdict == "undecided"
+    unpaired = emergence_goes_with_degeneracy(Study(study.seeds))
+    assert unpaired.numbers["directions over those on permuted outcomes, decades, seeds"] == 0
+    assert emergence_goes_with_degeneracy(Study({})).verdict == "undecided"
 
 
 def test_claim_b_is_undecided_where_estimates_fail():
@@ -145,13 +165,79 @@ def test_claim_b_is_undecided_where_estimates_fail():
     for metrics in study.seeds.values():
         for key in [key for key in metrics if key.endswith("converged")]:
             metrics[key] = (LLC_STEPS, np.tile([1.0, 1.0, 0.0, 1.0], 3))
-    claim = llc_rises_with_score(study)
+    claim = emergence_goes_with_degeneracy(study)
     assert claim.verdict == "undecided" and "25 %" in claim.reason
 
 
-def test_a_lag_is_the_distance_of_the_half_ways():
-    metrics = a_run(np.random.default_rng(6), llc_later=2.0)
-    assert lag(heads_of(metrics)[0]) == pytest.approx(np.log10(2.0), abs=0.12)
+def test_an_order_is_known_where_its_estimate_is():
+    metrics = a_run(np.random.default_rng(4))
+    metrics["llc/L0H0/converged"] = (LLC_STEPS, np.append(np.ones(11), 0.0))
+    metrics["llc/L0H0/order_lo"][1][3] = np.nan  # an estimate that is not above three errors
+    metrics["llc/L0H0/localization"][1][5] = 1001.0
+    assert heads_of(metrics)[0].order[0].tolist() == np.delete(LLC_STEPS, [3, 5, 11]).tolist()
+
+
+def test_half_rises_look_at_a_part_of_the_run():
+    metrics = a_run(np.random.default_rng(6))
+    metrics["probe/partner_score/L0H1"] = (STEPS, np.full(len(STEPS), 0.5))  # no rise
+    heads = heads_of(metrics)[:3]
+    whole, early = half_rises(heads), half_rises(heads, 0.01)
+    assert whole.shape == (2, 2) and (np.abs(whole[:, 0] - whole[:, 1]) < 0.05).all()
+    assert (early < 2.0).all()  # within the first hundred steps
+
+
+def test_timing_by_permutation_is_right_as_often_as_it_says():
+    rng = np.random.default_rng(7)
+    p = [permutation_answer([rng.normal(size=(4, 2)) for _ in range(5)], seed).p for seed in range(200)]
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    own = [np.repeat(rng.normal(size=(4, 1)), 2, 1) for _ in range(5)]
+    assert permutation_answer(own).p < 1e-3 and permutation_answer([own[0][:1]]).n == 0
+    # Two rows, two orders: 0 and 2 apart in place, and 1 on average over both orders.
+    two = permutation_answer([np.array([[0.0, 0.0], [2.0, 2.0]])])
+    assert two.effect == 1.0 and two.p == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_t_answer_is_students():
+    values = np.random.default_rng(8).normal(0.3, 1.0, 9)
+    found = t_answer([*values, float("nan")], 0.1)
+    expected = stats.ttest_1samp(values, 0.1)
+    assert (found.n, found.effect, found.p) == (9, values.mean(), expected.pvalue)
+    assert found.interval == pytest.approx(stats.t.interval(0.95, 8, values.mean(), stats.sem(values)))
+    few = t_answer(values[:4])
+    assert few.n == 4 and few.effect == pytest.approx(values[:4].mean()) and np.isnan([few.p, *few.interval]).all()
+
+
+def test_holms_p_values_are_those_of_statsmodels():
+    # statsmodels.stats.multitest.multipletests([0.04, 0.01, 0.03], method="holm") gives 0.06, 0.03, 0.06.
+    assert holm({"a": 0.04, "b": 0.01, "c": 0.03}) == pytest.approx({"a": 0.06, "b": 0.03, "c": 0.06})
+    assert holm({"a": float("nan"), "b": 0.5, "c": 0.01}) == pytest.approx({"a": 1.0, "b": 1.0, "c": 0.03})
+
+
+def test_an_order_is_tested_on_both_sides_of_its_limit():
+    near = order_answer([2.0, 2.01, 1.99, 2.02, 2.0, 1.98])
+    assert near[1] and near[0].p < 1e-4 and near[0].effect == pytest.approx(2.0)
+    far = order_answer([2.3, 2.31, 2.29, 2.32, 2.3])
+    assert not far[1] and far[0].p < 1e-4
+    low = order_answer([1.5, 1.51, 1.49, 1.52, 1.5])
+    assert low[0].p == 1.0  # neither regular nor above
+    between = order_answer([2.0, 2.2, 2.1, 2.05, 2.15])
+    assert between[0].p > 0.5
+    # Noise around the limit itself is called one or the other as often as it says at most.
+    rng = np.random.default_rng(9)
+    called = sum(order_answer(rng.normal(2.1, 0.05, 10))[0].p < 0.05 for _ in range(400))
+    assert called <= stats.binom.ppf(0.999, 400, 0.05)
+
+
+def test_a_partial_correlation_takes_out_what_the_third_decides():
+    rng = np.random.default_rng(10)
+    groups = [rng.normal(size=(400, 3)) for _ in range(2)]
+    for group in groups:
+        group[:, 0] += 2 * group[:, 2]
+        group[:, 1] += 2 * group[:, 2]
+    raw = pooled_rank_correlation([(group[:, 0], group[:, 1]) for group in groups])
+    assert raw > 0.6 and abs(partial_rank_correlation(groups)) < 0.15
+    same = groups[0][:, [0, 1, 1]]
+    assert np.isnan(partial_rank_correlation([same]))
 
 
 def test_the_correlation_of_unrelated_quantities_is_rarely_far_from_zero():

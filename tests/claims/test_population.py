@@ -14,7 +14,7 @@ from tests.helpers.studies import STEPS, a_run
 def test_claims_a_and_c_agree_on_how_many_collision_heads_are_used():
     metrics = a_run(np.random.default_rng(0))
     metrics["probe/ablation/L0H1"] = (STEPS, 0 * STEPS)  # one of four collision heads is not used
-    exist = collision_heads_exist(Study({"seed 0": metrics}))
+    exist = collision_heads_exist(Study({0: metrics}))
     used = growth_of_used_heads("seed 0", metrics)
     grow = growth_is_power_law(used, [], used)
     assert exist.numbers["collision heads"] == 4
@@ -25,13 +25,13 @@ def test_claims_a_and_c_agree_on_how_many_collision_heads_are_used():
 
 def test_controls_are_the_worst_of_every_head_and_seed():
     rng = np.random.default_rng(1)
-    seeds = {f"seed {i}": a_run(rng) for i in range(3)}
-    steps, enrichment = seeds["seed 1"]["probe/enrichment/L0H2"]
-    seeds["seed 1"]["probe/enrichment/L0H2"] = steps, np.append(2.5, enrichment[1:])  # before the first step
-    seeds["seed 2"]["val/loss_colliding"] = steps[1:], np.append(np.full(len(steps) - 4, 9.0), [0.3, 0.4, 0.5])
+    seeds = {i: a_run(rng) for i in range(3)}
+    steps, enrichment = seeds[1]["probe/enrichment/L0H2"]
+    seeds[1]["probe/enrichment/L0H2"] = steps, np.append(2.5, enrichment[1:])  # before the first step
+    seeds[2]["val/loss_colliding"] = steps[1:], np.append(np.full(len(steps) - 4, 9.0), [0.3, 0.4, 0.5])
     no_attention = {"val/loss_colliding": (steps[1:], np.full(len(steps) - 1, 2.0))}
     permuted = a_run(rng, ends=(0.12,) * 7 + (0.17,))
-    study = Study(seeds, permuted=permuted, no_attention=no_attention)
+    study = Study(seeds, permuted={0: a_run(rng, ends=(0.12,) * 8), 2: permuted}, no_attention=no_attention)
     numbers = heads.measure(study)
     assert (numbers.seeds, numbers.with_head, numbers.heads, numbers.collision_heads) == (3, 3, 24, 12)
     assert numbers.untrained == 2.5

@@ -26,7 +26,8 @@ def tiny(folder: Path, **trainer) -> Path:
 def test_every_training_is_a_fit_of_its_own(tmp_path):
     plan = Reproduction(tiny(tmp_path), n_seeds=2, options=("--model.lr=1e-3",), runs=str(tmp_path / "runs"))
     commands = {trial.run_id.removeprefix(plan.id() + "-"): plan.command(trial) for trial in plan.trials()}
-    assert list(commands) == ["sgd-0", "permuted-0", "interaction-0", "no-attention-0", "seed-0", "seed-1"]
+    names = ["sgd-0", "permuted-0", "interaction-0", "no-attention-0", "seed-0", "seed-1", "permuted-1"]
+    assert list(commands) == names
     seed = commands["seed-1"]
     assert seed[2:4] == ["lightning_physim", "fit"] and seed[-1] == "--seed_everything=1"
     # The caller's options win over the constant rate, and the role's over both.
@@ -35,13 +36,25 @@ def test_every_training_is_a_fit_of_its_own(tmp_path):
     assert sgd.index("--model.lr=1e-3") < sgd.index("--model.lr=0.2") and "--trainer.max_steps=75" in sgd
     for name in ("interaction-0", "no-attention-0"):
         assert f"--model.architecture={name[:-2].replace('-', '_')}" in commands[name]
-    assert all(("--llc=false" in words) == (not name.startswith("seed")) for name, words in commands.items())
+    assert all(
+        ("--llc=false" in words) == (not name.startswith(("seed", "permuted"))) for name, words in commands.items()
+    )
+    assert all(
+        ("--geometry.steps_per_decade=8" in words) == name.startswith("seed") for name, words in commands.items()
+    )
+    assert (
+        commands["permuted-1"][-1] == "--seed_everything=1" and "--data.permute_targets=true" in commands["permuted-1"]
+    )
+    later = Reproduction(tiny(tmp_path), n_seeds=2, first_seed=5)
+    assert [trial.run_id.removeprefix(later.id() + "-") for trial in later.trials()] == [
+        "sgd-5", "permuted-5", "interaction-5", "no-attention-5", "seed-5", "seed-6", "permuted-6"
+    ]  # fmt: skip
 
 
 def test_more_seeds_are_added_to_the_same_reproduction_and_other_options_make_another(tmp_path):
     few, more = (Reproduction(tiny(tmp_path), n_seeds=n) for n in (2, 4))
     assert few.id() == more.id()
-    assert [t.run_id for t in more.trials()][: len(few.trials())] == [t.run_id for t in few.trials()]
+    assert {t.run_id for t in few.trials()} < {t.run_id for t in more.trials()}
     assert Reproduction(tiny(tmp_path), options=("--model.lr=1e-3",)).id() != few.id()
     assert Reproduction(tiny(tmp_path, max_steps=31)).id() != few.id()
 
@@ -50,6 +63,7 @@ def test_more_seeds_are_added_to_the_same_reproduction_and_other_options_make_an
     ("options", "rule"),
     [
         ({"n_seeds": 0}, "--seeds must be at least 1; got 0"),
+        ({"first_seed": -1}, "--first_seed must be at least 0; got -1"),
         ({"options": ("--ckpt_path=last",)}, "spelled --trainer.max_steps=1000; got --ckpt_path=last"),
         ({"options": ("--model.lr", "1")}, "got --model.lr"),
         ({"options": ("--trainer.max_steps=-1",)}, "trainings need an end"),
@@ -62,7 +76,7 @@ def test_bad_options_are_refused(tmp_path, options, rule):
 
 def test_every_command_of_a_shipped_configuration_is_valid(tmp_path):
     said = physim("reproduce", "--config=smoke", "--seeds=2", "--check", cwd=tmp_path).stdout
-    assert said.count("lightning_physim fit") == 6 and said.count("--seed_everything=0") == 5
+    assert said.count("lightning_physim fit") == 7 and said.count("--seed_everything=0") == 5
     refused = physim("reproduce", "--check", "--seeds=1", "--model.lr=fast", cwd=tmp_path, code=2).stderr
     assert refused.count("\n") == 1 and "model.lr" in refused
     refused = physim("reproduce", "--seeds=two", cwd=tmp_path, code=2).stderr
@@ -81,11 +95,11 @@ def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_
     killed.communicate()
 
     done = physim("reproduce", *argv, cwd=tmp_path)
-    assert done.stdout.count(" starts: ") + done.stdout.count(" goes on: ") == 7 - done.stdout.count("are finished")
+    assert done.stdout.count(" starts: ") + done.stdout.count(" goes on: ") == 9 - done.stdout.count("are finished")
     (folder,) = tmp_path.glob("out/reproduce-tiny-??????")
     rows = [json.loads(line) for line in (folder / "sweep.jsonl").read_text().splitlines()]
     assert {row["run_id"] for row in rows if row["state"] == "finished"} == {row["run_id"] for row in rows}
-    assert len({row["run_id"] for row in rows}) == 7
+    assert len({row["run_id"] for row in rows}) == 9
 
     # The verdicts of so short trainings are no; the numbers are those of the runs, by other code.
     claims = json.loads((folder / "claims.json").read_text())
@@ -107,4 +121,4 @@ def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_
     for claim in claims:
         assert claim["reason"][1:] in page.replace("&#x27;", "'")
     again = physim("reproduce", *argv, cwd=tmp_path)
-    assert "7 of 7 trials are finished" in again.stdout
+    assert "9 of 9 trials are finished" in again.stdout

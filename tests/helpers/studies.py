@@ -21,15 +21,28 @@ def rising(steps: np.ndarray, start: float, end: float, middle: float) -> np.nda
     return start + (end - start) * steps**2 / (steps**2 + middle**2)
 
 
-def a_run(rng: np.random.Generator, llc_follows="score", weights_follow="nothing", llc_later=1.0, ends=ENDS) -> dict:
-    """Metrics of a run with eight heads; what a quantity ``follows`` decides how far it rises."""
+def a_run(
+    rng: np.random.Generator, ends=ENDS, own_time=True, n_directions=60.0, order=2.0, weights_follow="nothing"
+) -> dict:
+    """Metrics of a run with eight heads.
+
+    Args:
+        ends: their final partner scores.
+        own_time: directions of each head rise when its score does; otherwise when that of the next head does.
+        n_directions: at the end, of every head, from 10 at the start.
+        order: of every head.
+        weights_follow: the ``"score"``, or ``"nothing"``: how far the weight norm of a head rises.
+    """
     metrics = {"val/loss_colliding": (STEPS[1:], np.full(len(STEPS) - 1, 0.2))}
+    middles = 10 ** rng.uniform(2.0, 2.8, len(ends))
     for i, end in enumerate(ends):
-        head, middle = f"L{i // 4}H{i % 4}", 10 ** rng.uniform(2.4, 2.8)
+        head, middle = f"L{i // 4}H{i % 4}", middles[i]
         score = rising(STEPS, UNIFORM, end, middle)
         target = {"score": end - UNIFORM, "nothing": rng.uniform(0.05, 0.8)}
-        llc = rising(LLC_STEPS, 1.0, 1.0 + 20 * target[llc_follows], middle * llc_later) + rng.normal(0, 0.3, 12)
+        llc = rising(LLC_STEPS, 1.0, 20.0, middle) + rng.normal(0, 0.3, 12)
         norm = rising(LLC_STEPS, 5.0, 5.0 + target[weights_follow], middle)
+        directions = rising(STEPS, 10.0, n_directions, middle if own_time else np.roll(middles, 1)[i])
+        orders = order + rng.normal(0, 0.03, 12)
         metrics |= {
             f"probe/partner_score/{head}": (STEPS, score),
             f"probe/enrichment/{head}": (STEPS, score / UNIFORM),
@@ -37,7 +50,11 @@ def a_run(rng: np.random.Generator, llc_follows="score", weights_follow="nothing
             f"llc/{head}/mean": (LLC_STEPS, llc),
             f"llc/{head}/converged": (LLC_STEPS, np.ones(12)),
             f"llc/{head}/weight_norm": (LLC_STEPS, norm),
-            f"llc/{head}/grad_norm": (LLC_STEPS, 1.0 + rng.normal(0, 0.1, 12)),
+            f"llc/{head}/order": (LLC_STEPS, orders),
+            f"llc/{head}/order_lo": (LLC_STEPS, orders - 0.1),
+            f"llc/{head}/n_beta": (LLC_STEPS, np.full(12, 1000.0)),
+            f"llc/{head}/localization": (LLC_STEPS, np.full(12, 1000.0)),
+            f"geometry/{head}/d_eff/c0p1": (STEPS, directions * np.exp(rng.normal(0, 0.02, len(STEPS)))),
         }
     return metrics
 
@@ -45,7 +62,7 @@ def a_run(rng: np.random.Generator, llc_follows="score", weights_follow="nothing
 def a_study(n_seeds: int = 5, **kwargs) -> Study:
     rng = np.random.default_rng(0)
     return Study(
-        seeds={f"seed {i}": a_run(rng, **kwargs) for i in range(n_seeds)},
-        permuted=a_run(rng, ends=(0.12,) * 8),
+        seeds={seed: a_run(rng, **kwargs) for seed in range(n_seeds)},
+        permuted={seed: a_run(rng, ends=(0.12,) * 8, n_directions=20.0) for seed in range(n_seeds)},
         no_attention={"val/loss_colliding": (STEPS[1:], np.full(len(STEPS) - 1, 1.9))},
     )

@@ -13,9 +13,9 @@ from lightning_physim.claims import (
     Peer,
     Training,
     collision_heads_exist,
+    emergence_goes_with_degeneracy,
     growth_is_power_law,
     growth_of_used_heads,
-    llc_rises_with_score,
 )
 from lightning_physim.emergence import growth_of_loss
 from lightning_physim.report import write_report, write_reproduction, write_runs
@@ -276,19 +276,29 @@ def test_runs_are_laid_over_each_other(chromium, run, tmp_path):
 @pytest.mark.parametrize("width", [375, 1280])
 def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
     study = a_study(3)
-    growth = [row for name, metrics in study.seeds.items() for row in growth_of_used_heads(name, metrics)]
-    losses = [growth_of_loss(metrics, name) for name, metrics in study.seeds.items()]
-    claims = (collision_heads_exist(study), llc_rises_with_score(study), growth_is_power_law(growth, losses, []))
+    seeds = {f"seed {number}": metrics for number, metrics in study.seeds.items()}
+    growth = [row for name, metrics in seeds.items() for row in growth_of_used_heads(name, metrics)]
+    losses = [growth_of_loss(metrics, name) for name, metrics in seeds.items()]
+    claims = (
+        collision_heads_exist(study),
+        emergence_goes_with_degeneracy(study),
+        growth_is_power_law(growth, losses, []),
+    )
     findings = Findings(
-        seeds=study.seeds,
-        others={"permuted outcomes": study.permuted, "no attention": study.no_attention},
+        study=study,
+        seeds=seeds,
+        others={"permuted outcomes, seed 0": study.permuted[0], "no attention": study.no_attention},
         claims=claims,
         growth=growth,
         losses=losses,
         sgd=[],
         peers=[Peer("transformer", (0.1, 0.2, 0.3), (0.4, 0.5), 19684, 120.0, n=3)],
         horizon=20,
-        trainings=[Training("seed", 0, "finished", "../seed-0/report.html"), Training("sgd", 0, "started")],
+        trainings=[
+            Training("seed", 0, "finished", "../seed-0/report.html"),
+            Training("permuted", 0, "finished", metrics=study.permuted[0]),
+            Training("sgd", 0, "started"),
+        ],
     )
     show(chromium, write_reproduction(tmp_path / "claims.html", "a study", ["3 seeds"], findings, ""), width)
     drawn = chromium.execute_script(
