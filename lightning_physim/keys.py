@@ -309,6 +309,8 @@ LLC_ORDER = Key(
 )
 LLC_ORDER_LO = Key("llc/{region}/order_lo", "lower end of its 95 % interval", "1")
 LLC_ORDER_HI = Key("llc/{region}/order_hi", "upper end of its 95 % interval", "1")
+LLC_WALK = Key("llc/{region}/walk", "control: n_beta times the rise of the loss where localization alone acts", "1")
+LLC_WALK_MCSE = Key("llc/{region}/walk_mcse", "its standard error", "1")
 LLC_LOCALIZATION_SHARE = Key(
     "llc/{region}/localization_share", "localization |w - w*|^2 / d; 1 where localization alone holds the chains", "1"
 )

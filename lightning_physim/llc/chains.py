@@ -13,6 +13,7 @@ from lightning_physim.llc.gradients import ControlVariate, GradientEstimator, Pl
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Minibatch
 from lightning_physim.llc.sampler import ChainState, Kernel, Key, Noise, Replicas, acceptance, noise_ratio, step
+from lightning_physim.llc.walk import Walk
 
 KEPT_ENTRIES = 2**27
 """Coordinates of draws and gradients that are kept, at most, to hold them against the centre of all: 0.5 GB."""
@@ -48,6 +49,7 @@ class ChainRecord:
         localization_share: localization |w - w*|^2 / d, mean over draws.
         shift: n_beta times the rise of the loss, over the whole estimation set, at the centre: the mean over the draws
             of all living chains of its job.
+        walk, walk_mcse: of its job (:class:`lightning_physim.llc.walk.Walk`).
         covered: half the trace of B: the learning coefficient of a quadratic loss with the curvature that is known.
     """
 
@@ -59,6 +61,8 @@ class ChainRecord:
     acceptance: float
     localization_share: float
     shift: float
+    walk: float
+    walk_mcse: float
     covered: float
 
 
@@ -105,6 +109,7 @@ class Chains:
         replicas: what is sampled.
         kernel: how the replicas move.
         basin: of each replica.
+        walk: of each replica.
         displacement: from w* where they start, ``[replicas, size]``.
         noise: of the replicas.
         config: of the sampler.
@@ -116,13 +121,14 @@ class Chains:
         replicas: Replicas,
         kernel: Kernel,
         basin: Basin,
+        walk: Walk,
         displacement: Tensor,
         noise: Noise,
         config: SGLDConfig,
         minibatches: Minibatches,
     ) -> None:
         group = replicas.group
-        self.replicas, self.kernel, self.basin, self.noise = replicas, kernel, basin, noise
+        self.replicas, self.kernel, self.basin, self.walk, self.noise = replicas, kernel, basin, walk, noise
         self.state = ChainState.at(displacement, self.noise.draw())
         gradient = group.gather(minibatches.whole.gradients).to(displacement.dtype)
         self.about_centre = config.about == "centre"
@@ -243,6 +249,8 @@ class Chains:
                 acceptance=float(accepted[row]),
                 localization_share=float(self.sum_localization[row] / len(self.values)),
                 shift=float(self.replicas.n_beta[row, 0] * rise[centres.row[row]]),
+                walk=float(self.walk.mean[row]),
+                walk_mcse=float(self.walk.mcse[row]),
                 covered=float(self.basin.share[row].sum() / 2),
             )
             for row, key in enumerate(self.replicas.keys)

@@ -279,6 +279,8 @@ def _result(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], minibat
         order=order,
         order_lo=order - margin,
         order_hi=order + margin,
+        walk=_mean([chain.walk for chain in alive]),
+        walk_mcse=_mean([chain.walk_mcse for chain in alive]),
         acceptance=_mean([chain.acceptance for chain in alive]),
         localization_share=_mean([chain.localization_share for chain in alive]),
         below=float((kept < 0).double().mean()),

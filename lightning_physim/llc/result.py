@@ -1,14 +1,19 @@
 """What an estimate is, with what is needed to believe it or not."""
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from lightning_physim import keys
+from lightning_physim.errors import InputError
 from lightning_physim.llc.diagnostics import diagnose, virial_is_tested
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from xarray import DataTree
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class RegionResult:
         order: p of the loss about the centre: 2 where it is regular, 4 for a quartic. A mean over directions, weighted
             by what each adds to the learning coefficient.
         order_lo, order_hi: its 95 % interval; NaN where the estimate is not above three standard errors.
+        walk: ``n_beta E[L(w) - L(w*)]`` of the walk that localization alone would leave, the sampler at n_beta = 0:
+            ``tr H / 2c`` where the loss is quadratic, c = localization / n_beta. NaN without localization.
+        walk_mcse: its standard error.
         acceptance: mean Metropolis acceptance of a step, both energies on one batch.
         localization_share: localization |w - w*|^2 / d: 1 where localization alone holds the chains.
         below: fraction of draws below 0.
@@ -79,6 +87,8 @@ class RegionResult:
     order: float
     order_lo: float
     order_hi: float
+    walk: float
+    walk_mcse: float
     acceptance: float
     localization_share: float
     below: float
@@ -102,6 +112,14 @@ class RegionResult:
         return not self.failures
 
 
+NUMBERS = tuple(field.name for field in fields(RegionResult) if field.name not in ("region", "trace"))
+"""Fields of a region that a table has a column for."""
+
+
+def _described(result: RegionResult) -> dict[str, float | str]:
+    return {name: getattr(result, name) for name in NUMBERS} | {"failures": "; ".join(result.failures.values())}
+
+
 class LLCResult(dict[str, RegionResult]):
     """``{region: RegionResult}``.
 
@@ -123,6 +141,57 @@ class LLCResult(dict[str, RegionResult]):
             for region, result in self.items()
             for quantity, key in keys.LLC.items()
         }
+
+    def to_frame(self) -> "DataFrame":
+        """The numbers as a table, a row per region.
+
+        Returns:
+            Frame with the index ``region``. Its columns are the fields of :class:`RegionResult` but ``region`` and
+            ``trace``, then ``converged`` and ``failures``, the reasons joined by "; " or "".
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise InputError("to_frame needs pandas; type `pip install 'lightning_physim[tables]'`") from None
+        rows = [_described(result) | {"converged": result.converged} for result in self.values()]
+        index = pandas.Index(list(self), name="region")
+        return pandas.DataFrame(rows, index=index, columns=[*NUMBERS, "converged", "failures"])
+
+    def to_arviz(self) -> "DataTree":
+        """The draws in ArviZ's format.
+
+        A dead chain stays in, and its NaN with it: what ArviZ computes of its region is NaN. ``.dropna("chain")`` of
+        the variable leaves the living chains, which the numbers of :class:`RegionResult` are of.
+
+        Returns:
+            Tree with the group ``posterior``: a variable ``[chain, draw]`` per region, a copy of its ``trace``, n_beta
+            times the rise of the loss. Attributes of a variable are the columns of :meth:`to_frame` but ``converged``,
+            a truth value, which netCDF files do not hold. ``sampling_time`` of the group is ``seconds``.
+
+        Raises:
+            InputError: arviz-base is not installed, a name that no variable can have, or regions that differ in chains
+                or draws; those of one estimate do not.
+        """
+        try:
+            import arviz_base
+        except ImportError:
+            raise InputError("to_arviz needs arviz-base; type `pip install 'lightning_physim[tables]'`") from None
+        for region in self:
+            if "/" in region or region in ("chain", "draw"):
+                raise InputError(f"a variable of ArviZ has no / and is not chain or draw; got {region!r}: rename it")
+        shapes = {tuple(result.trace.shape) for result in self.values()}
+        if len(shapes) > 1:
+            raise InputError(
+                f"regions of a tree have as many chains and draws; got {sorted(shapes)}: make a tree of each estimate"
+            )
+        traces = {region: result.trace.numpy().copy() for region, result in self.items()}
+        tree = arviz_base.from_dict({"posterior": traces}, attrs={"posterior": {"sampling_time": self.seconds}})
+        for region, result in self.items():
+            tree["posterior"][region].attrs.update(_described(result))
+        return tree
 
 
 class Summary(NamedTuple):

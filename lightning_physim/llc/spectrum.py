@@ -209,7 +209,7 @@ def _covariances(objective: Objective, regions: Sequence[Region], per_row: int, 
                 own = region.gather_columns(jacobian)
                 # In the precision of the derivatives, whose own rounding is as large; their sum in float64.
                 sums[region.name][half] += own.mT @ own
-    scales = 2 / (per_row * objective.n), 2 / (per_row * middle)
+    scales = 2 / (per_row * objective.n), 2 / (per_row * max(middle, 1))  # of one row the half is empty
     found = {}
     for name, halves in sums.items():
         first, second = ranks.add(halves)

@@ -12,6 +12,7 @@ from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group
 from lightning_physim.llc.sampler import Job, Key, Noise, Replicas
+from lightning_physim.llc.walk import Walk
 
 ADAPTED = -1
 """Chain number of the replicas that kernels are adapted for."""
@@ -54,11 +55,13 @@ def start_chains(
         else:
             basin = Basin.measured(one_each, whole, samples, config.seed)
         kernel = adapt(one_each, basin, known, config, minibatches)
+        walk = Walk.of(one_each, basin, minibatches, config.seed)
         row_of = {job: row for row, (job, _) in enumerate(one_each.keys)}
         rows = torch.tensor([row_of[job] for job, _ in keys], device=one_each.which.device)
         replicas, own = Replicas(group, jobs, keys), basin.select(rows)
         noise = Noise(replicas, config.seed)
         apart = torch.tensor([[chain % 2 == 1] for _, chain in keys], device=rows.device)
         displacement = torch.where(apart, own.draw(noise.draw(), replicas, samples), 0.0)
-        started.append(Chains(replicas, kernel.select(rows), own, displacement, noise, config, minibatches))
+        alike = kernel.select(rows), own, walk.select(rows)
+        started.append(Chains(replicas, *alike, displacement, noise, config, minibatches))
     return started

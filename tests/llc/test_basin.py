@@ -171,3 +171,28 @@ def test_with_residuals_errors_are_smaller_and_right(shallow):
     half = gauss_newton_spectra(module, residuals, data)["model"].d_eff(0.2) / 2
     assert known[0].mean() == pytest.approx(half, rel=0.1)
     assert sum(bool(r.failures) for r in found[residuals]) <= 3
+
+
+@pytest.mark.parametrize("n_quartic", [0, 500])
+def test_planted_quartic_directions_are_seen_at_c_1(n_quartic):
+    """Beside a learning coefficient of 7, five hundred of strength 1 raise the order to 2.35; at c = 10 to 2.03."""
+    n_beta, gamma = 1000.0, 1000.0
+    h = 200.0
+    square = 14 * 0.5 * n_beta * h / (n_beta * h + gamma)
+    quartic = moments(4, n_beta, gamma)
+    exact = 2 * (square + n_quartic * quartic[1]) / (square + n_quartic * quartic[0])
+    assert exact == pytest.approx(2.345 if n_quartic else 2.0, abs=0.001)
+    size = 14 + n_quartic
+
+    def residual_fn(module, batch):
+        w = module.w
+        return size**0.5 * torch.cat([(h / 2) ** 0.5 * w[:14], w[14:] ** 2]).expand(len(batch[0]), size)
+
+    config = SGLDConfig(
+        n_beta=n_beta, localization=gamma, n_chains=4, n_draws=200, n_burn_in=20, step_size=1.2, about="centre",
+        zero_variance=True, batch_size=None, **FAST,
+    )  # fmt: skip
+    loss_fn = lambda module, batch: residual_fn(module, batch).square().mean()  # noqa: E731
+    data = (torch.zeros(1),)
+    result = estimate_llc(Weights(size, 0.0), loss_fn, data, config=config, residual_fn=residual_fn)["model"]
+    assert result.order_lo <= exact <= result.order_hi and result.order_hi - result.order_lo < 0.2, str(result)
