@@ -36,7 +36,7 @@ def same(a: float | str, b: float | str) -> bool:
 def with_a_dead_chain(region: RegionResult) -> RegionResult:
     trace = region.trace.clone()
     trace[1, 60:] = math.nan
-    return replace(region, trace=trace, n_dead=1, rhat=1.5)
+    return replace(region, trace=trace, n_dead=1, rhat=1.5, order_lo=math.nan)
 
 
 def test_a_table_has_a_row_per_region_and_a_column_per_number(result):
