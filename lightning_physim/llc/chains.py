@@ -28,17 +28,20 @@ class Quantities(NamedTuple):
             the mean force, or that at the centre. Partial integration makes its mean zero under ``exp(-U)``.
         plain_virial: the same with ``B = 1``: all directions alike.
         equipartition: ``(w - c) . (n_beta grad L - g)/2``.
+        drift: ``a . grad U`` with ``a = C g`` and the covariance C of the basin, whose mean is zero too: what the value
+            about the anchor has of a slope at the centre. About the centre 0.
     """
 
     value: Tensor
     virial: Tensor
     plain_virial: Tensor
     equipartition: Tensor
+    drift: Tensor
 
 
 @dataclass(frozen=True)
 class ChainRecord:
-    """What every rank has to know of a chain at its end.
+    """What every rank has to know of a chain.
 
     Attributes:
         draws: of the chain, float64 ``[draws]``; NaN once it has died.
@@ -136,7 +139,7 @@ class Chains:
         plain: GradientEstimator = PlainGradient(group, self.slope)
         controlled = config.control_variate and not minibatches.full
         self.estimator = ControlVariate(plain, group, minibatches.whole) if controlled else plain
-        self.minibatches = minibatches
+        self.minibatches, self.seed = minibatches, config.seed
         self.values: list[Tensor] = []
         self.keeps = 2 * displacement.numel() * config.n_draws <= KEPT_ENTRIES
         # In one piece: small tensors that stay, between large ones that go, would leave memory in shreds.
@@ -159,11 +162,6 @@ class Chains:
         """Of the recorded draws: displacement and n_beta times the gradient, ``[2, replicas, size]``."""
         return self.sums / len(self.values)
 
-    def trace(self) -> dict[Key, Tensor]:
-        """Values of the recorded draws of each chain as they came, float64 ``[draws]``."""
-        values = torch.stack(self.values, 1).double().cpu()
-        return dict(zip(self.replicas.keys, values, strict=True))
-
     def _draws(self, centres: Centres, drawn: Sequence[int]) -> Quantities:
         """All draws, ``[replicas, draws]``, against the centres of their jobs.
 
@@ -173,6 +171,7 @@ class Chains:
         """
         n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope[self.replicas.which]
         base, reference = torch.zeros_like(n_beta[:, 0]), centres.gradient[centres.row]
+        lean = torch.zeros_like(reference) if self.about_centre else self.basin.covariance.apply(reference)
         by_minibatch: dict[int, list[int]] = {}
         for i, t in enumerate(drawn):
             by_minibatch.setdefault(self.minibatches.number(t), []).append(i)
@@ -183,13 +182,13 @@ class Chains:
             for i in members:
                 value = self.values[i] - base
                 if not self.keeps:
-                    found[i] = Quantities(value, *[value * torch.nan] * 3)
+                    found[i] = Quantities(value, *[value * torch.nan] * 4)
                     continue
                 displacement, gradient = self.kept[i]
                 away = displacement - centres.displacement[centres.row]
                 if self.about_centre:
                     value = value - ((reference - left_out) * away).sum(1)
-                against = self._against(away, gradient - reference)
+                against = *self._against(away, gradient - reference), self._along(lean, displacement, gradient)
                 found[i] = Quantities(value, *(torch.where(value.isfinite(), each, torch.nan) for each in against))
         rows = zip(*(found[i] for i in range(len(drawn))), strict=True)
         return Quantities(*(torch.stack(each, 1).double().cpu() for each in rows))
@@ -202,6 +201,10 @@ class Chains:
         weighted = (share * along * pull).sum(1) - of_draw * share.sum(1)
         plain = (away * force).sum(1) - of_draw * away.shape[1]
         return weighted / 2, plain / 2, (away * gradient).sum(1) / 2
+
+    def _along(self, lean: Tensor, displacement: Tensor, gradient: Tensor) -> Tensor:
+        """``lean . grad U`` ``[replicas]``."""
+        return (lean * (gradient + self.replicas.gamma * displacement)).sum(1)
 
     def _tangent(self, centres: Centres, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
         """n_beta times the rise beyond the slope at w*, and the gradient, at each replica's centre ``[replicas]``,
@@ -221,13 +224,17 @@ class Chains:
             there = n_beta[:, 0] * self.estimator.rise(own, self.replicas.which, minibatch).beyond_slope(own)
             weight = len(minibatch) / sum(map(len, minibatches))
             value += weight * (there - base - ((slope - left_out) * away).sum(1))
-        against = self._against(away, gradient - centres.gradient[centres.row], of_draw=False)
-        return Quantities(*(each.double().cpu() for each in (value, *against)))
+        differs = gradient - centres.gradient[centres.row]
+        against = self._against(away, differs, of_draw=False)
+        # A centre that is off leans by as much: what a drift has too much, in place of what it lacks.
+        lean = torch.zeros_like(away) if self.about_centre else self.basin.covariance.apply(differs)
+        drift = -self._along(lean, away, differs)
+        return Quantities(*(each.double().cpu() for each in (value, *against, drift)))
 
     def records(
         self, means: Mapping[int, Tensor], drawn: Sequence[int], upcoming: Sequence[Minibatch]
     ) -> dict[Key, ChainRecord]:
-        """What is known of each chain at its end.
+        """What is known of each chain so far; it may go on.
 
         Args:
             means: displacement and gradient of each job, ``[2, size]``.
@@ -236,7 +243,9 @@ class Chains:
         """
         centres = Centres.of(self.replicas, means)
         noise = noise_ratio(self.state, upcoming, self.replicas, self.estimator, self.kernel)
-        accepted = acceptance(self.state, upcoming[0].samples, self.noise.draw(), self.replicas, self.kernel)
+        # Not the noise of the next step: chains go on where the error is not small enough yet.
+        proposed = Noise(self.replicas, self.seed, "acceptance").draw()
+        accepted = acceptance(self.state, upcoming[0].samples, proposed, self.replicas, self.kernel)
         rise = rise_over_all(self.replicas.group, centres.displacement, centres.which, self.minibatches)
         draws, own = self._draws(centres, drawn), self._own(centres, upcoming)
         return {

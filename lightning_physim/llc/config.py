@@ -58,8 +58,10 @@ class SGLDConfig:
             of the chains, which leaves out how far w* lies from a minimum: for networks in training (docs/llc.md).
         zero_variance: take the virial from each draw (Assaraf and Caffarel 1999; Mira et al. 2013, arXiv 1012.2983).
             Its mean is zero; where the loss is quadratic the difference is constant, so that errors shrink to what is
-            not. It also takes out the bias of first order by large steps and noisy gradients.
-        target_mcse: stop once the standard error of every region is below this.
+            not. It also takes out the bias of first order by large steps and noisy gradients. About the anchor the
+            force along the slope, whose mean is zero as well, takes out what the slope adds.
+        target_mcse: stop once the standard error of every region is at most this. It is looked at after 25 draws, and
+            again after half as many more, but 25 at least.
         max_seconds: stop at the first check after so many seconds, a check being every 25 draws.
         seed: of minibatches and noise. The noise of a chain depends on it, the region's name and the chain's number,
             not on what else is estimated.

@@ -120,15 +120,7 @@ def sample(
     _check_loss(objective, minibatches.samples(0))
     groups, note = _groups(objective, regions, minibatches.samples(0))
     chains = _started(jobs, groups, config, minibatches, ranks, directions, stop)
-    end = _run(chains, len(jobs), config, minibatches, ranks, stop)
-    upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
-    means, drawn = _means(jobs, chains, objective, ranks), range(_first_draw(config, minibatches), end)
-    records = _of_all(ranks, [each.records(means, drawn, upcoming) for each in chains])
-    results = [
-        _result(job, config, [records[number, chain] for chain in range(config.n_chains)], minibatches)
-        for number, job in enumerate(jobs)
-    ]
-    return results, note
+    return _run(jobs, chains, config, minibatches, ranks, stop), note
 
 
 def _started(
@@ -164,21 +156,20 @@ def _started(
 
 
 def _run(
+    jobs: Sequence[Job],
     chains: Sequence[Chains],
-    n_jobs: int,
     config: SGLDConfig,
     minibatches: Minibatches,
     ranks: Ranks,
     stop: Stop | None,
-) -> int:
-    """Move the chains to the end; number of the first minibatch that they did not see. Collective.
+) -> list[RegionResult]:
+    """Move the chains to the end; the results in the order of the jobs. Collective.
 
     Raises:
         GivenUp: on every rank.
     """
     start, first = time.perf_counter(), _first_draw(config, minibatches)
-    n_steps = first + config.n_draws
-    checking = bool(config.target_mcse or config.max_seconds)
+    n_steps, look = first + config.n_draws, CHECK_EVERY
     for t in range(first - config.n_burn_in, n_steps):
         if stop is not None and ranks.any(stop()):
             raise GivenUp
@@ -186,15 +177,37 @@ def _run(
         for each in chains:
             each.step(minibatch, record=t >= first)
         n_draws = t + 1 - first
-        if checking and n_draws > 0 and n_draws % CHECK_EVERY == 0:
-            # Collective: all ranks look at the same traces and the same clock, and stop at the same draw.
-            traces = _of_all(ranks, [each.trace() for each in chains])
-            by_job = [[traces[job, chain] for chain in range(config.n_chains)] for job in range(n_jobs)]
-            errors = [summarize(torch.stack(each).numpy(), _passes(config, minibatches)).mcse for each in by_job]
-            seconds = ranks.agreed(time.perf_counter() - start)
-            if max(errors) <= (config.target_mcse or -1.0) or seconds > (config.max_seconds or math.inf):
-                return t + 1
-    return n_steps
+        if config.target_mcse is not None and n_draws == look and t + 1 < n_steps:
+            # An error as it will be stated takes a look at every minibatch: seldom, the more draws there are.
+            look += max(CHECK_EVERY, n_draws // 2)
+            results = _results(jobs, chains, config, minibatches, ranks, t + 1)
+            if all(result.mcse <= config.target_mcse for result in results):
+                return results
+        if config.max_seconds is not None and n_draws > 0 and n_draws % CHECK_EVERY == 0:
+            # Collective: all ranks look at the same clock, and stop at the same draw.
+            if ranks.agreed(time.perf_counter() - start) > config.max_seconds:
+                n_steps = t + 1
+                break
+    return _results(jobs, chains, config, minibatches, ranks, n_steps)
+
+
+def _results(
+    jobs: Sequence[Job],
+    chains: Sequence[Chains],
+    config: SGLDConfig,
+    minibatches: Minibatches,
+    ranks: Ranks,
+    end: int,
+) -> list[RegionResult]:
+    """What the draws up to minibatch ``end`` say. Collective."""
+    upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
+    means = _means(jobs, chains, minibatches.objective, ranks)
+    drawn = range(_first_draw(config, minibatches), end)
+    records = _of_all(ranks, [each.records(means, drawn, upcoming) for each in chains])
+    return [
+        _result(job, config, [records[number, chain] for chain in range(config.n_chains)], minibatches)
+        for number, job in enumerate(jobs)
+    ]
 
 
 def _first_draw(config: SGLDConfig, minibatches: Minibatches) -> int:
@@ -234,9 +247,11 @@ def _passes(config: SGLDConfig, minibatches: Minibatches) -> Passes | None:
 
 def _result(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], minibatches: Minibatches) -> RegionResult:
     alive = [chain for chain in chains if torch.isfinite(chain.draws.value).all()]
-    plain, virials, alike, halves = (torch.stack(each) for each in zip(*(chain.draws for chain in chains), strict=True))
-    own = torch.tensor([[*chain.own] for chain in alive], dtype=torch.float64).view(-1, 4)
-    own_plain, own_virials, own_alike, own_halves = own.unbind(1)
+    plain, virials, alike, halves, drifts = (
+        torch.stack(each) for each in zip(*(chain.draws for chain in chains), strict=True)
+    )
+    own = torch.tensor([[*chain.own] for chain in alive], dtype=torch.float64).view(-1, 5)
+    own_plain, own_virials, own_alike, own_halves, own_drifts = own.unbind(1)
     noise = _mean([chain.noise_ratio for chain in alive])
     told = partial(_estimate, passes=_passes(config, minibatches), noise_ratio=noise)
     shift = _mean([chain.shift for chain in alive]) - _off(own_plain).mean
@@ -244,7 +259,7 @@ def _result(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], minibat
         own_plain = torch.zeros_like(own_plain)
     draws, own, equipartitions, own_equipartitions = plain, own_plain, halves, own_halves
     if config.zero_variance and torch.isfinite(virials).any():
-        draws, own = plain - virials, own_plain - own_virials
+        draws, own = plain - virials - drifts, own_plain - own_virials - own_drifts
         equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
     values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
     about_centre = values.mean if config.about == "centre" else values.mean - shift

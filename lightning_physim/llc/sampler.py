@@ -69,13 +69,13 @@ class Replicas:
 class Noise:
     """Standard normal numbers ``[replicas, size]``, each replica's from a stream of its own.
 
-    A stream depends on the seed, the region's name and the chain's number, not on what else is sampled.
+    A stream depends on the seed, the region's name, the chain's number and a purpose, not on what else is sampled.
     """
 
-    def __init__(self, replicas: Replicas, seed: int) -> None:
+    def __init__(self, replicas: Replicas, seed: int, *purpose: str) -> None:
         self.like = replicas.group.anchor[0]
         self.streams = [
-            stream(self.like.device, seed, job.region.name, chain)
+            stream(self.like.device, seed, job.region.name, chain, *purpose)
             for job, (_, chain) in zip(replicas.jobs, replicas.keys, strict=True)
         ]
         self.ahead: list[Tensor] = []

@@ -105,6 +105,9 @@ def test_a_draw_compares_one_minibatch_with_itself():
     assert moves < 0.01 * QUICK["n_beta"] * y.var()
 
 
+LOOKS = [25, 50, 75, 112, 168, 252, 378, 567, 850, 1275, 1912, 2868]
+
+
 @pytest.mark.parametrize("limits", [{"max_seconds": 1e-3}, {"target_mcse": 1e6}])
 def test_a_limit_ends_sampling_at_the_first_look(limits):
     assert of_weights(lambda w: w.square().sum(), n_draws=60, **limits).trace.shape == (3, 25)
@@ -116,8 +119,28 @@ def test_sampling_goes_on_until_the_standard_errors_of_all_regions_are_small_eno
     settings = {"step_size": "auto", "localization": 0.0, "batch_size": None, "n_draws": 3000}
     found = estimate(module, lambda m, _: m.w.square().sum(), torch.zeros(1), regions, target_mcse=0.15, **settings)
     n = found["one"].trace.shape[1]
-    assert 25 < n < 3000 and n % 25 == 0 and found["three"].trace.shape[1] == n
+    assert found["three"].trace.shape[1] == n and n in LOOKS
     assert found["one"].mcse < found["three"].mcse <= 0.15
+
+    def whole(n_draws: int):
+        return estimate(
+            module, lambda m, _: m.w.square().sum(), torch.zeros(1), regions, **settings | {"n_draws": n_draws}
+        )
+
+    # A look changes nothing, and the one before was too early.
+    assert torch.equal(whole(n)["three"].trace, found["three"].trace) and whole(n)["three"].mcse == found["three"].mcse
+    assert whole(LOOKS[LOOKS.index(n) - 1])["three"].mcse > 0.15
+
+
+def test_the_error_that_is_looked_at_is_the_one_that_is_stated():
+    """On a quadratic loss draws less their virial have no error, however noisy they are themselves."""
+    settings = {
+        "step_size": 1.0, "n_draws": 400, "about": "centre", "preconditioner": "curvature",
+        "integrator": "leimkuhler_matthews", "zero_variance": True, "target_mcse": 1e-3,
+    }  # fmt: skip
+    result = of_weights(lambda w: w.square().sum(), **settings)
+    assert result.trace.shape[1] == 25 and result.mcse < 1e-3
+    assert of_weights(lambda w: w.square().sum(), **settings | {"zero_variance": False}).trace.shape[1] == 400
 
 
 # ---- Paths through a network
