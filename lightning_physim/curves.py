@@ -33,6 +33,12 @@ def last(metrics: Metrics, key: str) -> float:
     return float(values[-1]) if len(values) else float("nan")
 
 
+def values_at(curve: Curve, steps: np.ndarray) -> np.ndarray:
+    """The values ``[n]`` of a curve at steps ``[n]``, NaN where it has none."""
+    known = dict(zip(*curve, strict=True))
+    return np.array([known.get(step, np.nan) for step in steps], dtype=float)
+
+
 def final(curve: Curve, n: int = N_FINAL) -> float:
     """Mean of the last ``n`` values, or of as many as there are; NaN where there is none."""
     values = curve[1][-n:]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightning_physim.curves import crossing_step
+from lightning_physim.curves import NOTHING, crossing_step, values_at
 
 STEPS = np.array([1.0, 10.0, 100.0, 1000.0])
 
@@ -36,3 +36,9 @@ def test_nothing_and_step_0_have_no_crossing():
     assert np.isnan(crossing_step((nothing, nothing), 1.0, if_above=7.0))
     assert np.isnan(crossing_step((np.array([0.0, 1.0]), np.array([0.0, 2.0])), 1.0))
     assert np.isnan(crossing_step((STEPS, STEPS + 1), 1.0))
+
+
+def test_values_at_steps_are_nan_where_there_is_none():
+    curve = (np.array([1, 10, 100]), np.array([3.0, 4.0, 5.0]))
+    np.testing.assert_array_equal(values_at(curve, np.array([100.0, 7.0, 1.0])), [5.0, np.nan, 3.0])
+    assert np.isnan(values_at(NOTHING, np.array([1]))).all() and len(values_at(curve, np.zeros(0))) == 0

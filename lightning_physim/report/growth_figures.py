@@ -5,17 +5,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_physim import keys
-from lightning_physim.curves import NOTHING, Curve, Metrics, head_curves
+from lightning_physim.curves import NOTHING, Metrics, head_curves, values_at
 from lightning_physim.emergence.laws import LAWS
 from lightning_physim.keys import Key
-from lightning_physim.report.plot import add_line, error_bars, left_edge, log_step_axis, stacked_panels
+from lightning_physim.report.plot import add_line, beside, error_bars, left_edge, log_step_axis, stacked_panels
 from lightning_physim.report.style import head_style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-APART = 1.02
-"""Ratio of the steps at which markers of two heads stand, so that bars do not cover each other."""
 
 
 class IntervalPanel(NamedTuple):
@@ -67,8 +64,8 @@ def emergence_figure(metrics: Metrics) -> "Figure":
                 steps, values = scores[head]
                 add_line(figure, steps[steps > 0], values[steps > 0], head, *head_style(head), width=1.2, row=row)
             if panel.key.of(head=head) in metrics:
-                beside = APART ** (i - len(heads) // 2)
-                _add_intervals(figure, metrics, head, panel, beside, row, legend=not scores and row == 1)
+                place = beside(i, len(heads))
+                _add_intervals(figure, metrics, head, panel, place, row, legend=not scores and row == 1)
     log_step_axis(figure, list(scores.values()), left_edge(scores.values()))
     if EXPONENTS in panels:
         searched = LAWS["power_law"].shapes["exponent"]
@@ -78,21 +75,15 @@ def emergence_figure(metrics: Metrics) -> "Figure":
 
 
 def _add_intervals(
-    figure: "Figure", metrics: Metrics, head: str, panel: IntervalPanel, beside: float, row: int, legend: bool
+    figure: "Figure", metrics: Metrics, head: str, panel: IntervalPanel, place: float, row: int, legend: bool
 ) -> None:
     steps, values = metrics[panel.key.of(head=head)]
-    lows, highs = (_at(metrics.get(key.of(head=head), NOTHING), steps) for key in (panel.low, panel.high))
+    lows, highs = (values_at(metrics.get(key.of(head=head), NOTHING), steps) for key in (panel.low, panel.high))
     color, _ = head_style(head)
-    add_line(figure, steps * beside, values, head, color, mode="markers", legend=legend, row=row)
+    add_line(figure, steps * place, values, head, color, mode="markers", legend=legend, row=row)
     figure.data[-1].update(
         error_y=error_bars(lows, values, highs),
         customdata=np.stack([steps, lows, highs], axis=-1),
         hovertemplate="step %{customdata[0]:,}: %{y:.3~g} (%{customdata[1]:.3~g} to %{customdata[2]:.3~g})"
         "<extra>%{fullData.name}</extra>",
     )
-
-
-def _at(curve: Curve, steps: np.ndarray) -> np.ndarray:
-    """The values ``[n]`` of a curve at steps ``[n]``, NaN where it has none."""
-    known = dict(zip(*curve, strict=True))
-    return np.array([known.get(step, np.nan) for step in steps])

@@ -1,26 +1,32 @@
-"""Learning coefficients against training step, beside the scores of the heads that they belong to."""
+"""Learning coefficients and orders against training step, beside the scores of the heads that they belong to."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.curves import ONSET, Curve, Metrics, first_step, head_curves, is_collision_head
-from lightning_physim.report.estimates import (
-    Estimates,
-    add_band,
-    add_estimates,
-    axis_limits,
-    explain_hollow,
-    linear_axis,
-    region_style,
+from lightning_physim.report.estimates import Estimates, Scale, region_name, region_style
+from lightning_physim.report.marks import add_band, add_estimates, explain_hollow
+from lightning_physim.report.plot import (
+    NEAR_ATTENTION,
+    add_level,
+    add_line,
+    beside,
+    left_edge,
+    log_step_axis,
+    name_once,
+    shift_steps,
+    stacked_panels,
 )
-from lightning_physim.report.plot import NEAR_ATTENTION, add_line, left_edge, log_step_axis, shift_steps, stacked_panels
 from lightning_physim.report.style import DOTTED, FAINT, head_style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+ORDERS = {4.0: "quartic: flat at the bottom", 2.0: "regular: a parabola"}
+"""Orders of the loss in words."""
 
 
 def regions(metrics: Metrics) -> list[str]:
@@ -36,57 +42,74 @@ def regions(metrics: Metrics) -> list[str]:
     return sorted(last, key=order)
 
 
+def orders(metrics: Metrics) -> dict[str, Estimates]:
+    """The orders of the loss of each region that has some."""
+    found = {region: Estimates.orders(metrics, region) for region in regions(metrics)}
+    return {region: points for region, points in found.items() if len(points.x)}
+
+
 def llc_figure(metrics: Metrics) -> "Figure":
     """Learning coefficients beside scores, in panels over one axis of training steps.
 
-    From above: enrichment of the heads that have estimates, their learning coefficients, and that of the whole model,
-    which is several times larger; a panel without data is left out. Bands are two standard errors either way. A
-    dotted vertical, in the colour of a collision head, is where its enrichment passed
-    :data:`lightning_physim.curves.ONSET`.
+    From above: enrichment of the heads that have estimates, their learning coefficients, that of the whole model, which
+    is several times larger, and the order of the loss; a panel without data is left out. A dotted vertical, in the
+    colour of a collision head, is where its enrichment passed :data:`lightning_physim.curves.ONSET`.
     """
     estimates = {region: Estimates.of_region(metrics, region) for region in regions(metrics)}
     model = {region: points for region, points in estimates.items() if region == keys.MODEL}
     others = {region: points for region, points in estimates.items() if region != keys.MODEL}
     scores = {head: curve for head, curve in head_curves(metrics, keys.ENRICHMENT).items() if head in others}
     kind = "head" if all(map(keys.is_head, others)) else "region"
-    panels = {
-        NEAR_ATTENTION: (170, scores),
-        f"learning coefficient of the {kind}": (270, others),
-        "learning coefficient of the whole model": (120, model),
+    panels: dict[str, tuple[int, Any, Callable[..., None]]] = {
+        NEAR_ATTENTION: (170, scores, _add_scores),
+        f"learning coefficient of the {kind}": (270, others, _add_regions),
+        "learning coefficient of the whole model": (150 if others else 270, model, _add_regions),
+        "order of the loss: it rises as the distance to this power": (200, orders(metrics), _add_orders),
     }
-    heights = {title: height for title, (height, content) in panels.items() if content}
-    figure = stacked_panels(list(heights), list(heights.values()))
+    shown = {title: panel for title, panel in panels.items() if panel[1]}
+    figure = stacked_panels(list(shown), [height for height, _, _ in shown.values()])
     curves = [*scores.values(), *((points.x, points.mean) for points in estimates.values())]
     edge = left_edge(curves)
-    if scores:
-        _add_scores(figure, scores, edge)
-    if others:
-        _add_regions(figure, others, edge, row=2 if scores else 1, in_legend=others.keys() - scores.keys())
-    if model:
-        _add_regions(figure, model, edge, row=len(heights), in_legend=set())
+    for row, (height, content, add) in enumerate(shown.values(), 1):
+        add(figure, content, edge, row, height)
+    name_once(figure)
     log_step_axis(figure, curves, edge)
     _start_at_estimates(figure, estimates, curves, edge)
     _add_onsets(figure, scores, edge)
     explain_hollow(figure, estimates.values())
-    return _one_axis(figure, len(heights))
+    return _one_axis(figure, len(shown))
 
 
-def _add_scores(figure: "Figure", scores: Mapping[str, Curve], edge: float) -> None:
+def _add_scores(figure: "Figure", scores: Mapping[str, Curve], edge: float, row: int, _: int) -> None:
     for head, (steps, values) in scores.items():
-        add_line(figure, shift_steps(steps, edge), values, head, *head_style(head), row=1)
-    figure.update_yaxes(type="log", dtick="D2", row=1)
-    figure.add_hline(keys.ENRICHMENT.chance, line=DOTTED, row=1, col=1)
+        add_line(figure, shift_steps(steps, edge), values, head, *head_style(head), row=row)
+    figure.update_yaxes(type="log", dtick="D2", row=row)
+    figure.add_hline(keys.ENRICHMENT.chance, line=DOTTED, row=row, col=1)
 
 
-def _add_regions(figure: "Figure", lines: Mapping[str, Estimates], edge: float, row: int, in_legend: set[str]) -> None:
-    limits = axis_limits(lines.values())
-    for region, points in lines.items():
-        color, dash = region_style(region, lines)
-        x, y = shift_steps(points.x, edge), points.within(limits)
-        add_band(figure, x, y, 2 * points.mcse, region, color, row)
-        add_line(figure, x, y, region, color, dash, width=1.8, legend=region in in_legend, row=row)
-        add_estimates(figure, x, points, region, color, limits, row)
-    figure.update_yaxes(linear_axis(limits), row=row)
+def _add_regions(figure: "Figure", lines: Mapping[str, Estimates], edge: float, row: int, height: int) -> None:
+    scale = Scale.of(lines.values())
+    for i, (region, points) in enumerate(lines.items()):
+        (color, dash), name = region_style(region, lines), region_name(region)
+        x = shift_steps(points.x, edge)
+        add_band(figure, x, points, name, color, scale, row)
+        y = points.within(scale)
+        add_line(figure, x, y, name, color, dash, width=1.8, row=row)
+        # At the edges of the panel several would stand in one place.
+        add_estimates(figure, np.where(np.isnan(y), x * beside(i, len(lines)), x), points, name, color, scale, row)
+    figure.update_yaxes(scale.axis(height), row=row)
+
+
+def _add_orders(figure: "Figure", lines: Mapping[str, Estimates], edge: float, row: int, height: int) -> None:
+    scale = Scale.linear(lines.values(), hold=(1.5, *ORDERS))  # with room for the words under a level
+    for i, (region, points) in enumerate(lines.items()):
+        (color, dash), name = region_style(region, lines), region_name(region)
+        x = shift_steps(points.x, edge) * beside(i, len(lines))
+        add_line(figure, x, points.within(scale), name, color, dash, width=1.2, row=row)
+        add_estimates(figure, x, points, name, color, scale, row, bars=True)
+    for order, words in ORDERS.items():
+        add_level(figure, order, words, log=False, row=row, x=0, xanchor="left", yanchor="top", yshift=-5)
+    figure.update_yaxes(scale.axis(height), nticks=5, row=row)
 
 
 def _start_at_estimates(figure: "Figure", estimates: Mapping[str, Estimates], curves: list[Curve], edge: float) -> None:

@@ -19,6 +19,12 @@ N_COLUMNS = 2
 """Columns of a grid of panels."""
 NEAR_ATTENTION = "attention to near particles, × uniform"
 """Title of an axis of enrichment."""
+TEXT_ALONE = "%{hovertext}<extra></extra>"
+"""Hover template of what has words of its own."""
+APART = 1.02
+"""Ratio of the steps at which markers of two lines stand, so that bars do not cover each other."""
+TOGETHER = 0.2
+"""Decades of an axis of steps that the markers of one step take at most."""
 
 
 class Place(TypedDict):
@@ -138,6 +144,7 @@ def add_line(
     legend: bool = True,
     row: int | None = None,
     col: int = 1,
+    hover: Sequence[str] | None = None,
 ) -> None:
     """Draw a curve, with a gap where a value is not finite.
 
@@ -147,6 +154,7 @@ def add_line(
         mode: of plotly: lines, markers, or both.
         legend: whether it is in the legend.
         row, col: of the panel, counted from 1; None for a figure without panels.
+        hover: what is to be read at each point; None for its numbers.
     """
     values = np.asarray(y, dtype=float)
     figure.add_scatter(
@@ -158,7 +166,8 @@ def add_line(
         marker={"size": 5},
         legendgroup=name,
         showlegend=legend,
-        hovertemplate="%{x:,.4~g}: %{y:.4~g}<extra>%{fullData.name}</extra>",
+        hovertext=hover,
+        hovertemplate="%{x:,.4~g}: %{y:.4~g}<extra>%{fullData.name}</extra>" if hover is None else TEXT_ALONE,
         row=row,
         col=None if row is None else col,
     )
@@ -178,17 +187,32 @@ def error_bars(low: ArrayLike, middle: ArrayLike, high: ArrayLike, **style: Any)
     } | style
 
 
-def add_level(figure: "Figure", value: float, text: str, log: bool, **place: Any) -> None:
+def name_once(figure: "Figure") -> None:
+    """Leave every line in the legend once, where panels have lines of the same name."""
+    named: set[str] = set()
+    for trace in figure.select_traces({"mode": "lines", "fill": None}):
+        trace.showlegend = trace.name not in named
+        named.add(trace.name)
+
+
+def add_key(figure: "Figure", name: str, mode: str, **style: Any) -> None:
+    """An entry of the legend that belongs to no line: what a kind of line or marker means."""
+    figure.add_scatter(x=[None], y=[None], name=name, mode=mode, **style)
+
+
+def add_level(figure: "Figure", value: float, text: str, log: bool, row: int = 1, **place: Any) -> None:
     """A dotted line at a value, with words at one end of it.
 
     Args:
         log: whether the axis is logarithmic.
+        row: of the panel, counted from 1, in a figure of one column.
         place: of the words, as annotations of plotly take it.
     """
-    figure.add_hline(value, line=DOTTED)
+    axis = f"y{row}" if row > 1 else "y"
+    figure.add_shape(type="line", xref="paper", x0=0, x1=1, yref=axis, y0=value, y1=value, line=DOTTED)
     # An annotation of add_hline would stand at the wrong place of a logarithmic axis.
     figure.add_annotation(
-        xref="paper", y=np.log10(value) if log else value, text=text, font=NOTE, showarrow=False, **place
+        xref="paper", yref=axis, y=np.log10(value) if log else value, text=text, font=NOTE, showarrow=False, **place
     )
 
 
@@ -196,6 +220,11 @@ def add_uniform(figure: "Figure", value: float, log: bool, x: float) -> None:
     """The value of uniform attention, with words at the left (``x`` = 0) or the right end (1) of the line."""
     xanchor = "right" if x else "left"
     add_level(figure, value, "uniform attention", log, x=x, xanchor=xanchor, yanchor="top", yshift=-4)
+
+
+def beside(i: int, n: int) -> float:
+    """The factor on the steps of line ``i`` of ``n`` that keeps bars apart, and those of one step together."""
+    return min(APART, 10 ** (TOGETHER / n)) ** (i - n // 2)
 
 
 def left_edge(curves: Iterable[Curve]) -> float:

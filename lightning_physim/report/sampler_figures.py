@@ -7,22 +7,16 @@ import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.curves import NOTHING, Metrics
-from lightning_physim.report.estimates import (
-    Estimates,
-    Limits,
-    add_estimates,
-    axis_limits,
-    explain_hollow,
-    linear_axis,
-    region_name,
-    region_style,
-)
-from lightning_physim.report.plot import Place, add_line, panel, panel_grid
+from lightning_physim.report.estimates import Estimates, Scale, region_name, region_style
+from lightning_physim.report.marks import add_estimates, explain_hollow
+from lightning_physim.report.plot import TEXT_ALONE, Place, add_line, panel, panel_grid
 from lightning_physim.report.style import DASHES, DOTTED, HUES, PAPER, blend
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+PANEL = 190
+"""Height of a panel of a calibration, in pixels."""
 Row = Mapping[str, Any]
 """A setting of the sampler with its estimate: a row of the table of a calibration."""
 
@@ -70,16 +64,16 @@ def calibration_figure(table: Mapping[str, Any]) -> "Figure":
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     regions = list(dict.fromkeys(row["region"] for row in rows))
     styles = _styles(rows)
-    figure = panel_grid([region_name(region) for region in regions], 190, "step size")
+    figure = panel_grid([region_name(region) for region in regions], PANEL, "step size")
     in_legend: set[str] = set()
     for i, region in enumerate(regions):
         settings = sorted((row for row in rows if row["region"] == region), key=lambda row: float(row["step_size"]))
         # Strict: where a plateau ends estimates grow without bound, and some of them fail by little.
-        limits = axis_limits([_estimates(settings)], strict=True)
+        scale = Scale.linear([_estimates(settings)], strict=True)
         for setting, line in _lines(settings).items():
-            in_legend |= _add_setting(figure, line, *styles[setting], limits, in_legend, panel(i))
-        in_legend |= _add_recommended(figure, settings, limits, in_legend, panel(i))
-        figure.update_yaxes(linear_axis(limits), **panel(i))
+            in_legend |= _add_setting(figure, line, *styles[setting], scale, in_legend, panel(i))
+        in_legend |= _add_recommended(figure, settings, scale, in_legend, panel(i))
+        figure.update_yaxes(scale.axis(PANEL), **panel(i))
     figure.update_xaxes(type="log", **_step_size_ticks([row["step_size"] for row in rows]))
     # A legend of many settings takes many lines on a telephone, and takes them from the panels.
     figure.update_layout(height=figure.layout.height + 10 * len(in_legend))
@@ -115,21 +109,21 @@ def _add_setting(
     line: Sequence[Row],
     shade: str,
     dash: str,
-    limits: Limits,
+    scale: Scale,
     in_legend: set[str],
     place: Place,
 ) -> set[str]:
     """Draw the estimates with one n_beta and localization; return what is in the legend by it."""
     name = f"{_short(line[0]['n_beta'])} / {_short(line[0]['localization'])}"
     points = _estimates(line)
-    y = points.within(limits)
+    y = points.within(scale)
     add_line(figure, points.x, y, name, shade, dash, width=1.8, legend=name not in in_legend, **place)
-    add_estimates(figure, points.x, points, name, shade, limits, bars=True, **place)
+    add_estimates(figure, points.x, points, name, shade, scale, bars=True, **place)
     return {name}
 
 
 def _add_recommended(
-    figure: "Figure", rows: Sequence[Row], limits: Limits, in_legend: set[str], place: Place
+    figure: "Figure", rows: Sequence[Row], scale: Scale, in_legend: set[str], place: Place
 ) -> set[str]:
     """Draw a star at the setting that is recommended; return what is in the legend by it."""
     best = _estimates([row for row in rows if row["recommended"]])
@@ -137,12 +131,12 @@ def _add_recommended(
         return set()
     figure.add_scatter(
         x=best.x,
-        y=best.within(limits),
+        y=best.within(scale),
         name="recommended",
         mode="markers",
         marker={"symbol": "star", "size": 15, "color": HUES[1], "line": {"color": PAPER, "width": 1}},
         hovertext=best.hover,
-        hovertemplate="%{hovertext}<extra></extra>",
+        hovertemplate=TEXT_ALONE,
         legendgroup="recommended",
         showlegend="recommended" not in in_legend,
         **place,

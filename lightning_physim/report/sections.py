@@ -27,7 +27,7 @@ from lightning_physim.report.curve_figures import (
 from lightning_physim.report.geometry_figures import geometry_figure
 from lightning_physim.report.growth_figures import emergence_figure, emerging_heads
 from lightning_physim.report.heads import head_table_html
-from lightning_physim.report.llc_figures import llc_figure, regions
+from lightning_physim.report.llc_figures import llc_figure, orders, regions
 from lightning_physim.report.page import plot_html
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
@@ -191,7 +191,7 @@ def _llc(run: RunContent) -> "Figure | None":
 
 
 def _settings(run: RunContent) -> dict[str, str]:
-    """The onset, and what the estimates were sampled with, as far as it was logged."""
+    """The onset, what the estimates were sampled with as far as it was logged, and what an order is."""
     logged = []
     for key in (keys.LLC_N_BETA, keys.LLC_LOCALIZATION):
         curves = [values for name, (_, values) in run.metrics.items() if key.match(name) is not None]
@@ -203,7 +203,8 @@ def _settings(run: RunContent) -> dict[str, str]:
     else:
         n_beta, localization = (values.pop() for values in logged)
         settings = f", here {n_beta:,g} and {localization:,g}"
-    return {"onset": f"{ONSET:g}", "settings": settings}
+    order = ORDER_CAPTION if orders(run.metrics) else ""
+    return {"onset": f"{ONSET:g}", "settings": settings, "order": order}
 
 
 def _geometry(run: RunContent) -> "Figure | None":
@@ -238,6 +239,12 @@ def _step_of(key: str) -> Callable[[RunContent], Mapping[str, str]]:
     return fill
 
 
+ORDER_CAPTION = """<br>The <b>order</b> p tells how the loss rises with the distance r from the weights: as
+        r<sup>p</sup>. It is 2 in a regular basin, a parabola. It is 4 in a quartic one, flat at the bottom. The order
+        of a head is a mean over its directions, each weighted by what it adds to the LLC. Bars are 95 % intervals.
+        Estimates within three standard errors of 0 have no order. <i>Do not believe</i> that an order of 2 excludes
+        quartic directions: those that add little to the LLC do not show."""
+"""What the caption of learning coefficients says where the figure has orders."""
 CONTENTS = {
     "attention_map": Content(_attention_map, below=_viewer),
     "scores": Content(
@@ -274,23 +281,25 @@ CONTENTS = {
         """The <b>learning coefficient</b> (LLC) of a head counts the ways of changing its weights that the data rule
         out, at half a unit each. Weights that do not matter count nothing. It rises when a head takes on structure:
         compare the step with that at which its score rises. Dotted verticals are where collision heads passed $onset
-        times uniform attention. Bands are two standard errors either way. <b>Hollow</b> estimates failed a diagnostic,
-        which one shows under the pointer. A hollow triangle lies beyond the panel, a cross has no finite value. <i>Do
-        not believe</i> a hollow estimate, nor one below 0, which no minimum has. <i>Do not believe</i> that a rise is
-        detection of collisions, as any structure raises it. The number by itself says nothing: it compares only with
-        others of the same n<sub>β</sub> and localization$settings.""",
+        times uniform attention. The axis is logarithmic where most estimates are above 0. Bands are two standard errors
+        either way, cut at the ends of the axis. <b>Hollow</b> estimates failed a diagnostic, which the pointer names. A
+        <b>triangle</b> lies beyond the axis: too far off, or not above 0. A bar on it reaches up to two standard
+        errors. A cross has no finite value. <i>Do not believe</i> a hollow estimate, nor one below 0, which no minimum
+        has. <i>Do not believe</i> that a rise is detection of collisions, as any structure raises it. An LLC compares
+        only with others of the same n<sub>β</sub> and localization$settings. $order""",
         fill=_settings,
     ),
     "geometry": Content(
         _geometry,
         """How many directions of its weights a head holds fast, halved. A direction counts by how far its curvature h
-        exceeds the c in the title: h/(h + c). Curvatures are those of the Gauss–Newton matrix, without a sampler.
-        <b>Dots</b> are the learning coefficients, in the panel of the curvature that they were sampled with. They lie
-        on the lines where the loss is quadratic that far from the weights. At c = 10 few directions exceed it, and the
-        height is mostly the sharpness of the loss. At c = 0.1 it is a count. <i>Do not believe</i> that a line that
-        rises belongs to a collision head: any structure raises it, compare the scores. <i>Do not believe</i> that a dot
-        far off its line is noise: its bars are in the figure above. The matrix leaves out the curvature of residuals,
-        and the sampler sees curvature that changes further out.""",
+        exceeds the c in the title: h/(h + c). <b>Lines</b> come from the spectrum of the Gauss–Newton matrix, without a
+        sampler. <b>Dots</b> are sampled learning coefficients, with two standard errors either way. They stand in the
+        panel of the curvature that they were sampled with. They lie on their line where the loss is quadratic that far
+        from the weights. The <b>occupancy</b> tells what the number is. Near 1 it counts directions, however sharp they
+        are. Near 0 all are softer than c, and it measures the sharpness of the loss. The pointer shows it for every
+        panel. <i>Do not believe</i> that a line that rises belongs to a collision head: any structure raises it,
+        compare the scores. <i>Do not believe</i> that a dot is noise where its bar misses its line. The matrix leaves
+        out the curvature of residuals, and the sampler sees curvature that changes further out.""",
     ),
     "llc_trace": Content(
         _llc_trace,

@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pytest
 
-from lightning_physim.llc import LLCResult, RegionResult, diagnose
 from lightning_physim.report import (
     calibration_figure,
     head_table,
@@ -17,86 +16,22 @@ from lightning_physim.report import (
     write_report,
 )
 from lightning_physim.report.llc_figures import regions
-from lightning_physim.report.style import HUES, INK, PAPER, head_style
+from lightning_physim.report.style import HUES, INK, head_style
 from lightning_physim.tracking import JsonlLogger, RunDirectory
-
-NAN, INF = float("nan"), float("inf")
-STEPS = [30, 100, 300, 1000]
-SCORES = {"L0H0": [1.0, 1.1, 1.0, 1.2], "L0H1": [1.0, 1.2, 5.0, 9.0], "L1H0": [0.9, 1.0, 1.0, 0.8]}
-
-
-def estimate(mean, mcse=0.1, rhat=1.01, ess=100.0, converged=1.0, **other):
-    return {"mean": mean, "mcse": mcse, "rhat": rhat, "ess": ess, "n_dead": 0.0, "converged": converged} | other
-
-
-ESTIMATES = {
-    "model": [estimate(mean, mcse=1.0) for mean in (5.0, 9.0, 20.0, 31.0)],
-    "L0H0": [estimate(0.2), estimate(-0.4), estimate(0.3), estimate(0.5, rhat=1.3, converged=0.0)],
-    "L0H1": [estimate(0.3), estimate(1.0), estimate(6.0, mcse=0.4), estimate(10.0, mcse=0.5)],
-    # One that no chain survived, one far off.
-    "L1H0": [
-        estimate(0.3),
-        estimate(NAN, NAN, NAN, NAN, n_dead=4.0, converged=0.0),
-        estimate(0.4),
-        estimate(500.0, mcse=90.0, n_dead=1.0, step_stability=1.3, converged=0.0),
-    ],
-}
-
-
-def as_metrics(estimates=ESTIMATES, scores=SCORES):
-    curves = {f"probe/enrichment/{head}": (np.array(STEPS), np.array(values)) for head, values in scores.items()}
-    for region, rows in estimates.items():
-        for key in set().union(*rows):
-            at = [i for i, row in enumerate(rows) if key in row]
-            curves[f"llc/{region}/{key}"] = (np.array(STEPS)[at], np.array([rows[i][key] for i in at]))
-    return curves
-
-
-TRACE = {
-    "step": 1000,
-    "columns": ["draw", "model/0", "model/1", "L0H1/0", "L0H1/1"],
-    "data": [[draw, 30.0 + draw, 32.0 - draw, 9.0, None] for draw in range(5)],
-}
-CALIBRATION = {
-    "step": 1000,
-    "columns": ["region", "n_beta", "localization", "step_size", "mean", "mcse", "rhat", "ess", "step_stability",
-                "noise_ratio", "localization_share", "n_dead", "converged", "recommended"],
-    "data": [
-        [region, n_beta, localization, step, mean, 0.1, 1.0, 200.0, 0.2, 0.01, 0.1, 0, mean is not None, step == best]
-        for region, best in (("model", 1e-4), ("L0H1", None))
-        for n_beta, localization in ((100.0, 1.0), (1000.0, 10.0), (1000.0, 1.0))
-        for step, mean in ((1e-4, 3.0), (1e-5, 2.9), (1e-3, None))
-    ],
-}  # fmt: skip
-
-
-def write_run(path, metrics, tables=()):
-    """A run directory as a fit leaves it."""
-    run = RunDirectory(path / "20260101-000000-demo-abcd")
-    logger = JsonlLogger(run.metrics)
-    for step in sorted({int(step) for steps, _ in metrics.values() for step in steps}):
-        at_step = {key: values[steps == step][0] for key, (steps, values) in metrics.items() if step in steps}
-        logger.log_metrics(at_step, step)
-    for key, table in tables:
-        logger.log_table(key, table["columns"], table["data"], step=table["step"])
-    return run
-
-
-def drawn(figure, name, mode, panel="y2"):
-    """The trace of a region in the panel of heads, its ``mode`` "lines", "markers" or, for the band, "fill"."""
-    (trace,) = (
-        trace
-        for trace in figure.data
-        if trace.name == name
-        and trace.yaxis == panel
-        and ("fill" if trace.fill else trace.mode) == mode
-        and trace.x[0] is not None
-    )
-    return trace
-
-
-def hollow(markers):
-    return [color == PAPER for color in markers.marker.color]
+from tests.helpers.estimates import (
+    CALIBRATION,
+    ESTIMATES,
+    INF,
+    NAN,
+    SCORES,
+    STEPS,
+    TRACE,
+    as_metrics,
+    drawn,
+    estimate,
+    hollow,
+    write_run,
+)
 
 
 def test_scores_and_coefficients_of_a_head_share_colour_and_axis():
@@ -116,106 +51,70 @@ def test_scores_and_coefficients_of_a_head_share_colour_and_axis():
         assert score.xaxis == coefficient.xaxis == "x3"
     assert drawn(figure, "L0H1", "lines").y.tolist() == [0.3, 1.0, 6.0, 10.0]
     assert drawn(figure, "L0H1", "lines").x.tolist() == STEPS
-    assert drawn(figure, "model", "lines", "y3").y.tolist() == [5.0, 9.0, 20.0, 31.0]
-    assert drawn(figure, "model", "lines", "y3").line.color == INK
+    assert drawn(figure, "whole model", "lines", "y3").y.tolist() == [5.0, 9.0, 20.0, 31.0]
+    assert drawn(figure, "whole model", "lines", "y3").line.color == INK
     # Every head has one entry in the legend, in the order of the scores.
     named = [trace.name for trace in figure.data if trace.showlegend is not False]
-    assert named == [trace.name for trace in scores_figure(metrics).data] + ["failed a diagnostic"]
+    assert named == [trace.name for trace in scores_figure(metrics).data] + ["whole model", "failed a diagnostic"]
     layout = figure.layout
-    assert (layout.xaxis3.type, layout.yaxis.type, layout.yaxis2.type) == ("log", "log", None)
-    assert layout.yaxis2.range[0] < -0.4 and layout.yaxis3.range[0] <= 0
+    assert (layout.xaxis3.type, layout.yaxis.type, layout.yaxis2.type, layout.yaxis3.type) == ("log",) * 4
     # The collision head's onset stands in all panels.
     onsets = [shape for shape in layout.shapes if shape.line.color == head_style("L0H1")[0]]
     assert {shape.x0 for shape in onsets} == {300} and len(onsets) == 3
 
 
-def test_bands_are_two_standard_errors_and_stop_where_there_is_no_estimate():
-    figure = llc_figure(as_metrics())
-    band = drawn(figure, "L0H1", "fill")
-    assert band.x.tolist() == [*STEPS, *STEPS[::-1]]
-    np.testing.assert_allclose(band.y, [0.1, 0.8, 5.2, 9.0, 11.0, 6.8, 1.2, 0.5])
-    assert re.fullmatch(r"rgba\(\d+, \d+, \d+, 0\.1\d\)", band.fillcolor) and band.line.width == 0
-    # A head without two neighbouring estimates has no band, but bars.
-    assert not [trace for trace in figure.data if trace.name == "L1H0" and trace.fill]
-    np.testing.assert_allclose(drawn(figure, "L1H0", "markers").error_y.array, [0.2, 0, 0.2, 0])
-    assert drawn(figure, "L0H1", "markers").error_y.array is None
-
-
-def test_failed_estimates_are_hollow_and_say_why():
-    figure = llc_figure(as_metrics())
-    assert hollow(drawn(figure, "L0H0", "markers")) == [False, False, False, True]
-    assert hollow(drawn(figure, "L0H1", "markers")) == [False] * 4
-    markers = drawn(figure, "L0H0", "markers")
-    assert set(markers.marker.line.color.split()) == {head_style("L0H0")[0]}
-    assert markers.hovertext[1] == (
-        "<b>L0H0</b>, step 100<br>-0.4 ± 0.1 (standard error)<br>R-hat 1.010, effective sample size 100"
+def test_a_run_of_negative_estimates_keeps_a_linear_axis():
+    rows = [estimate(mean, converged=0.0) for mean in (-0.5, -3.0, 0.1, -1.0)]
+    figure = llc_figure(as_metrics({"L0H1": rows}))
+    assert (
+        figure.layout.yaxis2.type is None and figure.layout.yaxis2.range[0] < -3.0 < 0.1 < figure.layout.yaxis2.range[1]
     )
-    assert markers.hovertext[3].endswith("failed: R-hat 1.30 above 1.1")
-    # None and far-off estimates keep a place of their own, and do not flatten the others.
-    markers = drawn(figure, "L1H0", "markers")
-    low, high = figure.layout.yaxis2.range
-    assert list(markers.marker.symbol) == ["circle", "x", "circle", "triangle-up"]
-    assert hollow(markers) == [False, True, False, True]
-    assert 10 < markers.y[3] < high < 15 and low < markers.y[1] < 0
-    assert markers.hovertext[1].endswith("no finite value<br>failed: no chain survived; 4 chains diverged")
-    assert "500 ± 90" in markers.hovertext[3]
-    assert markers.hovertext[3].endswith("failed: 1 chain diverged; step size 1.3 times the limit of stability")
-    np.testing.assert_array_equal(drawn(figure, "L1H0", "lines").y, [0.3, NAN, 0.4, NAN])
+    assert drawn(figure, "L0H1", "markers").y.tolist() == [-0.5, -3.0, 0.1, -1.0]
 
 
-def test_nothing_failed_leaves_hollow_markers_unexplained():
-    figure = llc_figure(as_metrics({"L0H1": ESTIMATES["L0H1"]}))
-    assert "failed a diagnostic" not in [trace.name for trace in figure.data]
+def order(p, margin, **other):
+    return {"order": p, "order_lo": p - margin, "order_hi": p + margin} | other
 
 
-def test_estimates_that_fail_by_little_have_their_place():
-    """However many there are, and however far they rise above those that pass."""
-    rows = [estimate(3.0), *(estimate(mean, noise_ratio=0.12, converged=0.0) for mean in (2.0, 15.0, 30.0))]
-    figure = llc_figure(as_metrics({"model": rows}, scores={}))
-    markers = drawn(figure, "model", "markers", "y")
-    assert hollow(markers) == [False, True, True, True] and set(markers.marker.symbol) == {"circle"}
-    assert markers.y.tolist() == drawn(figure, "model", "lines", "y").y.tolist() == [3.0, 2.0, 15.0, 30.0]
-    for gross in ({"noise_ratio": 3.0}, {"rhat": 4.0}, {"n_dead": 1.0}, {"step_stability": 1.1}):
-        figure = llc_figure(as_metrics({"model": [*rows[:3], estimate(300.0, converged=0.0) | gross]}, scores={}))
-        assert list(drawn(figure, "model", "markers", "y").marker.symbol) == ["circle"] * 3 + ["triangle-up"]
-        assert figure.layout.yaxis.range[1] < 20
+def test_orders_stand_in_a_panel_of_their_own_where_they_have_an_interval():
+    known = [order(2.0, 0.02), order(2.1, 0.05), order(2.8, NAN), order(2.6, 0.3)]
+    regular = [order(2.0, 0.01)] * 4
+    estimates = {
+        region: [row | p for row, p in zip(ESTIMATES[region], found, strict=True)]
+        for region, found in (("L0H0", known), ("L0H1", regular), ("model", regular))
+    } | {"L1H0": ESTIMATES["L1H0"]}
+    figure = llc_figure(as_metrics(estimates))
+    assert [note.text for note in figure.layout.annotations] == [
+        "attention to near particles, × uniform",
+        "learning coefficient of the head",
+        "learning coefficient of the whole model",
+        "order of the loss: it rises as the distance to this power",
+        "quartic: flat at the bottom",
+        "regular: a parabola",
+    ]
+    assert [note.y for note in figure.layout.annotations if note.yref == "y4"] == [4.0, 2.0]
+    assert [(line.y0, line.y1) for line in figure.layout.shapes if line.yref == "y4"] == [(4.0, 4.0), (2.0, 2.0)]
+    markers = drawn(figure, "L0H0", "markers", "y4")
+    assert markers.y.tolist() == [2.0, 2.1, 2.6] and hollow(markers) == [False, False, True]
+    np.testing.assert_allclose(markers.error_y.array, [0.02, 0.05, 0.3])
+    np.testing.assert_allclose(markers.error_y.arrayminus, [0.02, 0.05, 0.3])
+    np.testing.assert_allclose(markers.x, [30, 100, 1000], rtol=0.05)
+    assert "order 2.60, 95 % interval 2.30 to 2.90<br>LLC 0.5 ± 0.1" in markers.hovertext[2]
+    assert markers.hovertext[2].endswith("failed: R-hat 1.30 above 1.1")
+    line = drawn(figure, "L0H0", "lines", "y4")
+    assert (line.line.color, line.line.dash) == head_style("L0H0") and line.showlegend is False
+    assert {trace.name for trace in figure.data if trace.yaxis == "y4"} == {"L0H0", "L0H1", "whole model"}
+    assert figure.layout.yaxis4.range[0] < 1.6 and 4 < figure.layout.yaxis4.range[1] < 4.3
+    # Without an interval there is no panel.
+    unknown = {"L0H1": [row | order(2.0, NAN) for row in ESTIMATES["L0H1"]]}
+    assert len(llc_figure(as_metrics(unknown)).layout.annotations) == 2
 
 
-@pytest.mark.parametrize("mean", [NAN, INF, -INF])
-def test_estimates_without_a_finite_value_are_marked(mean):
-    figure = llc_figure(as_metrics({"L0H1": [estimate(0.3), estimate(mean), estimate(0.5), estimate(0.7, mcse=INF)]}))
-    markers = drawn(figure, "L0H1", "markers")
-    assert hollow(markers) == [False, True, False, False]
-    assert markers.marker.symbol[1] == {NAN: "x", INF: "triangle-up", -INF: "triangle-down"}.get(mean, "x")
-    assert np.isfinite(markers.y).all() and np.isfinite(figure.layout.yaxis2.range).all()
-    assert markers.hovertext[1].endswith("failed: no chain survived")
-
-
-@pytest.mark.parametrize(
-    ("quantity", "changes"),
-    [
-        ("n_dead", {"n_dead": 1.0}),
-        ("step_stability", {"step_stability": 1.5}),
-        ("rhat", {"rhat": 1.2}),
-        ("ess", {"ess": 10.0}),
-        ("noise_ratio", {"noise_ratio": 0.3}),
-        ("virial", {"virial": 2.0, "virial_mcse": 0.1}),
-        ("mean", {"mean": NAN}),
-    ],
-)
-def test_whatever_refuses_an_estimate_is_logged_and_told_on_the_page(quantity, changes):
-    values = dict.fromkeys(RegionResult.__dataclass_fields__, 0.0) | {"mean": 1.0, "trace": [0, 0], "ess": 100.0}
-    sound, refused = RegionResult(**values), RegionResult(**(values | changes))
-    assert sound.converged and list(refused.failures) == [quantity]
-    rows = [{key: [value] for key, value in LLCResult(model=result).metrics().items()} for result in (sound, refused)]
-    metrics = {key: (np.array([10, 100]), np.array(rows[0][key] + rows[1][key], dtype=float)) for key in rows[0]}
-    markers = drawn(llc_figure(metrics), "model", "markers", "y")
-    assert "failed" not in markers.hovertext[0]
-    assert markers.hovertext[1].endswith(f"failed: {refused.failures[quantity]}")
-
-
-def test_a_row_of_which_nothing_was_logged_has_failed_in_nothing_but_its_mean():
-    assert list(diagnose({})) == ["mean"] and diagnose({"mean": 1.0, "rhat": NAN}) == {}
+def test_the_caption_explains_orders_where_there_are_some(tmp_path):
+    for name, margin in (("known", 0.1), ("unknown", NAN)):
+        rows = [row | order(2.0, margin) for row in ESTIMATES["L0H1"]]
+        page = write_report(write_run(tmp_path / name, as_metrics({"L0H1": rows})).path).read_text()
+        assert ("The <b>order</b> p" in page) is (name == "known")
 
 
 def test_one_estimate():
@@ -265,47 +164,6 @@ def test_regions_of_other_networks(tmp_path):
     trace = TRACE | {"columns": ["draw", "model/0", "model/1", "last/layer/0", "last/layer/1"]}
     assert llc_trace_figure(trace).layout.annotations[1].text == "last/layer, 1 dead"
     assert write_report(write_run(tmp_path, metrics, [("llc/trace", trace)]).path).is_file()
-
-
-def test_traces():
-    figure = llc_trace_figure(TRACE, as_metrics())
-    assert [note.text for note in figure.layout.annotations] == ["whole model, R-hat 1.01", "L0H1, R-hat 1.01, 1 dead"]
-    chains = {trace.name: trace for trace in figure.data}
-    assert list(chains) == ["whole model, chain 0", "whole model, chain 1", "L0H1, chain 0", "L0H1, chain 1"]
-    assert chains["whole model, chain 1"].x.tolist() == [0, 1, 2, 3, 4]
-    assert chains["whole model, chain 1"].y.tolist() == [32, 31, 30, 29, 28]
-    assert np.isnan(chains["L0H1, chain 1"].y).all()
-    assert chains["L0H1, chain 0"].line.color == head_style("L0H1")[0]
-    assert [(shape.y0, shape.yref) for shape in figure.layout.shapes] == [(31.0, "y"), (9.0, "y2")]
-    assert [note.text for note in llc_trace_figure(TRACE).layout.annotations] == ["whole model", "L0H1, 1 dead"]
-    # The R-hat of another step says nothing about these chains.
-    assert llc_trace_figure(TRACE | {"step": 77}, as_metrics()).layout.annotations[0].text == "whole model"
-
-
-def test_traces_of_nothing_but_dead_chains():
-    table = {"step": 1, "columns": ["draw", "L0H1/0", "L0H1/1"], "data": [[0, None, None], [1, None, None]]}
-    figure = llc_trace_figure(table)
-    assert figure.layout.annotations[0].text == "L0H1, 2 dead" and not figure.layout.shapes
-
-
-def test_calibration():
-    figure = calibration_figure(CALIBRATION)
-    assert [note.text for note in figure.layout.annotations] == ["whole model", "L0H1"]
-    lines = {trace.name: trace for trace in figure.data if trace.mode == "lines" and trace.yaxis == "y"}
-    assert list(lines) == ["100 / 1", "1,000 / 1", "1,000 / 10"]
-    line = lines["1,000 / 10"]
-    assert line.x.tolist() == [1e-5, 1e-4, 1e-3]
-    np.testing.assert_array_equal(line.y, [2.9, 3.0, NAN])
-    assert line.line.color == lines["100 / 1"].line.color != lines["1,000 / 1"].line.color  # one ratio, one shade
-    assert line.line.dash == lines["1,000 / 1"].line.dash != lines["100 / 1"].line.dash
-    markers = drawn(figure, "1,000 / 10", "markers", "y")
-    assert list(markers.marker.symbol) == ["circle", "circle", "x"] and hollow(markers) == [False, False, True]
-    np.testing.assert_allclose(markers.error_y.array, [0.2, 0.2, 0])
-    (stars,) = (trace for trace in figure.data if trace.name == "recommended")
-    assert stars.yaxis == "y" and set(stars.x) == {1e-4} and stars.marker.symbol == "star"
-    assert figure.layout.xaxis.type == figure.layout.xaxis2.type == "log"
-    named = [trace.name for trace in figure.data if trace.showlegend is not False]
-    assert named == ["100 / 1", "1,000 / 1", "1,000 / 10", "recommended", "failed a diagnostic"]
 
 
 def test_the_table_has_the_last_coefficient():
