@@ -15,6 +15,7 @@ from lightning_physim.curves import (
     is_collision_head,
     is_used,
     rise,
+    values_at,
 )
 
 MAX_ORDER_C = 1.0
@@ -77,10 +78,12 @@ def half_rise_step(curve: Curve, n: int) -> float:
 
 def _head(metrics: Metrics, name: str) -> Head:
     steps, mean = metrics.get(keys.LLC_MEAN.of(region=name), NOTHING)
-    passed = (_at(metrics, keys.LLC_CONVERGED, name, steps, 1.0) > 0) & np.isfinite(mean)
-    c = _at(metrics, keys.LLC_LOCALIZATION, name, steps) / _at(metrics, keys.LLC_N_BETA, name, steps)
-    order, low = (_at(metrics, key, name, steps) for key in (keys.LLC_ORDER, keys.LLC_ORDER_LO))
-    told = passed & (c <= MAX_ORDER_C) & np.isfinite(order) & np.isfinite(low)
+    names = keys.LLC_CONVERGED, keys.LLC_LOCALIZATION, keys.LLC_N_BETA, keys.LLC_ORDER, keys.LLC_ORDER_LO
+    converged, localization, n_beta, order, low = (
+        values_at(metrics.get(key.of(region=name), NOTHING), steps) for key in names
+    )
+    passed = (converged != 0) & np.isfinite(mean)  # where no flag was logged, every finite one counts
+    told = passed & (localization <= MAX_ORDER_C * n_beta) & np.isfinite(order) & np.isfinite(low)
     return Head(
         name=name,
         score=metrics.get(keys.PARTNER_SCORE.of(head=name), NOTHING),
@@ -92,9 +95,3 @@ def _head(metrics: Metrics, name: str) -> Head:
         d_eff=metrics.get(keys.D_EFF_0P1.of(region=name), NOTHING),
         weight_norm=metrics.get(keys.LLC_WEIGHT_NORM.of(region=name), NOTHING),
     )
-
-
-def _at(metrics: Metrics, key: keys.Key, region: str, steps: np.ndarray, absent: float = np.nan) -> np.ndarray:
-    """What was logged of a region at these steps."""
-    known = dict(zip(*metrics.get(key.of(region=region), NOTHING), strict=True))
-    return np.array([known.get(step, absent) for step in steps], dtype=float)
