@@ -43,8 +43,7 @@ def report(argv: list[str]) -> None:
         print(f"comparison: {write_runs(given.output or Path(given.runs) / 'comparison.html', runs)}")
     elif runs:
         content = RunContent(runs[0])  # read once
-        write_report(content, given.output)
-        print_summary(runs[0], content.metrics)
+        print_summary(runs[0], content.metrics, write_report(content, given.output))
     else:
         raise InputError(f"a report needs a run with metrics.jsonl; got {given.run[0]}, whose trials have none yet")
 

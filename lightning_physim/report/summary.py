@@ -1,6 +1,7 @@
 """What a run came to, in a sentence and a few lines for the terminal."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -57,12 +58,13 @@ def _about_loss(metrics: Metrics) -> Iterator[str]:
         yield f"the loss on colliding particles is {percent:.{digits}f}\u00a0% of free flight’s"
 
 
-def print_summary(run: RunDirectory, metrics: Metrics | None = None) -> None:
+def print_summary(run: RunDirectory, metrics: Metrics | None = None, report: Path | None = None) -> None:
     """Print the heads, the losses against their floors, and where the report is. The caller sees to rank zero.
 
     Args:
         run: the run directory.
         metrics: what it has logged, where that has been read.
+        report: its page, where that is not in the run directory.
     """
     from rich.console import Console
     from rich.table import Table
@@ -90,5 +92,6 @@ def print_summary(run: RunDirectory, metrics: Metrics | None = None) -> None:
     if any(FAILED in llc_text(metrics, region) for region in (keys.MODEL, *(row["head"] for row in heads))):
         console.print(f"{FAILED} failed its diagnostics; see the report")
     console.print(headline(metrics))
-    if run.report.is_file():
-        console.print(f"report: {run.report}", soft_wrap=True)
+    report = report or run.report
+    if report.is_file():
+        console.print(f"report: {report}", soft_wrap=True)

@@ -85,9 +85,10 @@ def test_runs_that_differ_otherwise_go_where_they_are_told(tmp_path):
     assert f'href="../{runs[0].path.name}/report.html"' in page
 
 
-def test_one_run_goes_where_it_is_told_too(tmp_path):
+def test_one_run_goes_where_it_is_told_too(tmp_path, capsys):
     run = write_run(tmp_path)
     assert main(["report", str(run.path), "--output", str(tmp_path / "one.html")]) == 0
+    assert capsys.readouterr().out.endswith(f"report: {tmp_path / 'one.html'}\n")
     assert "1 of 2 attention heads has learned" in (tmp_path / "one.html").read_text() and not run.report.exists()
 
 
