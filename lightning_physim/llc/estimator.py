@@ -3,21 +3,21 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
 from lightning_physim.llc.basin import Directions
-from lightning_physim.llc.chains import ChainRecord, Chains
+from lightning_physim.llc.chains import Chains
+from lightning_physim.llc.conclusion import conclude
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
-from lightning_physim.llc.result import LLCResult, Passes, RegionResult, Summary, summarize
+from lightning_physim.llc.result import LLCResult, RegionResult
 from lightning_physim.llc.sampler import Job, Key
 from lightning_physim.llc.spectrum import gauss_newton_directions
 from lightning_physim.llc.starts import start_chains
@@ -28,8 +28,6 @@ CHECK_EVERY = 25
 """Draws between looks at the budget."""
 DIAGNOSTIC_BATCHES = 6
 """Minibatches behind the gradient-noise ratio and the acceptance."""
-COVERED = 0.5
-"""Share of the estimate, at least, that directions must make up for the virial to be weighted by them."""
 LARGE = 10_000
 """Parameters of a whole model from which its chains go one after the other on a CPU."""
 CHUNK, CHUNK_WEIGHTS = 16, 16384
@@ -205,7 +203,7 @@ def _results(
     drawn = range(_first_draw(config, minibatches), end)
     records = _of_all(ranks, [each.records(means, drawn, upcoming) for each in chains])
     return [
-        _result(job, config, [records[number, chain] for chain in range(config.n_chains)], minibatches)
+        conclude(job, config, [records[number, chain] for chain in range(config.n_chains)], minibatches)
         for number, job in enumerate(jobs)
     ]
 
@@ -237,97 +235,6 @@ def _means(jobs: Sequence[Job], chains: Sequence[Chains], objective: Objective, 
 def _of_all(ranks: Ranks, mine: list[dict[Key, T]]) -> dict[Key, T]:
     """What is known of the chains of all ranks. Collective."""
     return {key: value for part in ranks.gather(mine) for group in part for key, value in group.items()}
-
-
-def _passes(config: SGLDConfig, minibatches: Minibatches) -> Passes | None:
-    if minibatches.full:
-        return None
-    return Passes(minibatches.per_pass, minibatches.size, minibatches.objective.n, config.control_variate)
-
-
-def _result(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], minibatches: Minibatches) -> RegionResult:
-    alive = [chain for chain in chains if torch.isfinite(chain.draws.value).all()]
-    plain, virials, alike, halves, drifts = (
-        torch.stack(each) for each in zip(*(chain.draws for chain in chains), strict=True)
-    )
-    own = torch.tensor([[*chain.own] for chain in alive], dtype=torch.float64).view(-1, 5)
-    own_plain, own_virials, own_alike, own_halves, own_drifts = own.unbind(1)
-    noise = _mean([chain.noise_ratio for chain in alive])
-    told = partial(_estimate, passes=_passes(config, minibatches), noise_ratio=noise)
-    shift = _mean([chain.shift for chain in alive]) - _off(own_plain).mean
-    if config.about == "anchor":
-        own_plain = torch.zeros_like(own_plain)
-    draws, own, equipartitions, own_equipartitions = plain, own_plain, halves, own_halves
-    if config.zero_variance and torch.isfinite(virials).any():
-        draws, own = plain - virials - drifts, own_plain - own_virials - own_drifts
-        equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
-    values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
-    about_centre = values.mean if config.about == "centre" else values.mean - shift
-    covered = _mean([chain.covered for chain in alive]) >= COVERED * abs(about_centre)
-    virial = told(virials, own_virials) if covered else told(alike, own_alike)
-    order = 2 * equipartition.mean / about_centre if about_centre else math.nan
-    slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
-    margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse else math.nan
-    trace = draws + _off(own).mean
-    kept = trace[torch.isfinite(trace).all(1)]
-    return RegionResult(
-        region=job.region.name,
-        n_parameters=job.region.size,
-        n_beta=job.n_beta,
-        localization=job.localization,
-        step_size=chains[0].step_size,
-        loss=float(minibatches.whole.loss),
-        about=config.about,
-        trace=trace,
-        mean=values.mean,
-        shift=shift,
-        mcse=values.mcse,
-        rhat=summarize(plain.numpy()).rhat,  # of what has not arrived, where they have not
-        ess=values.ess,
-        n_dead=len(chains) - len(alive),
-        step_stability=max(chain.step_stability for chain in chains),
-        noise_ratio=noise,
-        virial=virial.mean,
-        virial_mcse=virial.mcse,
-        equipartition=equipartition.mean,
-        equipartition_mcse=equipartition.mcse,
-        order=order,
-        order_lo=order - margin,
-        order_hi=order + margin,
-        walk=_mean([chain.walk for chain in alive]),
-        walk_mcse=_mean([chain.walk_mcse for chain in alive]),
-        acceptance=_mean([chain.acceptance for chain in alive]),
-        localization_share=_mean([chain.localization_share for chain in alive]),
-        below=float((kept < 0).double().mean()),
-        grad_norm=float(job.region.gather(minibatches.whole.gradients).norm()),
-        weight_norm=float(job.region.gather(minibatches.objective.frozen).norm()),
-    )
-
-
-class Off(NamedTuple):
-    """What an estimate lacks as the centre of so many draws is off the true one, and the standard error of that."""
-
-    mean: float
-    mcse: float
-
-
-def _off(own: Tensor) -> Off:
-    """By what the means of single chains add, ``[chains]``.
-
-    The centre of all is as many times less off as there are chains, exactly so where the loss is quadratic.
-    """
-    n = len(own)
-    return Off(float(own.mean()) / (n - 1), float(own.std()) / n**0.5 / (n - 1)) if n > 1 else Off(0.0, 0.0)
-
-
-def _estimate(draws: Tensor, own: Tensor, passes: Passes | None, noise_ratio: float) -> Summary:
-    """Of draws ``[chains, draws]``, with what is missing as their centre is off."""
-    found, off = summarize(draws.numpy(), passes, noise_ratio), _off(own)
-    return found._replace(mean=found.mean + off.mean, mcse=math.hypot(found.mcse, off.mcse))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
 
 
 def _check_loss(objective: Objective, samples: Samples) -> None:

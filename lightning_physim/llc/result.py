@@ -1,10 +1,8 @@
 """What an estimate is, with what is needed to believe it or not."""
 
-import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
 from lightning_physim import keys
@@ -192,96 +190,3 @@ class LLCResult(dict[str, RegionResult]):
         for region, result in self.items():
             tree["posterior"][region].attrs.update(_described(result))
         return tree
-
-
-class Summary(NamedTuple):
-    """Of draws of several chains.
-
-    Attributes:
-        mean: over living chains.
-        mcse: standard error of the mean.
-        rhat: split R-hat.
-        ess: effective sample size of all draws together.
-    """
-
-    mean: float
-    mcse: float
-    rhat: float
-    ess: float
-
-
-class Passes(NamedTuple):
-    """Minibatches that all chains share; the first draw is the first of a pass.
-
-    Attributes:
-        length: minibatches of a pass, the same in all passes.
-        size: samples of each.
-        n: samples of the estimation set.
-        controlled: gradients and draws lack the minibatch's error of first order.
-    """
-
-    length: int
-    size: int
-    n: int
-    controlled: bool
-
-    def factor(self, n_draws: int) -> float:
-        """Variance of the mean of so many draws, for a variance 1 of what minibatches differ by.
-
-        Over a whole pass that cancels, but for the samples that fill no minibatch, which no pass has.
-        """
-        rest = n_draws % self.length
-        left_out = self.size * (1 / (self.length * self.size) - 1 / self.n)
-        return rest * (1 - rest / self.length) / n_draws**2 + left_out
-
-
-def summarize(trace: np.ndarray, shared: Passes | None = None, noise_ratio: float = 0.0) -> Summary:
-    """Of draws ``[chains, draws]``, without chains that hold a NaN; all NaN without a chain of four draws.
-
-    Args:
-        shared: where chains saw the same minibatches. Their errors then have a part in common, which does not average
-            out over chains. With controlled gradients it is what the losses of minibatches differ by. Otherwise the
-            variance of the chain average, up to the lag at which chains decorrelate, is compared with what independent
-            chains would have, and the standard error raised by as much.
-        noise_ratio: share of the variance that minibatch gradients have put into all chains alike.
-    """
-    from arviz_stats.base import array_stats  # a second of imports
-
-    alive = trace[np.isfinite(trace).all(1)]
-    if alive.shape[0] < 1 or alive.shape[1] < 4:
-        return Summary(math.nan, math.nan, math.nan, math.nan)
-    mean = float(alive.mean())
-    if np.ptp(alive) == 0:
-        return Summary(mean, 0.0, math.nan, math.nan)
-    axes = {"chain_axis": 0, "draw_axis": 1}
-    ess = float(array_stats.ess(alive, method="mean", **axes))
-    rhat = float(array_stats.rhat(alive, method="split", **axes))
-    variance = float(alive.var(ddof=1)) / ess
-    if shared is not None and len(alive) > 1:
-        if shared.controlled:
-            n_chains, n_draws = alive.shape
-            together = alive.mean(0)
-            apart = (alive - together) * (n_chains / (n_chains - 1)) ** 0.5
-            variance = float(apart.var(ddof=1)) / float(array_stats.ess(apart, method="mean", **axes))
-            variance *= 1 + (n_chains - 1) * noise_ratio
-            of_minibatches = max(0.0, float(together.var(ddof=1)) - float(apart.var(ddof=1)) / n_chains)
-            variance += shared.factor(n_draws) * of_minibatches
-        else:
-            variance *= max(1.0, _common_part(alive, ess))
-    return Summary(mean, math.sqrt(variance), rhat, ess)
-
-
-def _common_part(trace: np.ndarray, ess: float) -> float:
-    """Long-run variance of the mean over chains, relative to that of independent chains."""
-    n_chains, n_draws = trace.shape
-    lags = min(n_draws // 4, math.ceil(trace.size / ess))
-    single = np.mean([_long_run_variance(chain, lags) for chain in trace])
-    together = _long_run_variance(trace.mean(0), lags)
-    return float(n_chains * together / single) if single > 0 else 1.0
-
-
-def _long_run_variance(series: np.ndarray, lags: int) -> float:
-    """Bartlett's estimate of the sum of autocovariances."""
-    x = series - series.mean()
-    covariances = [float(x[: len(x) - k] @ x[k:]) / len(x) for k in range(lags + 1)]
-    return covariances[0] + 2 * sum((1 - k / (lags + 1)) * c for k, c in enumerate(covariances) if k)

@@ -13,15 +13,15 @@ from lightning_physim import PhysicsTransformer
 from lightning_physim.errors import InputError
 from lightning_physim.llc import SGLDConfig, calibrate, estimate_llc, head_regions
 from lightning_physim.llc import chains as chains_module
-from lightning_physim.llc import result as result_module
+from lightning_physim.llc import summary as summary_module
 from lightning_physim.llc.basin import leading_curvature
 from lightning_physim.llc.curvature import lanczos
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, Objective
 from lightning_physim.llc.preconditioner import Identity
 from lightning_physim.llc.regions import Region
-from lightning_physim.llc.result import Passes, summarize
 from lightning_physim.llc.sampler import Job, Replicas
+from lightning_physim.llc.summary import Passes, summarize
 
 QUICK = SGLDConfig(n_beta=20.0, localization=50.0, step_size=1e-3, n_chains=3, n_draws=8, n_burn_in=4, batch_size=8)
 FAST = {"integrator": "leimkuhler_matthews", "preconditioner": "curvature"}
@@ -317,7 +317,7 @@ def test_the_variance_of_a_mean_grows_with_what_chains_have_in_common():
     x = np.array([1.0, 1.0, -1.0, -1.0] * 5)
     covariances = [float((x[: 20 - k] * x[k:]).sum()) / 20 for k in range(4)]
     by_hand = covariances[0] + 2 * sum((1 - k / 4) * covariances[k] for k in (1, 2, 3))
-    assert result_module._long_run_variance(x, 3) == pytest.approx(by_hand)
+    assert summary_module._long_run_variance(x, 3) == pytest.approx(by_hand)
     rng = np.random.default_rng(0)
     own, common = rng.standard_normal((4, 4000)), rng.standard_normal(4000)
     apart, alike = summarize(own, SHARED), summarize(0.6 * own + 0.8 * common, SHARED)

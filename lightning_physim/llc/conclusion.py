@@ -1,0 +1,94 @@
+"""From what is known of the chains of a job to its estimate."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lightning_physim.llc.chains import ChainRecord
+from lightning_physim.llc.config import SGLDConfig
+from lightning_physim.llc.minibatches import Minibatches
+from lightning_physim.llc.result import RegionResult
+from lightning_physim.llc.sampler import Job
+from lightning_physim.llc.summary import Passes, Summary, off, summarize
+
+COVERED = 0.5
+"""Share of the estimate, at least, that directions must make up for the virial to be weighted by them."""
+
+
+def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], minibatches: Minibatches) -> RegionResult:
+    """The estimate of a job by what is known of its chains."""
+    alive = [chain for chain in chains if torch.isfinite(chain.draws.value).all()]
+    plain, virials, alike, halves, drifts = (
+        torch.stack(each) for each in zip(*(chain.draws for chain in chains), strict=True)
+    )
+    own = torch.tensor([[*chain.own] for chain in alive], dtype=torch.float64).view(-1, 5)
+    own_plain, own_virials, own_alike, own_halves, own_drifts = own.unbind(1)
+    noise = _mean([chain.noise_ratio for chain in alive])
+    told = partial(_estimate, passes=_passes(config, minibatches), noise_ratio=noise)
+    shift = _mean([chain.shift for chain in alive]) - off(own_plain).mean
+    if config.about == "anchor":
+        own_plain = torch.zeros_like(own_plain)
+    draws, own, equipartitions, own_equipartitions = plain, own_plain, halves, own_halves
+    if config.zero_variance and torch.isfinite(virials).any():
+        draws, own = plain - virials - drifts, own_plain - own_virials - own_drifts
+        equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
+    values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
+    about_centre = values.mean if config.about == "centre" else values.mean - shift
+    covered = _mean([chain.covered for chain in alive]) >= COVERED * abs(about_centre)
+    virial = told(virials, own_virials) if covered else told(alike, own_alike)
+    order = 2 * equipartition.mean / about_centre if about_centre else math.nan
+    slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
+    margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse else math.nan
+    trace = draws + off(own).mean
+    kept = trace[torch.isfinite(trace).all(1)]
+    return RegionResult(
+        region=job.region.name,
+        n_parameters=job.region.size,
+        n_beta=job.n_beta,
+        localization=job.localization,
+        step_size=chains[0].step_size,
+        loss=float(minibatches.whole.loss),
+        about=config.about,
+        trace=trace,
+        mean=values.mean,
+        shift=shift,
+        mcse=values.mcse,
+        rhat=summarize(plain.numpy()).rhat,  # of what has not arrived, where they have not
+        ess=values.ess,
+        n_dead=len(chains) - len(alive),
+        step_stability=max(chain.step_stability for chain in chains),
+        noise_ratio=noise,
+        virial=virial.mean,
+        virial_mcse=virial.mcse,
+        equipartition=equipartition.mean,
+        equipartition_mcse=equipartition.mcse,
+        order=order,
+        order_lo=order - margin,
+        order_hi=order + margin,
+        walk=_mean([chain.walk for chain in alive]),
+        walk_mcse=_mean([chain.walk_mcse for chain in alive]),
+        acceptance=_mean([chain.acceptance for chain in alive]),
+        localization_share=_mean([chain.localization_share for chain in alive]),
+        below=float((kept < 0).double().mean()),
+        grad_norm=float(job.region.gather(minibatches.whole.gradients).norm()),
+        weight_norm=float(job.region.gather(minibatches.objective.frozen).norm()),
+    )
+
+
+def _passes(config: SGLDConfig, minibatches: Minibatches) -> Passes | None:
+    if minibatches.full:
+        return None
+    return Passes(minibatches.per_pass, minibatches.size, minibatches.objective.n, config.control_variate)
+
+
+def _estimate(draws: Tensor, own: Tensor, passes: Passes | None, noise_ratio: float) -> Summary:
+    """Of draws ``[chains, draws]``, with what is missing as their centre is off."""
+    found, missing = summarize(draws.numpy(), passes, noise_ratio), off(own)
+    return found._replace(mean=found.mean + missing.mean, mcse=math.hypot(found.mcse, missing.mcse))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
