@@ -170,7 +170,7 @@ def tell(n: Numbers) -> str:
         return f"{found[question]}, p {adjusted[question]:.2g} by Holm"
 
     rank = (
-        f"collision heads that are used end with {10**n.rank.effect:.2g} times ({10**low:.2g} to {10**high:.2g}) the "
+        f"collision heads that are used end with {10**n.rank.effect:.3g} times ({10**low:.3g} to {10**high:.3g}) the "
         f"directions that count of the same heads on permuted outcomes, on {n.rank.n} seeds: {ended('rank')}"
     )
     order = f"their order is {n.order.effect:.2f} ({order_low:.2f} to {order_high:.2f}), on {n.order.n} seeds: "

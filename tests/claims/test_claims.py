@@ -139,7 +139,7 @@ def test_heads_that_rise_with_fewer_directions_at_their_own_time_are_found_to():
         ({"order": 2.4, "own_time": False}, "undecided", ("more directions", "degenerate order")),
         ({"n_directions": 12.0, "own_time": False}, "undecided", ("fewer directions", "regular order")),
         ({"n_seeds": 4}, "undecided", ("open", "own time")),
-        ({"n_directions": 20.0}, "undecided", ("1 times", "open", "regular order", "own time")),
+        ({"n_directions": 20.0}, "undecided", ("1.0", "open", "regular order", "own time")),
     ],
 )
 def test_claim_b_is_refused_where_its_rule_says_so(study, verdict, words):
