@@ -110,11 +110,11 @@ def test_claim_b(change, verdict, answers):
 
 def test_claim_b_is_told():
     assert geometry.tell(B) == (
-        "collision heads that are used end with 0.316 times (0.251 to 0.398) the directions that count of the same "
-        "heads on permuted outcomes, on 10 seeds: fewer directions, p 0.03 by Holm; their order is 2.30 (2.20 to 2.40), on "
-        "10 seeds: degenerate order, p 0.04 by Holm; directions and score of one head pass half of their rises 0.20 "
-        "decades (0.10 to 0.30) nearer to each other than those of different heads, 0.10 at half the length of the "
-        "run: own time, p 0.04 by Holm"
+        "collision heads that are used end with 0.316 times (0.251 to 0.398) the directions that count of the same"
+        " heads on permuted outcomes, on 10 seeds: fewer directions, p 0.03 by Holm; their order is 2.30 (2.20 to "
+        "2.40), on 10 seeds: degenerate order, p 0.04 by Holm; directions and score of one head pass half of their"
+        " rises 0.20 decades (0.10 to 0.30) nearer to each other than those of different heads, 0.10 at half the "
+        "length of the run: own time, p 0.04 by Holm"
     )
     assert "open, p 0.04 by Holm, as 21 % of the estimates of heads fail" in geometry.tell(replace(B, failed=0.21))
     three = [-0.5, -0.6, -0.4, 10] * 3
