@@ -188,7 +188,7 @@ def test_half_rises_look_at_a_part_of_the_run():
 
 def test_timing_by_permutation_is_right_as_often_as_it_says():
     rng = np.random.default_rng(7)
-    p = [permutation_answer([rng.normal(size=(4, 2)) for _ in range(5)], seed).p for seed in range(200)]
+    p = [permutation_answer([rng.normal(size=(4, 2)) for _ in range(5)], seed).p for seed in range(100)]
     assert stats.kstest(p, "uniform").pvalue > 0.01
     own = [np.repeat(rng.normal(size=(4, 1)), 2, 1) for _ in range(5)]
     assert permutation_answer(own).p < 1e-3 and permutation_answer([own[0][:1]]).n == 0
@@ -224,8 +224,8 @@ def test_an_order_is_tested_on_both_sides_of_its_limit():
     assert between[0].p > 0.5
     # Noise around the limit itself is called one or the other as often as it says at most.
     rng = np.random.default_rng(9)
-    called = sum(order_answer(rng.normal(2.1, 0.05, 10))[0].p < 0.05 for _ in range(400))
-    assert called <= stats.binom.ppf(0.999, 400, 0.05)
+    called = sum(order_answer(rng.normal(2.1, 0.05, 10))[0].p < 0.05 for _ in range(150))
+    assert called <= stats.binom.ppf(0.999, 150, 0.05)
 
 
 def test_a_partial_correlation_takes_out_what_the_third_decides():

@@ -83,9 +83,9 @@ def test_the_virial_taken_out_leaves_a_quadratic_loss_without_noise():
 
 def test_about_the_anchor_the_slope_leaves_no_noise_either():
     """The force along the slope has mean zero. What is left is that the centre is known by few draws."""
-    settings = {"n_chains": 4, "n_draws": 200, "n_burn_in": 20, "localization": 8000.0, **FAST}
+    settings = {"n_chains": 4, "n_draws": 100, "n_burn_in": 20, "localization": 8000.0, **FAST}
     plain, found = (
-        [estimate(stiff, 3, start=0.1, zero_variance=on, seed=seed, **settings) for seed in range(12)]
+        [estimate(stiff, 3, start=0.1, zero_variance=on, seed=seed, **settings) for seed in range(8)]
         for on in (False, True)
     )
     h, gamma, n_beta = np.array([100.0, 1.0, 0.01]), 8000.0, 800.0
@@ -93,8 +93,8 @@ def test_about_the_anchor_the_slope_leaves_no_noise_either():
     centre = 0.1 - n_beta * h * 0.1 / a
     exact = (n_beta * h / a).sum() / 2 + n_beta / 2 * (h * (centre**2 - 0.1**2)).sum()
     means = np.array([r.mean for r in found])
-    assert exact < -50 and np.std([r.mean for r in plain]) > 20 * means.std()
-    assert means.mean() == pytest.approx(exact, abs=4 * means.std() / 12**0.5)
+    assert exact < -50 and np.std([r.mean for r in plain]) > 15 * means.std()
+    assert means.mean() == pytest.approx(exact, abs=4 * means.std() / 8**0.5)
     assert 0.5 < means.std() / np.sqrt(np.mean([r.mcse**2 for r in found])) < 2.0
 
 
