@@ -15,7 +15,7 @@ BENCHMARKS = {
     "growth": "how a step grows with particles, batch, heads and layers",
     "simulator": "particle-steps a second against LAMMPS; how they grow with particles and threads",
     "probes": "what measuring the heads costs, in training steps",
-    "llc": "a step of the sampler against devinterp",
+    "llc": "a step of the sampler against devinterp and canonical-interp",
     "waterfall": "where the time of a run goes, cold and warm",
 }
 
