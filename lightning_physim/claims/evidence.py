@@ -18,6 +18,8 @@ from lightning_physim.curves import (
     values_at,
 )
 
+RANK_C = "c0p1"
+"""Curvature, of :data:`lightning_physim.keys.CURVATURES`, above which directions count for the rank."""
 MAX_ORDER_C = 1.0
 """Curvature c = localization / n_beta up to which an order is believed: at c = 10 five hundred quartic directions
 beside a learning coefficient of 1 change it by 0.03."""
@@ -36,7 +38,7 @@ class Head:
         n_estimates: of the learning coefficient, failed ones included.
         order: of the potential, where the learning coefficient passed, is above three of its standard errors, and was
             sampled at :data:`MAX_ORDER_C` or below.
-        d_eff: directions that count at c = 0.1.
+        d_eff: directions that count at :data:`RANK_C`.
         weight_norm: of the head's weights.
     """
 
@@ -92,6 +94,6 @@ def _head(metrics: Metrics, name: str) -> Head:
         llc=(steps[passed], mean[passed]),
         n_estimates=len(mean),
         order=(steps[told], order[told]),
-        d_eff=metrics.get(keys.D_EFF_0P1.of(region=name), NOTHING),
+        d_eff=metrics.get(keys.GEOMETRY[f"d_eff/{RANK_C}"].of(region=name), NOTHING),
         weight_norm=metrics.get(keys.LLC_WEIGHT_NORM.of(region=name), NOTHING),
     )

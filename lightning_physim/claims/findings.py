@@ -80,7 +80,6 @@ class Findings:
     Args:
         study: the runs that the claims are judged by.
         seeds: metrics of the seeds, by name.
-        others: metrics of the other trainings, by name.
         claims: (a), (b) and (c).
         growth: of the collision heads of every seed.
         losses: of the losses on colliding particles of every seed.
@@ -92,7 +91,6 @@ class Findings:
 
     study: Study
     seeds: Mapping[str, Metrics]
-    others: Mapping[str, Metrics]
     claims: Sequence[Claim]
     growth: Sequence[Growth]
     losses: Sequence[Growth]
@@ -115,11 +113,11 @@ def gather(trainings: Sequence[Training], floor_rollouts: FloorRollouts) -> Find
     """
     by_role: dict[str, dict[int, Metrics]] = {role: {} for role in (SEED, *ROLES)}
     seeds: dict[str, Metrics] = {}
-    others: dict[str, Metrics] = {}
     for training in trainings:
         if training.metrics is not None:
             by_role[training.role][training.seed] = training.metrics
-            (seeds if training.role == SEED else others)[training.name] = training.metrics
+            if training.role == SEED:
+                seeds[training.name] = training.metrics
     sgd_run, no_attention = (next(iter(by_role[role].values()), None) for role in ("sgd", "no_attention"))
     study = Study(by_role[SEED], by_role["permuted"], sgd_run, no_attention)
     growth = [row for name, metrics in seeds.items() for row in growth_of_used_heads(name, metrics)]
@@ -132,7 +130,7 @@ def gather(trainings: Sequence[Training], floor_rollouts: FloorRollouts) -> Find
     )
     horizon = max((int(k) for m in seeds.values() for key in m if (k := keys.ROLLOUT_MSE.match(key))), default=1)
     peers = _peers([t for t in trainings if t.metrics is not None], horizon, floor_rollouts)
-    return Findings(study, seeds, others, claims, growth, losses, sgd, peers, horizon, trainings)
+    return Findings(study, seeds, claims, growth, losses, sgd, peers, horizon, trainings)
 
 
 def _peers(done: Sequence[Training], horizon: int, floor_rollouts: FloorRollouts) -> list[Peer]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_physim.claims.evidence import Head, half_rise_step
 from lightning_physim.claims.statistics import (
+    MIN_FOR_T,
     NO_INTERVAL,
     Answer,
     Interval,
@@ -19,7 +20,7 @@ from lightning_physim.claims.statistics import (
     t_answer,
 )
 from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim, Study
-from lightning_physim.curves import Curve, final, rise
+from lightning_physim.curves import N_FINAL, Curve, final, rise
 from lightning_physim.emergence import UNDECIDED
 from lightning_physim.llc.diagnostics import MAX_FAILED
 
@@ -29,8 +30,8 @@ SIGNIFICANCE = 0.05
 REGULAR, ORDER_MARGIN = 2.0, 0.1
 """The order of a regular basin, and how near to it an order is regular: quartic directions then make up less than 5 %
 of the learning coefficient."""
-N_GEOMETRY, N_SCORE = 2, 3
-"""Measurements that a final value is the mean of."""
+N_GEOMETRY = 2
+"""Measurements that a final value of the geometry is the mean of."""
 FEWER, MORE = "fewer directions", "more directions"
 DEGENERATE_ORDER, REGULAR_ORDER = "degenerate order", "regular order"
 OWN_TIME = "own time"
@@ -40,7 +41,8 @@ OPEN = "open"
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the rule looks at. A direction counts by ``h / (h + 0.1)``, with its curvature h.
+    """What the rule looks at. A direction of curvature h counts by ``h / (h + c)``, with c of
+    :data:`lightning_physim.claims.evidence.RANK_C`.
 
     Args:
         rank: decimal logarithm of the directions that count of a used collision head at the end, over those of the same
@@ -164,23 +166,23 @@ def judge(n: Numbers) -> str:
 def tell(n: Numbers) -> str:
     """What the questions ended as, in a sentence each."""
     found, adjusted = answers(n), n.adjusted()
-    (low, high), (order_low, order_high), (near, far) = n.rank.interval, n.order.interval, n.timing.interval
 
-    def ended(question: str) -> str:
-        return f"{found[question]}, p {adjusted[question]:.2g} by Holm"
+    def ended(question: str, answer: Answer) -> str:
+        if not math.isfinite(answer.p):
+            return f"{found[question]}, as it was measured on {answer.n} seeds and takes {MIN_FOR_T}"
+        return f"on {answer.n} seeds: {found[question]}, p {adjusted[question]:.2g} by Holm"
 
     rank = (
-        f"collision heads that are used end with {10**n.rank.effect:.3g} times ({10**low:.3g} to {10**high:.3g}) the "
-        f"directions that count of the same heads on permuted outcomes, on {n.rank.n} seeds: {ended('rank')}"
+        f"collision heads that are used end with {10**n.rank.effect:.3g} times{_between(n.rank, '.3g', 10)} the "
+        f"directions that count of the same heads on permuted outcomes, {ended('rank', n.rank)}"
     )
-    order = f"their order is {n.order.effect:.2f} ({order_low:.2f} to {order_high:.2f}), on {n.order.n} seeds: "
-    order += ended("order")
+    order = f"their order is {n.order.effect:.2f}{_between(n.order, '.2f')}, {ended('order', n.order)}"
     if n.failed > MAX_FAILED:
         order += f", as {100 * n.failed:.0f} % of the estimates of heads fail their diagnostics"
     timing = (
-        f"directions and score of one head pass half of their rises {n.timing.effect:.2f} decades ({near:.2f} to "
-        f"{far:.2f}) nearer to each other than those of different heads, {n.timing_at_half:.2f} at half the length of "
-        f"the run: {ended('timing')}"
+        f"directions and score of one head pass half of their rises {n.timing.effect:.2f} decades"
+        f"{_between(n.timing, '.2f')} nearer to each other than those of different heads, {n.timing_at_half:.2f} at "
+        f"half the length of the run, {ended('timing', n.timing)}"
     )
     return "; ".join([rank, order, timing])
 
@@ -205,7 +207,7 @@ def order_answer(orders: Sequence[float]) -> tuple[Answer, bool]:
     ends = REGULAR - ORDER_MARGIN, REGULAR + ORDER_MARGIN
     above = t_answer(orders, ends[1], "greater").p
     within = max(t_answer(orders, ends[0], "greater").p, t_answer(orders, ends[1], "less").p)
-    return replace(t_answer(orders, REGULAR), p=min(1.0, 2 * min(above, within))), within < above
+    return replace(t_answer(orders, REGULAR), p=float(np.minimum(1.0, 2 * min(above, within)))), within < above
 
 
 def half_rises(heads: Sequence[Head], until: float = 1.0) -> np.ndarray:
@@ -216,11 +218,17 @@ def half_rises(heads: Sequence[Head], until: float = 1.0) -> np.ndarray:
         until: share of the run that is looked at.
     """
     pairs = [
-        [half_rise_step(_until(head.d_eff, until), N_GEOMETRY), half_rise_step(_until(head.score, until), N_SCORE)]
+        [half_rise_step(_until(head.d_eff, until), N_GEOMETRY), half_rise_step(_until(head.score, until), N_FINAL)]
         for head in heads
     ]
     steps = np.log10(np.array(pairs).reshape(-1, 2))
     return steps[np.isfinite(steps).all(1)]
+
+
+def _between(answer: Answer, digits: str, base: float | None = None) -> str:
+    """The interval in brackets, of powers of a base where there is one; nothing without an interval."""
+    low, high = answer.interval if base is None else (base**end for end in answer.interval)
+    return f" ({low:{digits}} to {high:{digits}})" if math.isfinite(low) else ""
 
 
 def _until(curve: Curve, share: float) -> Curve:
@@ -231,18 +239,21 @@ def _until(curve: Curve, share: float) -> Curve:
 
 def _directions(head: Head | None) -> float:
     """Decimal logarithm of the directions that count at the end."""
-    return math.nan if head is None else math.log10(final(head.d_eff, N_GEOMETRY))
+    return math.nan if head is None else _log10(final(head.d_eff, N_GEOMETRY))
 
 
 def _at_first(head: Head) -> float:
-    return math.log10(head.d_eff[1][0]) if len(head.d_eff[1]) else math.nan
+    return _log10(head.d_eff[1][0]) if len(head.d_eff[1]) else math.nan
+
+
+def _log10(directions: float) -> float:
+    """NaN of none at all, as a head without curvature has."""
+    return math.log10(directions) if directions > 0 else math.nan
 
 
 def _rises(heads: Sequence[Head]) -> np.ndarray:
     """Of directions, score and weight norm, ``[heads, 3]``, where all are known."""
-    rows = [
-        [rise(head.d_eff, N_GEOMETRY), rise(head.score, N_SCORE), rise(head.weight_norm, N_GEOMETRY)] for head in heads
-    ]
+    rows = [[rise(head.d_eff, N_GEOMETRY), rise(head.score), rise(head.weight_norm, N_GEOMETRY)] for head in heads]
     table = np.array(rows).reshape(-1, 3)
     return table[np.isfinite(table).all(1)]
 

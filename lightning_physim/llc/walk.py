@@ -35,17 +35,18 @@ class Walk(NamedTuple):
         taken out.
         """
         n_beta, gamma = replicas.n_beta[:, 0], replicas.gamma[:, 0]
+        if not gamma.any():
+            unknown = torch.full_like(gamma, torch.nan, dtype=torch.float64)
+            return cls(unknown, unknown)
         of_loss = (basin.covariance.values - replicas.gamma).clamp_min(0)
         found = []
         for i in range(PAIRS):
-            samples = minibatches.samples(i)
+            minibatch = minibatches[i]
             u = random_directions(replicas, seed, "walk", i) / replicas.gamma.sqrt()
-            base, there, opposite = (
-                replicas.group.values(x, replicas.which, samples) for x in (torch.zeros_like(u), u, -u)
-            )
+            there, opposite = (replicas.group.values(x, replicas.which, minibatch.samples) for x in (u, -u))
             along = torch.einsum("rkd,rd->rk", basin.covariance.vectors, u)
             known = (of_loss * (along.square() - 1 / replicas.gamma)).sum(1) / 2
-            found.append(n_beta * ((there + opposite) / 2 - base) - known)
+            found.append(n_beta * ((there + opposite) / 2 - minibatch.loss) - known)
         draws = torch.where(gamma > 0, torch.stack(found).double(), torch.nan)
         return cls(draws.mean(0), draws.std(0) / PAIRS**0.5)
 

@@ -1,11 +1,11 @@
 """Figures that the claims are judged by: heads of several runs side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lightning_physim.claims import Head, Study, heads_of
+from lightning_physim import keys
+from lightning_physim.claims import Study, heads_of
+from lightning_physim.claims.evidence import MAX_ORDER_C, RANK_C
 from lightning_physim.claims.geometry import N_GEOMETRY, half_rises
 from lightning_physim.curves import COLLISION_HEAD, Metrics, final
 from lightning_physim.emergence import LAWS, Growth, label
@@ -14,6 +14,10 @@ from lightning_physim.report.style import DOTTED, FAINT, HUES, INK, NOTE, PAPER,
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+
+RANK_TITLE = f"directions that count at c = {keys.CURVATURES[RANK_C]:g}"
+"""What the rank is of, as axes and panels call it."""
 
 
 def seed_color(index: int) -> str:
@@ -53,24 +57,21 @@ def geometry_figure(study: Study) -> "Figure":
     Columns: collision heads that are used, the other heads of the same networks, the same networks trained on permuted
     outcomes, and untrained. The order has no untrained column, as nothing is sampled there.
     """
-    figure = panel_grid(["directions that count at c = 0.1", "order of the potential at c = 1"], 300, "")
-    seeds = list(study.seeds)
-    with_panels: tuple[tuple[int, Callable[[Head], float]], ...] = (
-        (0, lambda head: final(head.d_eff, N_GEOMETRY)),
-        (1, lambda head: final(head.order, N_GEOMETRY)),
-    )
-    for i, value in with_panels:
-        for seed, heads in study.heads().items():
-            used = [head for head in heads if head.is_used_collision_head]
-            others = [head for head in heads if not head.is_used_collision_head]
-            color = seed_color(seeds.index(seed))
-            _points(figure, "collision heads", [*map(value, used)], [True] * len(used), color, **panel(i))
-            _points(figure, "other heads", [*map(value, others)], [False] * len(others), color, **panel(i))
-            control = study.permuted_heads().get(seed, [])
-            _points(figure, "permuted", [*map(value, control)], [False] * len(control), color, **panel(i))
-            if i == 0:
-                first = [float(head.d_eff[1][0]) if len(head.d_eff[1]) else np.nan for head in heads]
-                _points(figure, "untrained", first, [False] * len(first), color, **panel(i))
+    figure = panel_grid([RANK_TITLE, f"order of the potential at c = {MAX_ORDER_C:g} or below"], 300, "")
+    permuted = study.permuted_heads()
+    for i, (seed, heads) in enumerate(study.heads().items()):
+        columns = {
+            "collision heads": [head for head in heads if head.is_used_collision_head],
+            "other heads": [head for head in heads if not head.is_used_collision_head],
+            "permuted": permuted.get(seed, []),
+        }
+        for column, row in columns.items():
+            filled = [column == "collision heads"] * len(row)
+            for j, curves in enumerate(([head.d_eff for head in row], [head.order for head in row])):
+                values = [final(curve, N_GEOMETRY) for curve in curves]
+                _points(figure, column, values, filled, seed_color(i), **panel(j))
+        first = [float(head.d_eff[1][0]) for head in heads if len(head.d_eff[1])]
+        _points(figure, "untrained", first, [False] * len(first), seed_color(i), **panel(0))
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="log", dtick="D2", tickformat="~g", **panel(0))
     for order, words in ((2.0, "regular"), (4.0, "quartic")):
@@ -80,7 +81,7 @@ def geometry_figure(study: Study) -> "Figure":
 
 def timing_figure(study: Study) -> "Figure":
     """When directions that count pass half of their rise, against when the score does; a point per collision head."""
-    figure = new_figure("step at which the score passes half of its rise", "and directions that count at c = 0.1")
+    figure = new_figure("step at which the score passes half of its rise", f"and {RANK_TITLE}")
     ends = []
     for i, (seed, heads) in enumerate(study.heads().items()):
         used = [head for head in heads if head.is_used_collision_head]

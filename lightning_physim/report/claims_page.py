@@ -7,7 +7,9 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from lightning_physim import keys
 from lightning_physim.claims import ROLES, SEED, Claim, Findings, heads_of
+from lightning_physim.claims.evidence import RANK_C
 from lightning_physim.curves import COLLISION_HEAD, Metrics, final
 from lightning_physim.emergence import Growth, label
 from lightning_physim.report.claim_figures import (
@@ -32,7 +34,7 @@ CLAIM_CAPTIONS = {
         among particles, are the controls. <i>Do not believe</i> a head because of its score alone: attention is not
         yet use.""",
     "geometry": """A point is a head at the end of training. Colours are seeds; collision heads are those that are used.
-        At the left is the number of directions that count, each by h / (h + 0.1) with its curvature h. Fewer
+        At the left is the number of directions that count, each by h / (h + $c) with its curvature h. Fewer
         directions mean a landscape that is more degenerate. Permuted outcomes leave nothing to learn from neighbours;
         every such training starts from the network of its seed. At the right is the order of the potential: 2 is that
         of a regular basin, 4 that of a quartic one. <i>Do not believe</i> an order of a head with a small learning
@@ -151,4 +153,8 @@ def _runs(findings: Findings) -> str:
 
 
 def _plot(name: str, figure: "Figure") -> str:
-    return plot_html(name, figure, Template(CLAIM_CAPTIONS[name]).substitute(threshold=f"{COLLISION_HEAD:g}"))
+    return plot_html(
+        name,
+        figure,
+        Template(CLAIM_CAPTIONS[name]).substitute(threshold=f"{COLLISION_HEAD:g}", c=f"{keys.CURVATURES[RANK_C]:g}"),
+    )

@@ -154,10 +154,19 @@ def test_what_was_not_measured_leaves_a_question_open():
         for key in [key for key in metrics if key.endswith("/localization")]:
             metrics[key] = (LLC_STEPS, np.full(12, 10_000.0))  # at c = 10 an order says nothing
     claim = emergence_goes_with_degeneracy(study)
-    assert "their order is nan" in claim.reason and claim.verdict == "undecided"
+    assert "order is nan, open, as it was measured on 0 seeds" in claim.reason and claim.verdict == "undecided"
     unpaired = emergence_goes_with_degeneracy(Study(study.seeds))
     assert unpaired.numbers["directions over those on permuted outcomes, decades, seeds"] == 0
     assert emergence_goes_with_degeneracy(Study({})).verdict == "undecided"
+
+
+def test_a_head_without_any_curvature_is_left_out():
+    study = a_study()
+    for metrics in study.permuted.values():
+        metrics["geometry/L0H0/d_eff/c0p1"] = (STEPS, 0 * STEPS)
+    claim = emergence_goes_with_degeneracy(study)
+    name = "directions over those on permuted outcomes, decades"
+    assert claim.numbers[name] == pytest.approx(np.log10(60 / 20), abs=0.01) and claim.numbers[f"{name}, seeds"] == 5
 
 
 def test_claim_b_is_undecided_where_estimates_fail():
@@ -218,6 +227,7 @@ def test_an_order_is_tested_on_both_sides_of_its_limit():
     assert near[1] and near[0].p < 1e-4 and near[0].effect == pytest.approx(2.0)
     far = order_answer([2.3, 2.31, 2.29, 2.32, 2.3])
     assert not far[1] and far[0].p < 1e-4
+    assert np.isnan(order_answer([2.0, 2.01, 1.99, 2.02])[0].p)
     low = order_answer([1.5, 1.51, 1.49, 1.52, 1.5])
     assert low[0].p == 1.0  # neither regular nor above
     between = order_answer([2.0, 2.2, 2.1, 2.05, 2.15])

@@ -9,7 +9,7 @@ import pytest
 
 from lightning_physim.claims import geometry, growth, heads
 from lightning_physim.claims.findings import Training, gather
-from lightning_physim.claims.statistics import Answer, bootstrap_clusters, bootstrap_within, interval
+from lightning_physim.claims.statistics import NO_INTERVAL, Answer, bootstrap_clusters, bootstrap_within, interval
 from tests.helpers.studies import STEPS, a_run
 
 A = heads.Numbers(
@@ -114,9 +114,12 @@ def test_claim_b_is_told():
         " heads on permuted outcomes, on 10 seeds: fewer directions, p 0.03 by Holm; their order is 2.30 (2.20 to "
         "2.40), on 10 seeds: degenerate order, p 0.04 by Holm; directions and score of one head pass half of their"
         " rises 0.20 decades (0.10 to 0.30) nearer to each other than those of different heads, 0.10 at half the "
-        "length of the run: own time, p 0.04 by Holm"
+        "length of the run, on 8 seeds: own time, p 0.04 by Holm"
     )
     assert "open, p 0.04 by Holm, as 21 % of the estimates of heads fail" in geometry.tell(replace(B, failed=0.21))
+    few = geometry.tell(replace(B, rank=Answer(4, -0.5, NO_INTERVAL, math.nan)))
+    assert "end with 0.316 times the directions" in few
+    assert "permuted outcomes, open, as it was measured on 4 seeds and takes 5; their order" in few
     three = [-0.5, -0.6, -0.4, 10] * 3
     expected = [*three, 2.3, 2.2, 2.4, 10, 0.2, 0.1, 0.3, 8, 0.03, 0.04, 0.04, 0.1, 0.2, 30, -0.1, 0.4, -0.2, 0.8]
     assert list(B.table().values()) == pytest.approx(expected)
@@ -210,7 +213,7 @@ def test_peers_are_the_median_seed_the_other_trainings_and_the_floors():
     assert oracle.rollout == (0.1, 0.2) and math.isnan(oracle.losses[0])
     assert flight.rollout == (0.3, 0.4) and flight.losses[0] == 1.0
     assert list(found.study.seeds) == [0, 1, 2]
-    assert list(found.seeds) == ["seed 0", "seed 1", "seed 2"] and list(found.others) == ["SGD", "interaction network"]
+    assert list(found.seeds) == ["seed 0", "seed 1", "seed 2"]
     assert len(found.claims) == 3 and {growth.run for growth in found.sgd} == {"SGD"}
     assert len(found.trainings) == 6
     assert [peer.name for peer in gather(seeds[:1], floors).peers] == [names[0], *names[3:]]

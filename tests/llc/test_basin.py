@@ -93,7 +93,7 @@ def test_about_the_anchor_the_slope_leaves_no_noise_either():
     centre = 0.1 - n_beta * h * 0.1 / a
     exact = (n_beta * h / a).sum() / 2 + n_beta / 2 * (h * (centre**2 - 0.1**2)).sum()
     means = np.array([r.mean for r in found])
-    assert exact < -50 and np.std([r.mean for r in plain]) > 15 * means.std()
+    assert exact < -50 and np.std([r.mean for r in plain]) > 20 * means.std()
     assert means.mean() == pytest.approx(exact, abs=4 * means.std() / 8**0.5)
     assert 0.5 < means.std() / np.sqrt(np.mean([r.mcse**2 for r in found])) < 2.0
 

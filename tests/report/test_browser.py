@@ -287,7 +287,6 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
     findings = Findings(
         study=study,
         seeds=seeds,
-        others={"permuted outcomes, seed 0": study.permuted[0], "no attention": study.no_attention},
         claims=claims,
         growth=growth,
         losses=losses,
