@@ -14,8 +14,11 @@ from lightning_physim.emergence import (
     DEPARTURE,
     LAWS,
     MIN_FORECAST,
+    OF_HEADS,
     UNDECIDED,
+    Discrepancy,
     approach,
+    baseline,
     best_fit,
     compare_fits,
     emergence_threshold,
@@ -140,7 +143,10 @@ class EmergenceMonitor(Observer):
             "onset_hi": onset.hi,
         }
         if at > steps[-1]:
-            ahead = forecast_of(fits, np.array([at]), level=0.95, bounds=(0.0, self.ceiling))
+            discrepancy = Discrepancy(OF_HEADS.drift * self.ceiling, OF_HEADS.fall)
+            ahead = forecast_of(
+                fits, baseline(values), np.array([at]), bounds=(0.0, self.ceiling), discrepancy=discrepancy
+            )
             found |= {"forecast_step": at, "forecast": float(ahead.value[0])}
             found |= {"forecast_lo": float(ahead.lo[0]), "forecast_hi": float(ahead.hi[0])}
         try:

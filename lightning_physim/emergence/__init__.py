@@ -3,6 +3,9 @@
 from lightning_physim.emergence.curve import approach
 from lightning_physim.emergence.forecast import (
     MIN_FORECAST,
+    NO_DISCREPANCY,
+    OF_HEADS,
+    Discrepancy,
     Extrapolation,
     Forecast,
     extrapolate,
@@ -21,22 +24,26 @@ from lightning_physim.emergence.growth import (
 )
 from lightning_physim.emergence.heads import Growth, growth_of_collision_heads, growth_of_head, growth_of_loss
 from lightning_physim.emergence.laws import LAWS, Law, Shape, is_power_law, label
-from lightning_physim.emergence.onset import DEPARTURE, Onset, emergence_threshold, emerging, onset_step
+from lightning_physim.emergence.onset import DEPARTURE, Onset, baseline, emergence_threshold, emerging, onset_step
 
 __all__ = [
     "DEPARTURE",
+    "Discrepancy",
     "Extrapolation",
     "Forecast",
     "Growth",
     "GrowthComparison",
     "LAWS",
-    "MIN_FORECAST",
-    "UNDECIDED",
     "Law",
+    "MIN_FORECAST",
+    "NO_DISCREPANCY",
+    "OF_HEADS",
     "Onset",
     "PowerLawFit",
     "Shape",
+    "UNDECIDED",
     "approach",
+    "baseline",
     "best_fit",
     "compare_fits",
     "compare_growth_laws",

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
+from lightning_physim.curves import COLLISION_HEAD, N_FINAL
 from lightning_physim.emergence.curve import approach, checked
 from lightning_physim.emergence.fit import LawFit
 from lightning_physim.emergence.growth import aicc_weights, fit_laws, no_growth
+from lightning_physim.emergence.onset import baseline
 from lightning_physim.emergence.posterior import quantiles
 from lightning_physim.errors import InputError
 
@@ -19,6 +22,27 @@ are there, and laws that agree on those part ways beyond them. Of the powers tri
 least among those that cover curves of every law about as often as they should, see ``docs/growth.md``."""
 NEGLIGIBLE = 0.01
 """Tempered weight below which a law has no say in a forecast."""
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """What heads do that no growth law does; ``docs/growth.md`` has the runs that it is calibrated on.
+
+    Args:
+        drift: heads creep on in the logarithm of time where the laws level off: standard deviation of what they gain
+            per e-fold of the step, in units of the score.
+        fall: heads that stay below :data:`lightning_physim.curves.COLLISION_HEAD` times their baseline may lose what
+            they have gained, while others take over: rate of that per e-fold of the step.
+    """
+
+    drift: float
+    fall: float
+
+
+OF_HEADS = Discrepancy(drift=0.04, fall=0.1)
+"""That of partner scores."""
+NO_DISCREPANCY = Discrepancy(0.0, 0.0)
+"""That of a curve that follows one of the laws."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +116,13 @@ def forecast(
     level: float = 0.95,
     rise: float = 0.1,
     bounds: tuple[float, float] = (-np.inf, np.inf),
+    discrepancy: Discrepancy = OF_HEADS,
 ) -> Forecast:
-    """The measurement to expect at later steps, with an interval for parameters, noise and choice of the law.
+    """The measurement to expect at later steps, with an interval for parameters, noise, choice of the law and more.
 
     A mixture of what the laws predict by the square roots of their AICc weights, each with its draws
-    (:mod:`lightning_physim.emergence.posterior`) and the noise of a measurement. It allows for the doubt *which* of the
-    laws holds and how it goes on, and not for a curve that follows none of them: see ``docs/growth.md`` for how often
-    that happens to real ones.
+    (:mod:`lightning_physim.emergence.posterior`) and the noise of a measurement. The ``discrepancy`` is what real heads
+    do beyond all laws. The middle is never below the mean of the last three points, as scores rise.
 
     Args:
         steps, values: ``[points]`` so far, as in :func:`lightning_physim.emergence.compare_growth_laws`.
@@ -106,11 +130,13 @@ def forecast(
         level: of the interval.
         rise: of :func:`lightning_physim.emergence.approach`.
         bounds: between which values must lie; ``(0, 1)`` for a partner score.
+        discrepancy: of partner scores by default; :data:`NO_DISCREPANCY` for a curve that follows a law.
 
     Raises:
         InputError: fewer than 12 points after the rise, no growth beyond noise, ``at`` not after the last step, and as
             there.
     """
+    start = baseline(checked(steps, values)[1])
     steps, values = approach(steps, values, rise)
     at = np.atleast_1d(np.asarray(at, dtype=float))
     if reason := _too_few(steps):
@@ -120,22 +146,44 @@ def forecast(
     fits = fit_laws(steps, values)
     if reason := no_growth(fits):
         raise InputError(f"nothing is forecast: {reason}")
-    return forecast_of(fits, at, level, bounds)
+    return forecast_of(fits, start, at, level, bounds, discrepancy)
 
 
-def forecast_of(fits: dict[str, LawFit], at: np.ndarray, level: float, bounds: tuple[float, float]) -> Forecast:
-    """The forecast that :func:`forecast` makes, from laws that are already fitted to the same points."""
+def forecast_of(
+    fits: dict[str, LawFit],
+    start: float,
+    at: np.ndarray,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    discrepancy: Discrepancy = OF_HEADS,
+) -> Forecast:
+    """The forecast that :func:`forecast` makes, from laws that are already fitted to the same points.
+
+    Args:
+        fits: of the laws, by name.
+        start: baseline of the curve.
+        at, level, bounds, discrepancy: as there.
+    """
     tempered = {name: weight**TEMPERING for name, weight in aicc_weights(fits).items()}
     least = NEGLIGIBLE * sum(tempered.values())
     weights = {name: weight for name, weight in tempered.items() if weight > least}
     shares = np.concatenate([weights[name] * fits[name].draws.weights for name in weights])
-    noise = np.random.default_rng(0).normal(size=len(shares))
-    noise *= np.concatenate([fits[name].draws["noise"] for name in weights])
+    rng, n = np.random.default_rng(0), len(shares)
+    noise = rng.normal(size=n) * np.concatenate([fits[name].draws["noise"] for name in weights])
+    falls_after, kept = rng.exponential(size=n), rng.random(n)
+    points = next(iter(fits.values()))
+    reached = float(np.mean(points.values[-N_FINAL:]))
+    fall = discrepancy.fall if reached < COLLISION_HEAD * start else 0.0
     middle = np.array([0.5, (1 - level) / 2, (1 + level) / 2])
     found = np.empty((3, len(at)))
     for i, step in enumerate(at):
+        e_folds = np.log(step / points.fitter.steps[-1])
         curves = np.concatenate([fits[name].draws.predict(step) for name in weights])
-        found[:, i] = quantiles(curves + noise, shares, middle)
+        curves = np.where(falls_after < fall * e_folds, start + kept * (reached - start), curves)
+        value, lo, hi = quantiles(curves + noise, shares, middle)
+        # Upwards alone, and in quadrature: no head is known to creep down.
+        hi = value + np.hypot(hi - value, ndtri((1 + level) / 2) * discrepancy.drift * e_folds)
+        found[:, i] = max(value, reached), lo, max(hi, reached)
     return Forecast(*np.clip(found, *bounds))
 
 
