@@ -170,6 +170,7 @@ SECTIONS = (
     Section("scores", "Heads that find near particles"),
     Section("loss", "What it has learned"),
     Section("emergence", "How they grow"),
+    Section("portrait", "How fast they grow where they stand"),
     Section("llc", "When heads take on structure"),
     Section("geometry", "In how many directions the loss is curved"),
     Section("llc_trace", "Do the chains mix?"),

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import table
+from benchmarks import dynamics, forecasts, table
 from benchmarks.table import Row, last, store, worse
+from lightning_physim.emergence import NO_DISCREPANCY, Discrepancy, forecast
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,3 +64,73 @@ def test_they_run_where_no_peer_is_installed_and_keep_nothing_when_quick(tmp_pat
     for line in ("| layers 8 |", "| 4096 discs, and 256 |", "| 32 particles, all |"):
         assert line in done.stdout
     assert sorted((ROOT / "benchmarks" / "results").glob("*")) == kept
+
+
+STEPS = np.unique(np.geomspace(1, 10_000, 81).round())
+NOISE = np.random.default_rng(0).normal(0, 0.005, len(STEPS))
+
+
+def a_run(folder: Path, **curves: np.ndarray) -> Path:
+    """A run directory with the partner scores of some heads."""
+    folder.mkdir()
+    rows = [
+        {"step": int(step), **{f"probe/partner_score/{head}": float(values[i]) for head, values in curves.items()}}
+        for i, step in enumerate(STEPS)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_hindcasts_use_nothing_beyond_their_origin(tmp_path):
+    rising = 0.1 + 0.7 / (1 + (STEPS / 500) ** -2.0) + NOISE
+    late = 0.1 + 0.7 / (1 + (STEPS / 6000) ** -12.0) + NOISE
+    run = a_run(tmp_path / "run", L0H0=rising, L0H1=0.1 + NOISE, L1H0=late)
+    found = list(forecasts.cases(run))
+    # One head never emerges, and another only after seven tenths of the run.
+    assert [(case.head, round(case.origin, 2)) for case in found] == [("L0H0", 0.33), ("L0H0", 0.5), ("L0H0", 0.7)]
+    assert all((case.at, case.truth) == (10_000, rising[-1]) for case in found)
+    for case, row in zip(found, forecasts.ends(found, Discrepancy(0.04, 0.1)), strict=True):
+        early = STEPS <= case.origin * 10_000
+        ahead = forecast(STEPS[early], rising[early], 10_000, bounds=(0, 1), discrepancy=Discrepancy(0.04, 0.1))
+        np.testing.assert_array_equal(row, [ahead.value[0], ahead.lo[0], ahead.hi[0], rising[-1]])
+    counted = forecasts.count(found, NO_DISCREPANCY)
+    assert counted["forecasts"] == 3 and counted["runs"] == 1 and counted["over that without discrepancy"] == 1
+
+
+def test_calibration_takes_the_smallest_numbers_with_few_enough_misses(monkeypatch):
+    def ends(found, discrepancy):  # 40 truths: one falls to 0.1, two creep on
+        truth = np.full(40, 0.5)
+        truth[:3] = 0.1, 0.65, 0.7
+        lo = 0.4 if discrepancy.fall < 0.2 else 0.05
+        return np.stack([truth, np.full(40, lo), np.full(40, 0.6 + discrepancy.drift), truth], 1)
+
+    monkeypatch.setattr(forecasts, "ends", ends)
+    assert forecasts.calibrate([]) == Discrepancy(drift=0.05, fall=0.0)  # one of 40 may be missed on either side
+    monkeypatch.setattr(forecasts, "MISSES", 0.02)
+    assert forecasts.calibrate([]) == Discrepancy(drift=0.1, fall=0.2)
+
+
+def test_forecasts_keep_their_word_by_the_rule_of_the_docs():
+    good = {"covered, low": 0.93, "covered, high": 0.97, "below": 0.025, "over that without discrepancy": 1.4}
+    assert forecasts.keeps_its_word(good)
+    for change in (
+        {"covered, low": 0.90},
+        {"covered, low": 0.951},
+        {"covered, high": 0.949},
+        {"below": 0.026},
+        {"over that without discrepancy": 1.41},
+    ):
+        assert not forecasts.keeps_its_word(good | change), change
+
+
+def test_synthetic_heads_are_what_they_are_called():
+    np.testing.assert_allclose(
+        dynamics.flow(1, 1), 1 / (1 + np.exp(-(dynamics.TIME - 150) * np.log(19) / 80)), atol=2e-4
+    )
+    exponential = dynamics.flow(0, 1)
+    assert np.interp([70, 150], dynamics.TIME, exponential) == pytest.approx([0.05, 0.5], abs=1e-3)
+    squared = dynamics.flow(2, 1, 2)
+    np.testing.assert_allclose(squared, dynamics.flow(2, 1) ** 2, atol=1e-9)
+    assert [dynamics._answer(np.array([order] * 5) + np.arange(5) / 100) for order in (0.5, 1.0, 1.5)] == [
+        "slope", "open", "degenerate"
+    ]  # fmt: skip

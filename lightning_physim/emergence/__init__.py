@@ -32,7 +32,15 @@ from lightning_physim.emergence.growth import (
 )
 from lightning_physim.emergence.heads import Growth, growth_of_collision_heads, growth_of_head, growth_of_loss
 from lightning_physim.emergence.laws import LAWS, Law, Shape, is_power_law, label
-from lightning_physim.emergence.onset import DEPARTURE, Onset, baseline, emergence_threshold, emerging, onset_step
+from lightning_physim.emergence.onset import (
+    DEPARTURE,
+    Onset,
+    baseline,
+    emergence_threshold,
+    emerging,
+    ends_of_rise,
+    onset_step,
+)
 from lightning_physim.emergence.relaxation import Relaxation, relaxation
 
 __all__ = [
@@ -62,6 +70,7 @@ __all__ = [
     "compare_growth_laws",
     "emergence_threshold",
     "emerging",
+    "ends_of_rise",
     "extrapolate",
     "fit_laws",
     "fit_power_law",

@@ -23,7 +23,7 @@ MIN_GROWTH = 8
 """Points below that share from which it is fitted."""
 SHARES = np.concatenate([np.geomspace(1e-6, 0.5, 1500)[:-1], 1 - np.geomspace(0.5, 1e-6, 1500)])
 """Where the time of growth is integrated."""
-ORDERS = (-2.0, 5.0)
+ORDER_RANGE = (-2.0, 5.0)
 """Range of the order of growth."""
 FIRST_ORDERS = (0.0, 1.0, 2.0)
 """Orders of growth that fits start from."""
@@ -124,7 +124,7 @@ def growth_order(time: np.ndarray, values: np.ndarray, start: float, end: float)
             least_squares(
                 lambda x: growth(x).share(time) - share,
                 [order, 1.0, np.log(4 * 2**order), 1.0],
-                bounds=([ORDERS[0], 0.0, -20.0, 0.3], [ORDERS[1], 5.0, 20.0, 3.0]),
+                bounds=([ORDER_RANGE[0], 0.0, -20.0, 0.3], [ORDER_RANGE[1], 5.0, 20.0, 3.0]),
                 x_scale=[0.3, 0.3, 0.3, 0.05],
                 diff_step=1e-4,
             )

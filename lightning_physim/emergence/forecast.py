@@ -22,6 +22,8 @@ are there, and laws that agree on those part ways beyond them. Of the powers tri
 least among those that cover curves of every law about as often as they should, see ``docs/growth.md``."""
 NEGLIGIBLE = 0.01
 """Tempered weight below which a law has no say in a forecast."""
+FALLEN = 200
+"""Places that a head may have fallen to, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -168,19 +170,21 @@ def forecast_of(
     least = NEGLIGIBLE * sum(tempered.values())
     weights = {name: weight for name, weight in tempered.items() if weight > least}
     shares = np.concatenate([weights[name] * fits[name].draws.weights for name in weights])
-    rng, n = np.random.default_rng(0), len(shares)
-    noise = rng.normal(size=n) * np.concatenate([fits[name].draws["noise"] for name in weights])
-    falls_after, kept = rng.exponential(size=n), rng.random(n)
+    shares /= shares.sum()
+    noise = np.random.default_rng(0).normal(size=len(shares))
+    noise *= np.concatenate([fits[name].draws["noise"] for name in weights])
     points = next(iter(fits.values()))
     reached = float(np.mean(points.values[-N_FINAL:]))
     fall = discrepancy.fall if reached < COLLISION_HEAD * start else 0.0
+    fallen = start + (np.arange(FALLEN) + 0.5) / FALLEN * (reached - start)
     middle = np.array([0.5, (1 - level) / 2, (1 + level) / 2])
     found = np.empty((3, len(at)))
     for i, step in enumerate(at):
         e_folds = np.log(step / points.fitter.steps[-1])
         curves = np.concatenate([fits[name].draws.predict(step) for name in weights])
-        curves = np.where(falls_after < fall * e_folds, start + kept * (reached - start), curves)
-        value, lo, hi = quantiles(curves + noise, shares, middle)
+        falls = -np.expm1(-fall * e_folds)
+        of_all = np.concatenate([(1 - falls) * shares, np.full(FALLEN, falls / FALLEN)])
+        value, lo, hi = quantiles(np.concatenate([curves + noise, fallen]), of_all, middle)
         # Upwards alone, and in quadrature: no head is known to creep down.
         hi = value + np.hypot(hi - value, ndtri((1 + level) / 2) * discrepancy.drift * e_folds)
         found[:, i] = max(value, reached), lo, max(hi, reached)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from lightning_physim.curves import crossing_step
+from lightning_physim.curves import Curve, crossing_step, final
 from lightning_physim.emergence.curve import approach, checked
 from lightning_physim.emergence.growth import best_fit, fit_laws
 from lightning_physim.errors import InputError
@@ -47,6 +47,11 @@ class Onset:
 def baseline(values: np.ndarray) -> float:
     """Median of the first three measurements."""
     return float(np.median(values[:N_BASELINE]))
+
+
+def ends_of_rise(curve: Curve) -> tuple[float, float]:
+    """The :func:`baseline` of a curve, and the mean of its last three values."""
+    return baseline(curve[1]), final(curve)
 
 
 def emergence_threshold(values: np.ndarray, ceiling: float = 1.0) -> float:

@@ -29,6 +29,7 @@ from lightning_physim.report.growth_figures import emergence_figure, emerging_he
 from lightning_physim.report.heads import head_table_html
 from lightning_physim.report.llc_figures import llc_figure, orders, regions
 from lightning_physim.report.page import plot_html
+from lightning_physim.report.portrait_figures import portrait_figure
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
 from lightning_physim.report.viewer import Snapshots, viewer_html
@@ -186,6 +187,10 @@ def _emergence(run: RunContent) -> "Figure | None":
     return emergence_figure(run.metrics) if emerging_heads(run.metrics) else None
 
 
+def _portrait(run: RunContent) -> "Figure | None":
+    return portrait_figure(run.metrics)
+
+
 def _llc(run: RunContent) -> "Figure | None":
     return llc_figure(run.metrics) if regions(run.metrics) else None
 
@@ -275,6 +280,16 @@ CONTENTS = {
         forecasts, the choice of the law. <i>Do not believe</i> a forecast of a head that rises in stages: no law knows
         of the next. <i>Do not believe</i> an exponent whose bar reaches across the panel. The table of heads tells
         where another law describes the growth better: no exponent is to be believed there.""",
+    ),
+    "portrait": Content(
+        _portrait,
+        """A phase portrait: the velocity of each score against the score itself, from a tenth of the rise on. Time runs
+        from left to right. Where one coordinate rolls down an effective potential, the velocity depends on the place
+        alone. A line that begins high has rolled off a slope. One that rises in proportion to the score above uniform
+        attention has left a saddle. At the right a power law slows down early, an exponential only near the end. Gaps
+        are where a score falls. <i>Do not believe</i> a dip or a bump narrower than a fifth of a decade of steps, as
+        velocities are smoothed over that. <i>Do not believe</i> a potential under a learning rate that changes, or
+        under Adam, which divides gradients by their size.""",
     ),
     "llc": Content(
         _llc,

@@ -85,6 +85,18 @@ def test_without_a_planned_end_it_looks_ten_times_as_far_and_at_the_end_not_at_a
     assert "emergence/L0H0/exponent" in metrics and "emergence/L0H0/forecast" not in metrics
 
 
+def test_a_score_of_another_scale_has_the_same_forecast_in_its_units():
+    now = STEPS <= 4000
+    ahead = []
+    for scale in (1.0, 10.0):
+        history = {KEY + "L0H0": (STEPS[now].tolist(), (scale * RISING[now]).tolist())}
+        callbacks = [SimpleNamespace(history=history)]
+        trainer = SimpleNamespace(global_step=4000, estimated_stepping_batches=10_000, loggers=[], callbacks=callbacks)
+        metrics = EmergenceMonitor(ceiling=scale).measure(trainer, None, final=True)
+        ahead.append([metrics[f"emergence/L0H0/forecast{end}"] / scale for end in ("", "_lo", "_hi")])
+    np.testing.assert_allclose(ahead[1], ahead[0], rtol=0.01)
+
+
 def test_a_head_that_has_only_begun_counts_but_is_not_fitted():
     steep = 0.1 + 0.8 / (1 + (STEPS / 300) ** -6.0)
     metrics, table = at(400, 10_000, {"L0H0": steep})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from lightning_physim.emergence import compare_growth_laws, fit_power_law, forecast, onset_step
+from lightning_physim.emergence import NO_DISCREPANCY, compare_growth_laws, fit_power_law, forecast, onset_step
 from lightning_physim.emergence.fit import Fitter
 from lightning_physim.emergence.laws import LAWS
 from tests.helpers.growth import CURVES, SHAPES, STEPS, correlated
@@ -73,7 +73,7 @@ def test_forecasts_cover_at_least_as_often_as_they_say():
     for law in LAWS:
         for i in range(n):
             values = CURVES[law] + correlated(rng, (0.0, 0.5)[i % 2], 0.01)
-            ahead = forecast(STEPS[now], values[now], STEPS[-1:])
+            ahead = forecast(STEPS[now], values[now], STEPS[-1:], discrepancy=NO_DISCREPANCY)
             counts[law] += covers((ahead.lo[0], ahead.hi[0]), values[-1])
     for law, count in counts.items():
         assert stats.binomtest(count, n, 0.95, alternative="less").pvalue > 0.005, (law, counts)

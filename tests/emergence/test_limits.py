@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_physim.emergence import (
+    OF_HEADS,
     approach,
     compare_fits,
     compare_growth_laws,
@@ -191,7 +192,7 @@ def test_draws_of_the_noise_and_its_correlation_lie_around_those_of_the_fit():
 def test_defaults():
     assert defaults(compare_growth_laws) == {"rise": 0.1} and defaults(fit_power_law) == {"rise": 0.5}
     assert defaults(extrapolate) == {"fraction": 1 / 3, "rise": 0.1}
-    assert defaults(forecast) == {"level": 0.95, "rise": 0.1, "bounds": (-np.inf, np.inf)}
+    assert defaults(forecast) == {"level": 0.95, "rise": 0.1, "bounds": (-np.inf, np.inf), "discrepancy": OF_HEADS}
     assert defaults(onset_step) == {"threshold": None, "level": 0.95, "noise": None}
     assert defaults(emerging) == defaults(emergence_threshold) == {"ceiling": 1.0}
 

@@ -142,7 +142,7 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
         "return Object.fromEntries([...document.querySelectorAll('.js-plotly-plot')].map(plot => [plot.id,"
         "plot.querySelectorAll('.scatterlayer path, .scatterlayer .point').length]))"
     )
-    assert set(drawn) == {"scores", "loss", "emergence", "llc", "attention_distance", "rollout"}
+    assert set(drawn) == {"scores", "loss", "emergence", "portrait", "llc", "attention_distance", "rollout"}
     assert min(drawn.values()) > 1
     fits = page.execute_script("return document.getElementById('scores').data.map(trace => trace.name)")
     assert "power-law fit" in fits
@@ -304,7 +304,7 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
         "return Object.fromEntries([...document.querySelectorAll('.js-plotly-plot')].map(plot => [plot.id,"
         "plot.querySelectorAll('.point, .scatterlayer path, .heatmaplayer image').length]))"
     )
-    assert set(drawn) == {"heads", "geometry", "timing", "laws", "exponents"}
+    assert set(drawn) == {"heads", "geometry", "timing", "laws", "collapse", "exponents"}
     assert drawn["heads"] > 3 * 16 and drawn["geometry"] >= 3 * 24 and drawn["exponents"] >= 12 and drawn["laws"] == 1
     shown = chromium.find_element("css selector", "body").text
     for claim in claims:

@@ -1,0 +1,104 @@
+"""Phase portraits: how fast scores grow against where they stand."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_physim import keys
+from lightning_physim.curves import Curve, Metrics, crossing_step, head_curves
+from lightning_physim.emergence import DEPARTURE, Velocity, baseline, emergence_threshold, ends_of_rise, velocity
+from lightning_physim.emergence.dynamics import MIN_VELOCITY
+from lightning_physim.report.plot import add_line, new_figure
+from lightning_physim.report.style import head_style
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PER = 1000
+"""Steps that velocities are given for."""
+SHOWN_DECADES = 3.0
+"""Decades of velocity below the highest one that are shown."""
+
+
+def risen_heads(metrics: Metrics) -> dict[str, Curve]:
+    """The partner scores that have passed :func:`lightning_physim.emergence.emergence_threshold`, by head."""
+    curves = head_curves(metrics, keys.PARTNER_SCORE)
+    known = {head: _finite(curve) for head, curve in curves.items()}
+    return {
+        head: curve
+        for head, curve in known.items()
+        if len(curve[0]) >= MIN_VELOCITY and curve[1].max() > emergence_threshold(curve[1])
+    }
+
+
+def portrait_figure(metrics: Metrics) -> "Figure | None":
+    """Velocity of each risen head against its score, a line each; None where no head has risen.
+
+    Lines begin after a tenth of the rise, where the growth stands out of the noise, and have gaps where a score falls.
+    """
+    heads = {
+        head: found for head, curve in risen_heads(metrics).items() if len((found := _after_departure(curve)).time)
+    }
+    if not heads:
+        return None
+    figure = new_figure("partner score", f"score gained in {PER:,} steps")
+    for head, found in heads.items():
+        rate = np.where(found.rate > 0, PER * found.rate, np.nan)
+        words = [
+            f"step {step:,.0f}: score {value:.3f}, {gain:+.3g} in {PER:,} steps"
+            for step, value, gain in zip(found.time, found.value, PER * found.rate, strict=True)
+        ]
+        add_line(figure, found.value, rate, head, *head_style(head), hover=words)
+    top = max(float(np.max(found.rate)) for found in heads.values())
+    _velocity_axis(figure, PER * top)
+    return figure
+
+
+def collapse_figure(heads: Mapping[str, Sequence[Curve]], colors: Mapping[str, str]) -> "Figure":
+    """Velocities in units of each curve's own rise, and of its own time from a tenth to half of it.
+
+    Curves of one potential are one line here, up to their scales of score and time.
+
+    Args:
+        heads: partner scores by run; those that do not pass half of their rise are left out.
+        colors: of the runs.
+    """
+    figure = new_figure("share of the rise", "velocity, in rises per time from a tenth to half")
+    for run, curves in heads.items():
+        first = True
+        for curve in curves:
+            start, end = ends_of_rise(curve)
+            tenth, half = (crossing_step(curve, start + share * (end - start)) for share in (DEPARTURE, 0.5))
+            if not half > tenth:
+                continue
+            found = _after_departure(curve)
+            rate = found.rate * (half - tenth) / (end - start)
+            share = (found.value - start) / (end - start)
+            add_line(figure, share, np.where(rate > 0, rate, np.nan), run, colors[run], width=1.5, legend=first)
+            first = False
+    figure.update_xaxes(range=[0, 1.05])
+    _velocity_axis(figure, 2.0)
+    return figure
+
+
+def _velocity_axis(figure: "Figure", top: float) -> None:
+    upper = float(np.log10(top)) + 0.1
+    figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=[upper - SHOWN_DECADES, upper])
+
+
+def _after_departure(curve: Curve) -> Velocity:
+    """From where the smoothed curve has passed a tenth of the way to its highest value for good."""
+    found = velocity(*curve)
+    start = baseline(curve[1])
+    below = np.flatnonzero(found.value < start + DEPARTURE * (found.value.max() - start))
+    # A head that falls back may end below it.
+    before = below[below < int(found.value.argmax())]
+    kept = slice(int(before[-1]) + 1 if len(before) else 0, None)
+    return Velocity(found.time[kept], found.value[kept], found.rate[kept])
+
+
+def _finite(curve: Curve) -> Curve:
+    steps, values = curve
+    known = np.isfinite(values) & (steps > 0)
+    return steps[known], values[known]
