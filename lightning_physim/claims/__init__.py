@@ -6,7 +6,7 @@ from lightning_physim.claims.geometry import emergence_goes_with_degeneracy
 from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.plan import ROLES, SEED
-from lightning_physim.claims.verdict import Claim, Study
+from lightning_physim.claims.verdict import Claim, Study, undecidable
 
 __all__ = [
     "Claim",
@@ -23,4 +23,5 @@ __all__ = [
     "growth_is_power_law",
     "growth_of_used_heads",
     "heads_of",
+    "undecidable",
 ]

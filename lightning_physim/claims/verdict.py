@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lightning_physim.claims.evidence import Head, heads_of
+from lightning_physim.claims.statistics import MIN_FOR_T
 from lightning_physim.curves import Metrics
 
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
@@ -55,6 +56,15 @@ class Claim:
     verdict: str
     reason: str
     numbers: dict[str, float]
+
+
+def undecidable(n_seeds: int) -> str:
+    """What so few seeds cannot decide, and what to type; empty where they may decide everything."""
+    if n_seeds < MIN_SEEDS:
+        return f"{n_seeds} seeds decide no claim, {MIN_SEEDS} may decide (a) and (c): --seeds={MIN_SEEDS} or more"
+    if n_seeds < MIN_FOR_T:
+        return f"{n_seeds} seeds cannot decide claim (b), which takes {MIN_FOR_T}: --seeds={MIN_FOR_T} or more"
+    return ""
 
 
 def highest(values: Iterable[float]) -> float:

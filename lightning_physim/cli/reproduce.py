@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_physim import keys
-from lightning_physim.claims import Claim, Training, gather
+from lightning_physim.claims import Claim, Training, gather, undecidable
+from lightning_physim.claims.plan import MIN_STEPS
 from lightning_physim.cli.configs import read_config, resolve_config
 from lightning_physim.cli.llc import data_module
 from lightning_physim.cli.train import check
@@ -42,6 +43,9 @@ def reproduce(argv: list[str]) -> int:
             print(shlex.join(command))
             check(command[3:])
         return 0
+    print(f"{len(sweep.trials)} trainings of {plan.config.stem}, of {plan.max_steps:,} steps for every seed")
+    if few := undecidable(given.seeds):
+        print(few)
     signal = sweep.run(given.jobs)
     done = trainings(plan, {row["run_id"]: row["state"] for row in sweep.results()})
     configs = [RunDirectory(Path(plan.runs) / trial.run_id).config for trial in plan.trials()]
@@ -70,7 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
         "claims of Hitchcock et al. 2025 by the rules of docs/claims.md. The same command again runs what is left and "
         "writes the page again; with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, "
         "claims.json and claims.html.",
-        epilog="Options of `physim fit`, spelled --trainer.max_steps=2000 or --model.lr=1e-3, go to every training.",
+        epilog="Options of `physim fit`, spelled --trainer.max_steps=2000 or --model.lr=1e-3, go to every training. "
+        f"Without --trainer.max_steps a seed takes the steps of the configuration, and at least {MIN_STEPS}.",
         allow_abbrev=False,
         exit_on_error=False,
     )

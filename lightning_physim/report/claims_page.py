@@ -101,8 +101,11 @@ def _sections(findings: Findings) -> Iterator[str]:
             controls.setdefault(ROLES[training.role].label, []).append(training.metrics)
     if any(heads_of(metrics) for metrics in findings.seeds.values()):
         yield section("(a) Collision heads", _plot("heads", heads_figure(findings.seeds, controls)))
-    if any(len(head.d_eff[1]) for heads in findings.study.heads().values() for head in heads):
-        plots = _plot("geometry", geometry_figure(findings.study)) + _plot("timing", timing_figure(findings.study))
+    measured = [head for heads in findings.study.heads().values() for head in heads if len(head.d_eff[1])]
+    if measured:
+        plots = _plot("geometry", geometry_figure(findings.study))
+        if any(head.is_used_collision_head for head in measured):
+            plots += _plot("timing", timing_figure(findings.study))
         yield section("(b) Geometry and scores", plots)
     if findings.growth:
         rows = [*findings.growth, *findings.losses]

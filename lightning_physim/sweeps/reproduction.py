@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from lightning_physim import keys
-from lightning_physim.claims.plan import CONSTANT, OF_SEEDS, ROLES, SEED
+from lightning_physim.claims.plan import CONSTANT, MIN_STEPS, OF_SEEDS, ROLES, SEED
 from lightning_physim.errors import InputError
 from lightning_physim.sweeps.spec import Trial
 
@@ -69,13 +69,14 @@ class Reproduction:
 
     @property
     def max_steps(self) -> int:
-        """Of the trainings of the seeds."""
+        """Of the trainings of the seeds: as the options say, or the configuration, and then at least 3000."""
         given = [option.split("=", 1)[1] for option in self.options if option.startswith("--trainer.max_steps=")]
         steps = given[-1] if given else self.trainer.get("max_steps", -1)
         try:
-            return int(steps)
+            steps = int(steps)
         except (TypeError, ValueError):
             raise InputError(f"trainer.max_steps must be a whole number; got {steps}: type e.g. 1000") from None
+        return max(steps, MIN_STEPS) if steps > 0 and not given else steps
 
     @property
     def folder(self) -> Path:
@@ -84,7 +85,7 @@ class Reproduction:
 
     def id(self, seed: int = 0) -> str:
         """The name of the configuration, and a hash of all that makes the trainings but their number."""
-        key = "\n".join((self.text, *CONSTANT, *OF_SEEDS, *self.options, repr(ROLES)))
+        key = "\n".join((self.text, *CONSTANT, *OF_SEEDS, *self.options, repr(ROLES), str(self.max_steps)))
         return f"reproduce-{self.config.stem}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
     def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
@@ -100,9 +101,10 @@ class Reproduction:
     def command(self, trial: Trial) -> list[str]:
         """The words of a training's command."""
         own = [*OF_SEEDS] if trial.parameters["role"] == SEED else []
+        steps = self.max_steps
         if role := ROLES.get(trial.parameters["role"]):
             own += role.options
-            if role.stretch != 1:
-                own.append(f"--trainer.max_steps={round(role.stretch * self.max_steps)}")
+            steps = round(role.stretch * steps)
+        own.append(f"--trainer.max_steps={steps}")
         words = [sys.executable, "-m", "lightning_physim", "fit", f"--config={self.config}"]
         return [*words, *CONSTANT, *self.options, *own, f"--seed_everything={trial.parameters['seed']}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightning_physim.claims import undecidable
 from lightning_physim.errors import InputError
 from lightning_physim.sweeps import Reproduction
 from tests.helpers.fits import TINY, physim
@@ -24,12 +25,14 @@ def tiny(folder: Path, **trainer) -> Path:
 
 
 def test_every_training_is_a_fit_of_its_own(tmp_path):
-    plan = Reproduction(tiny(tmp_path), n_seeds=2, options=("--model.lr=1e-3",), runs=str(tmp_path / "runs"))
+    options = ("--model.lr=1e-3", "--trainer.max_steps=30")
+    plan = Reproduction(tiny(tmp_path), n_seeds=2, options=options, runs=str(tmp_path / "runs"))
     commands = {trial.run_id.removeprefix(plan.id() + "-"): plan.command(trial) for trial in plan.trials()}
     names = ["sgd-0", "permuted-0", "interaction-0", "no-attention-0", "seed-0", "seed-1", "permuted-1"]
     assert list(commands) == names
     seed = commands["seed-1"]
     assert seed[2:4] == ["lightning_physim", "fit"] and seed[-1] == "--seed_everything=1"
+    assert seed[-2] == "--trainer.max_steps=30"
     # The caller's options win over the constant rate, and the role's over both.
     assert seed.index("--model.lr=2e-3") < seed.index("--model.lr=1e-3")
     sgd = commands["sgd-0"]
@@ -49,6 +52,22 @@ def test_every_training_is_a_fit_of_its_own(tmp_path):
     assert [trial.run_id.removeprefix(later.id() + "-") for trial in later.trials()] == [
         "sgd-5", "permuted-5", "interaction-5", "no-attention-5", "seed-5", "seed-6", "permuted-6"
     ]  # fmt: skip
+
+
+def test_a_training_is_long_enough_to_learn_collisions_unless_it_is_told_otherwise(tmp_path):
+    lengths = {steps: Reproduction(tiny(tmp_path, max_steps=steps)).max_steps for steps in (30, 2999, 3000, 10_000)}
+    assert lengths == {30: 3000, 2999: 3000, 3000: 3000, 10_000: 10_000}
+    assert Reproduction(tiny(tmp_path), options=("--trainer.max_steps=40",)).max_steps == 40
+    words = {
+        trial.run_id[-5:]: plan.command(trial) for plan in [Reproduction(tiny(tmp_path))] for trial in plan.trials()
+    }
+    assert "--trainer.max_steps=3000" in words["eed-0"] and "--trainer.max_steps=7500" in words["sgd-0"]
+
+
+def test_what_few_seeds_cannot_decide_is_said(tmp_path):
+    assert undecidable(2) == "2 seeds decide no claim, 3 may decide (a) and (c): --seeds=3 or more"
+    assert undecidable(3) == "3 seeds cannot decide claim (b), which takes 5: --seeds=5 or more"
+    assert undecidable(4).startswith("4 seeds") and undecidable(5) == ""
 
 
 def test_more_seeds_are_added_to_the_same_reproduction_and_other_options_make_another(tmp_path):
@@ -86,7 +105,7 @@ def test_every_command_of_a_shipped_configuration_is_valid(tmp_path):
 @pytest.mark.slow
 def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_say(tmp_path):
     tiny(tmp_path, max_steps=60)
-    argv = ("--config=tiny.yaml", "--seeds=3", "--runs=out", "--threads=1")
+    argv = ("--config=tiny.yaml", "--seeds=3", "--runs=out", "--threads=1", "--trainer.max_steps=60")
     killed = start(*argv, cwd=tmp_path, command="reproduce")
     until(lambda: list(tmp_path.glob("out/*-permuted-0/metrics.jsonl")), 240)
     children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
@@ -95,6 +114,7 @@ def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_
     killed.communicate()
 
     done = physim("reproduce", *argv, cwd=tmp_path)
+    assert "9 trainings of tiny, of 60 steps for every seed\n3 seeds cannot decide claim (b)" in done.stdout
     assert done.stdout.count(" starts: ") + done.stdout.count(" goes on: ") == 9 - done.stdout.count("are finished")
     (folder,) = tmp_path.glob("out/reproduce-tiny-??????")
     rows = [json.loads(line) for line in (folder / "sweep.jsonl").read_text().splitlines()]

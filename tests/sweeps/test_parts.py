@@ -285,8 +285,8 @@ def test_a_trial_that_still_runs_is_not_started_again(tmp_path):
 
 def test_a_reproduction_takes_its_steps_from_the_last_option_or_the_file(tmp_path):
     config = tmp_path / "mine.yaml"
-    config.write_text("trainer:\n  max_steps: 1\n")
-    assert Reproduction(config).max_steps == 1
+    config.write_text("trainer:\n  max_steps: 4000\n")
+    assert Reproduction(config).max_steps == 4000
     given = ("--trainer.max_steps=10", "--trainer.max_steps=30", "--threads=1")
     plan = Reproduction(config, n_seeds=1, options=given, runs=str(tmp_path))
     assert (
