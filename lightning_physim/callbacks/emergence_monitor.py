@@ -13,20 +13,18 @@ from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.emergence import (
     DEPARTURE,
     LAWS,
-    MIN_FORECAST,
-    OF_HEADS,
     UNDECIDED,
-    Discrepancy,
     approach,
-    baseline,
     best_fit,
     compare_fits,
     emergence_threshold,
     emerging,
     fit_laws,
     fit_power_law,
-    forecast_of,
+    forecast,
     onset_step,
+    reaches,
+    too_few,
 )
 from lightning_physim.errors import InputError
 from lightning_physim.ranges import check_positive
@@ -56,7 +54,7 @@ class EmergenceMonitor(Observer):
       interval, whether or not a power law is the best one (:func:`lightning_physim.emergence.fit_power_law`);
     - ``emergence/{head}/forecast``, ``/forecast_lo``, ``/forecast_hi``: the score at the last planned step, or at ten
       times the present one where no end is planned, with a 95 % interval (:func:`lightning_physim.emergence.forecast`).
-      Not after the last step.
+      From a tenth of the planned steps on, and not after the last.
 
     The table ``emergence/heads`` goes, once a decade and at the end, to every
     :class:`lightning_physim.run_logger.RunLogger`: each head with the verdict of
@@ -127,14 +125,19 @@ class EmergenceMonitor(Observer):
 
     def _emergence(self, steps: np.ndarray, values: np.ndarray, at: float) -> dict[str, Any]:
         """The columns of the table for a head that emerges, as far as the points allow."""
+        found: dict[str, Any] = {}
+        if at > steps[-1] and reaches(float(steps[-1]), at):
+            ahead = forecast(steps, values, at, self.ceiling)
+            found |= {"forecast_step": at, "forecast": float(ahead.value[0])}
+            found |= {"forecast_lo": float(ahead.lo[0]), "forecast_hi": float(ahead.hi[0])}
         risen = approach(steps, values, DEPARTURE)
-        if len(risen[0]) < MIN_FORECAST:
-            return {"reason": f"it takes {MIN_FORECAST} points after a tenth of the rise; there are {len(risen[0])}"}
+        if reason := too_few(risen[0]):
+            return found | {"reason": reason}
         fits = fit_laws(*risen)
         comparison = compare_fits(fits)
         threshold = emergence_threshold(values, self.ceiling)
         onset = onset_step(steps, values, threshold, noise=best_fit(fits).noise)
-        found = {
+        found |= {
             "verdict": comparison.verdict,
             "reason": comparison.reason,
             **comparison.weights,
@@ -142,13 +145,6 @@ class EmergenceMonitor(Observer):
             "onset_lo": onset.lo,
             "onset_hi": onset.hi,
         }
-        if at > steps[-1]:
-            discrepancy = Discrepancy(OF_HEADS.drift * self.ceiling, OF_HEADS.fall)
-            ahead = forecast_of(
-                fits, baseline(values), np.array([at]), bounds=(0.0, self.ceiling), discrepancy=discrepancy
-            )
-            found |= {"forecast_step": at, "forecast": float(ahead.value[0])}
-            found |= {"forecast_lo": float(ahead.lo[0]), "forecast_hi": float(ahead.hi[0])}
         try:
             law = fit_power_law(steps, values)
         except InputError:  # less than a decade after half of the rise
