@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import dynamics, forecasts, table
 from benchmarks.table import Row, last, store, worse
-from lightning_physim.emergence import NO_DISCREPANCY, Discrepancy, forecast
+from lightning_physim.emergence import STRONG, forecast
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,38 +87,58 @@ def test_hindcasts_use_nothing_beyond_their_origin(tmp_path):
     run = a_run(tmp_path / "run", L0H0=rising, L0H1=0.1 + NOISE, L1H0=late)
     found = list(forecasts.cases(run))
     # One head never emerges, and another only after seven tenths of the run.
-    assert [(case.head, round(case.origin, 2)) for case in found] == [("L0H0", 0.33), ("L0H0", 0.5), ("L0H0", 0.7)]
-    assert all((case.at, case.truth) == (10_000, rising[-1]) for case in found)
-    for case, row in zip(found, forecasts.ends(found, Discrepancy(0.04, 0.1)), strict=True):
+    assert [(case.head, round(case.origin, 2)) for case in found] == [
+        ("L0H0", 0.1), ("L0H0", 0.2), ("L0H0", 0.33), ("L0H0", 0.5), ("L0H0", 0.7)
+    ]  # fmt: skip
+    for case in found:
         early = STEPS <= case.origin * 10_000
-        ahead = forecast(STEPS[early], rising[early], 10_000, bounds=(0, 1), discrepancy=Discrepancy(0.04, 0.1))
-        np.testing.assert_array_equal(row, [ahead.value[0], ahead.lo[0], ahead.hi[0], rising[-1]])
-    counted = forecasts.count(found, NO_DISCREPANCY)
-    assert counted["forecasts"] == 3 and counted["runs"] == 1 and counted["over that without discrepancy"] == 1
+        assert (case.at, case.truth) == (10_000, rising[-1])
+        np.testing.assert_array_equal([case.steps, case.values], [STEPS[early], rising[early]])
+        np.testing.assert_array_equal(case.ahead.hi, forecast(STEPS[early], rising[early], 10_000).hi)
 
 
-def test_calibration_takes_the_smallest_numbers_with_few_enough_misses(monkeypatch):
-    def ends(found, discrepancy):  # 40 truths: one falls to 0.1, two creep on
-        truth = np.full(40, 0.5)
-        truth[:3] = 0.1, 0.65, 0.7
-        lo = 0.4 if discrepancy.fall < 0.2 else 0.05
-        return np.stack([truth, np.full(40, lo), np.full(40, 0.6 + discrepancy.drift), truth], 1)
+def hindcast(now: float, truth: float, slope: float, origin: float = 0.5) -> forecasts.Case:
+    """A head that rises in the logarithm of the step from 200 on, and ends at a score."""
+    steps = STEPS[STEPS <= origin * 10_000]
+    line = np.where(steps < 200, 0.1, now + slope * np.log(steps / steps[-1]))
+    return forecasts.Case("run", "L0H0", origin, steps, line, 10_000.0, truth)
 
-    monkeypatch.setattr(forecasts, "ends", ends)
-    assert forecasts.calibrate([]) == Discrepancy(drift=0.05, fall=0.0)  # one of 40 may be missed on either side
-    monkeypatch.setattr(forecasts, "MISSES", 0.02)
-    assert forecasts.calibrate([]) == Discrepancy(drift=0.1, fall=0.2)
+
+def test_coverage_is_counted_on_both_sides():
+    inside = hindcast(0.8, 0.82, 0.02)
+    lo, hi = inside.ahead.lo[0], inside.ahead.hi[0]
+    found = [inside._replace(truth=truth, run=f"{i}") for i, truth in enumerate((lo, hi, lo - 0.01, hi + 0.02))]
+    counted = forecasts.count(found)
+    assert (counted["covered"], counted["below"], counted["above"]) == (0.5, 0.25, 0.25)
+    assert counted["runs"] == 4 and counted["median width"] == pytest.approx(hi - lo)
+
+
+def test_calibration_finds_the_numbers_that_heads_were_made_with():
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(400):
+        slope, origin = rng.uniform(0.0, 0.2), rng.choice([0.2, 0.5])
+        case = hindcast(0.75, 0.0, slope, origin)
+        e_folds = np.log(10_000 / case.steps[-1])
+        middle = 0.75 + (0.05 + 0.6 * slope) * (1 - np.exp(-2 * e_folds)) / 2
+        made.append(case._replace(truth=middle + 0.04 * rng.normal() * np.hypot(e_folds, 0.5)))
+    weak = [hindcast(0.3, 0.3 - 0.02, slope) for slope in (0.01, 0.02, 0.05)]
+    creeps = forecasts.calibrate([*made, *weak])
+    found = creeps["STRONG"]
+    assert (found.drift, found.damping) == pytest.approx((0.05, 0.6), abs=0.08)
+    assert (found.lo, found.hi) == pytest.approx((-0.04 * 2.05, 0.04 * 2.05), abs=0.015)
+    assert creeps["WEAK"].drift == pytest.approx(-0.02 / (1 - (0.5**2)) * 2, abs=0.03)
+    assert found != STRONG
 
 
 def test_forecasts_keep_their_word_by_the_rule_of_the_docs():
-    good = {"covered, low": 0.93, "covered, high": 0.97, "below": 0.025, "over that without discrepancy": 1.4}
+    good = {"covered, low": 0.93, "covered, high": 0.97, "below": 0.025}
     assert forecasts.keeps_its_word(good)
     for change in (
         {"covered, low": 0.90},
         {"covered, low": 0.951},
         {"covered, high": 0.949},
         {"below": 0.026},
-        {"over that without discrepancy": 1.41},
     ):
         assert not forecasts.keeps_its_word(good | change), change
 

@@ -20,8 +20,8 @@ FLATTENS = 0.5
 """E-folds of the step after which a trend has lost a factor of e."""
 PRESENT = 0.5
 """E-folds that the error of a forecast of the next step stands for."""
-FARTHEST = 10.0
-"""Times the last step that forecasts are calibrated up to."""
+FARTHEST = 12.0
+"""Times the last step up to which there are forecasts: ten, where they are calibrated, and room for a measurement."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Creep:
     Args:
         drift: what they gain beside their trend.
         damping: how much of the present trend they follow.
-        lo, hi: ends of the 95 % interval, from the middle, per root mean square of the e-folds ahead and :data:`PRESENT`.
+        lo, hi: ends of the 95 % interval, from the middle. They grow as the root of the squares of the e-folds ahead
+            and of :data:`PRESENT` together.
     """
 
     drift: float
@@ -41,7 +42,7 @@ class Creep:
 
 
 WEAK = Creep(drift=-0.087, damping=1.751, lo=-0.13, hi=0.112)
-"""Of heads below :data:`lightning_physim.curves.COLLISION_HEAD` times their baseline: others may still displace them."""
+"""Of heads below :data:`lightning_physim.curves.COLLISION_HEAD` times their baseline, which others may displace."""
 STRONG = Creep(drift=0.032, damping=0.704, lo=-0.08, hi=0.102)
 """Of all others."""
 
@@ -134,7 +135,7 @@ def forecast(steps: np.ndarray, values: np.ndarray, at: np.ndarray | float, ceil
     Args:
         steps, values: ``[points]`` of the score so far, as :func:`lightning_physim.emergence.compare_growth_laws` takes
             them.
-        at: steps after the last, ``[steps]`` or one, at most ten times that.
+        at: steps after the last, ``[steps]`` or one, at most twelve times that.
         ceiling: highest possible score; 0 is the lowest.
 
     Raises:

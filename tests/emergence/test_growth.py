@@ -7,8 +7,6 @@ import pytest
 from scipy import optimize, stats
 
 from lightning_physim.emergence import (
-    NO_DISCREPANCY,
-    Discrepancy,
     approach,
     compare_fits,
     compare_growth_laws,
@@ -16,7 +14,6 @@ from lightning_physim.emergence import (
     extrapolate,
     fit_laws,
     fit_power_law,
-    forecast,
     onset_step,
 )
 from lightning_physim.emergence.fit import Fitter
@@ -209,59 +206,6 @@ def test_an_extrapolation_from_too_little_says_so():
     assert extrapolate(STEPS, CURVES["logistic"], fraction=0.95).reason.startswith("it takes 5 held-out")
     with pytest.raises(InputError, match="between 0 and 1"):
         extrapolate(STEPS, CURVES["logistic"], fraction=1.0)
-
-
-def test_a_forecast_of_a_clear_curve_is_that_curve_and_stays_within_bounds():
-    now = STEPS <= 3000
-    values = CURVES["exponential"] + correlated(np.random.default_rng(9), 0.0, 0.005)
-    ahead = forecast(STEPS[now], values[now], [5000.0, 10000.0])
-    np.testing.assert_allclose(ahead.value, 0.9 - 0.8 * np.exp(-(np.array([5000.0, 1e4]) - STEPS[0]) / 700), atol=0.01)
-    assert (ahead.lo < ahead.value).all() and (ahead.value < ahead.hi).all()
-    assert (ahead.hi - ahead.lo > 2 * 1.9 * 0.005).all()  # at least the noise of a measurement
-    assert forecast(STEPS[now], values[now], 1e4, bounds=(0, 0.89)).hi == 0.89
-    with pytest.raises(InputError, match="after the last"):
-        forecast(STEPS, values, 5000.0)
-    with pytest.raises(InputError, match="12 points"):
-        forecast(STEPS[:10], values[:10], 5000.0)
-
-
-def test_the_drift_of_a_forecast_raises_its_upper_end_alone():
-    now = STEPS <= 3000
-    values = CURVES["exponential"] + correlated(np.random.default_rng(9), 0.0, 0.005)
-    at = np.array([5000.0, 10000.0])
-    plain = forecast(STEPS[now], values[now], at, discrepancy=NO_DISCREPANCY)
-    ahead = forecast(STEPS[now], values[now], at, discrepancy=Discrepancy(drift=0.05, fall=5.0))  # too high to fall
-    np.testing.assert_array_equal([ahead.value, ahead.lo], [plain.value, plain.lo])
-    creep = 1.959964 * 0.05 * np.log(at / STEPS[now][-1])
-    np.testing.assert_allclose(ahead.hi - ahead.value, np.hypot(plain.hi - plain.value, creep), rtol=1e-5)
-    half = forecast(STEPS[now], values[now], at, level=0.5, discrepancy=Discrepancy(0.05, 0.0))
-    assert (half.hi < ahead.hi).all()
-
-
-def test_a_head_below_five_times_its_baseline_may_fall_to_it():
-    now = STEPS <= 3000
-    low = 0.1 + 0.2 * (CURVES["exponential"] - 0.1) + correlated(np.random.default_rng(9), 0.0, 0.001)
-    before = np.concatenate([[1.0, 2.0, 3.0], STEPS[now]]), np.concatenate([[0.1] * 3, low[now]])
-    at = [3300.0, 10000.0]
-    plain = forecast(*before, at, discrepancy=NO_DISCREPANCY)
-    assert (plain.lo > 0.24).all()
-    ahead = forecast(*before, at, discrepancy=Discrepancy(0.0, 0.1))
-    # A tenth of the draws fall within a tenfold of steps, evenly: the lowest fortieth of all is a quarter of those.
-    share = 1 - (STEPS[now][-1] / 1e4) ** 0.1
-    assert ahead.lo[1] == pytest.approx(0.1 + 0.16 * 0.025 / share, abs=0.002)
-    assert ahead.lo[0] > 0.24 and ahead.hi == pytest.approx(plain.hi, abs=0.002)
-    # The middle stays where the score is, even where most draws fall.
-    assert forecast(*before, at, discrepancy=Discrepancy(0.0, 10.0)).value == pytest.approx(low[now][-3:].mean())
-    high = before[0], np.concatenate([[0.06] * 3, 0.2 + low[now]])
-    assert forecast(*high, at, discrepancy=Discrepancy(0.0, 10.0)).lo[1] > 0.4
-
-
-def test_the_middle_of_a_forecast_is_never_below_what_is_reached():
-    now = STEPS <= 3000
-    values = CURVES["exponential"] + correlated(np.random.default_rng(9), 0.0, 0.005)
-    jump = np.where(STEPS > 2000, values + 0.05, values)[now]
-    ahead = forecast(STEPS[now], jump, 5000.0)
-    assert ahead.value >= jump[-3:].mean() and ahead.hi >= ahead.value
 
 
 def test_an_onset_lies_where_the_curve_crosses_and_its_interval_holds_the_measurements_around():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from lightning_physim.emergence import (
-    OF_HEADS,
     approach,
     compare_fits,
     compare_growth_laws,
@@ -77,14 +76,9 @@ def test_fifteen_points_over_a_decade_are_enough():
         fit_power_law(np.append(steps[:-1], 99.0), values, rise=0.0)
 
 
-def test_a_forecast_takes_twelve_points_and_an_extrapolation_five_that_are_held_out():
+def test_an_extrapolation_takes_twelve_points_and_five_that_are_held_out():
     steps = np.geomspace(10, 100, 12)
     values = 0.9 - 0.8 * np.exp(-(steps - 10) / 20) + correlated(np.random.default_rng(0), 0.0, 0.002, 12)
-    assert forecast(steps, values, 200.0, rise=0.0).value == pytest.approx(0.9, abs=0.05)
-    with pytest.raises(InputError, match="12 points after the rise; there are 11"):
-        forecast(steps[1:], values[1:], 200.0, rise=0.0)
-    with pytest.raises(InputError, match="after the last, 100; got 100"):
-        forecast(steps, values, [100.0, 300.0], rise=0.0)
     # Twelve up to a third of the last step, and the rest of 300 to 1000.
     later = np.concatenate([steps, [400.0, 500.0, 600.0, 700.0, 300.0 / 0.3]])
     more = np.append(values, [0.9] * 5)
@@ -192,7 +186,7 @@ def test_draws_of_the_noise_and_its_correlation_lie_around_those_of_the_fit():
 def test_defaults():
     assert defaults(compare_growth_laws) == {"rise": 0.1} and defaults(fit_power_law) == {"rise": 0.5}
     assert defaults(extrapolate) == {"fraction": 1 / 3, "rise": 0.1}
-    assert defaults(forecast) == {"level": 0.95, "rise": 0.1, "bounds": (-np.inf, np.inf), "discrepancy": OF_HEADS}
+    assert defaults(forecast) == {"ceiling": 1.0}
     assert defaults(onset_step) == {"threshold": None, "level": 0.95, "noise": None}
     assert defaults(emerging) == defaults(emergence_threshold) == {"ceiling": 1.0}
 
