@@ -272,6 +272,14 @@ def autoregressive(generator, rho, n_chains, n_draws):
     return x
 
 
+def test_the_error_of_few_draws_is_that_of_arviz():
+    from arviz_stats.base import array_stats
+
+    few = np.random.default_rng(3).normal(size=(2, 6))
+    expected = array_stats.mcse(few, method="mean", chain_axis=0, draw_axis=1)
+    assert summarize(few).mcse == pytest.approx(float(expected), rel=1e-9)
+
+
 def test_standard_errors_of_chains_with_a_known_autocorrelation():
     generator = np.random.default_rng(0)
     rho, shape = 0.8, (4, 2000)
