@@ -273,8 +273,6 @@ def autoregressive(generator, rho, n_chains, n_draws):
 
 
 def test_the_error_of_few_draws_is_that_of_arviz():
-    from arviz_stats.base import array_stats
-
     few = np.random.default_rng(3).normal(size=(2, 6))
     expected = array_stats.mcse(few, method="mean", chain_axis=0, draw_axis=1)
     assert summarize(few).mcse == pytest.approx(float(expected), rel=1e-9)
