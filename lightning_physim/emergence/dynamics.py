@@ -69,7 +69,7 @@ def velocity(time: np.ndarray, values: np.ndarray, bandwidth: float = BANDWIDTH)
 
 @dataclass(frozen=True)
 class GrowthEquation:
-    """``dy/dt = rate y^order (1 - y)^approach`` for the share y of a rise, with its fit to a curve.
+    """``dy/dt = rate y^order (1 - y)^approach`` for the share y of a rise.
 
     Args:
         order: above 1 the start is a degenerate saddle, at 1 a regular one, below 1 a slope. For a score that goes as

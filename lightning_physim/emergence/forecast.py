@@ -158,9 +158,8 @@ def forecast(steps: np.ndarray, values: np.ndarray, at: np.ndarray | float, ceil
     error = np.hypot(e_folds, PRESENT)
     # Scores of collision heads are not seen to fall.
     value = np.maximum(middle, now) if is_strong else middle
-    return Forecast(
-        *(ceiling * np.clip(x, 0.0, 1.0) for x in (value, middle + creep.lo * error, middle + creep.hi * error))
-    )
+    lo, hi = middle + creep.lo * error, np.maximum(middle + creep.hi * error, value)
+    return Forecast(*(ceiling * np.clip(x, 0.0, 1.0) for x in (value, lo, hi)))
 
 
 def reaches(last: float, at: float) -> bool:

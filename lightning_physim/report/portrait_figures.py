@@ -37,21 +37,19 @@ def portrait_figure(metrics: Metrics) -> "Figure | None":
 
     Lines begin after a tenth of the rise, where the growth stands out of the noise, and have gaps where a score falls.
     """
-    heads = {
-        head: found for head, curve in risen_heads(metrics).items() if len((found := _after_departure(curve)).time)
-    }
+    found = {head: _after_departure(curve) for head, curve in risen_heads(metrics).items()}
+    heads = {head: each for head, each in found.items() if (each.rate > 0).any()}
     if not heads:
         return None
     figure = new_figure("partner score", f"score gained in {PER:,} steps")
-    for head, found in heads.items():
-        rate = np.where(found.rate > 0, PER * found.rate, np.nan)
+    for head, each in heads.items():
+        rate = np.where(each.rate > 0, PER * each.rate, np.nan)
         words = [
             f"step {step:,.0f}: score {value:.3f}, {gain:+.3g} in {PER:,} steps"
-            for step, value, gain in zip(found.time, found.value, PER * found.rate, strict=True)
+            for step, value, gain in zip(each.time, each.value, PER * each.rate, strict=True)
         ]
-        add_line(figure, found.value, rate, head, *head_style(head), hover=words)
-    top = max(float(np.max(found.rate)) for found in heads.values())
-    _velocity_axis(figure, PER * top)
+        add_line(figure, each.value, rate, head, *head_style(head), hover=words)
+    _velocity_axis(figure, PER * max(float(each.rate.max()) for each in heads.values()))
     return figure
 
 

@@ -65,6 +65,7 @@ def test_the_middle_of_a_strong_head_is_never_below_where_it_stands_and_that_of_
         fallen = values - 0.5 * np.maximum(np.log(STEPS / 2500), 0)
         ahead, (now, slope) = forecast(STEPS, fallen, 6000.0), trend(STEPS, fallen)
         assert slope < 0 and (ahead.value[0] < now) == falls and (falls or ahead.value[0] == now)
+        assert ahead.lo[0] < ahead.value[0] <= ahead.hi[0]
 
 
 def test_a_forecast_stays_between_nothing_and_the_ceiling_in_any_units():
