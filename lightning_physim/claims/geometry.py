@@ -52,6 +52,8 @@ class Numbers:
         order: of used collision heads at the end, sampled at c = 1 or below; p is of the side of the limit that is
             likelier, doubled.
         is_regular: that side is the regular one.
+        order_over_others, order_over_permuted: that order less the one of the other heads of its network, and less the
+            one of the same heads on permuted outcomes. Reported, and asked by no rule.
         timing: decades by which directions and score of one used collision head pass half of their rises nearer to
             each other than those of different ones do; p by permutations within seeds.
         timing_at_half: that effect with every curve cut at half the length of the run.
@@ -67,6 +69,8 @@ class Numbers:
     over_others: Answer
     order: Answer
     is_regular: bool
+    order_over_others: Answer
+    order_over_permuted: Answer
     timing: Answer
     timing_at_half: float
     failed: float
@@ -86,6 +90,8 @@ class Numbers:
             "directions over those at initialisation, decades": self.over_initial,
             "directions over those of other heads, decades": self.over_others,
             "order": self.order,
+            "order less that of other heads": self.order_over_others,
+            "order less that on permuted outcomes": self.order_over_permuted,
             "nearness of half-rises, decades": self.timing,
         }
         table: dict[str, float] = {}
@@ -117,8 +123,13 @@ def measure(study: Study) -> Numbers:
     }
     over_initial = {seed: [_directions(head) - _at_first(head) for head in heads] for seed, heads in used.items()}
     over_others = [_mean(map(_directions, used[seed])) - _mean(map(_directions, others[seed])) for seed in every]
-    orders = [_mean(final(head.order, N_GEOMETRY) for head in heads) for heads in used.values()]
-    order, is_regular = order_answer(orders)
+    orders = {seed: _mean(map(_order, heads)) for seed, heads in used.items()}
+    order, is_regular = order_answer([*orders.values()])
+    order_over_others = [orders[seed] - _mean(map(_order, others[seed])) for seed in every]
+    order_over_permuted = {
+        seed: [_order(head) - _order(permuted.get(seed, {}).get(head.name)) for head in heads]
+        for seed, heads in used.items()
+    }
     half_ways = [half_rises(heads) for heads in used.values()]
     tables = [known for heads in every.values() if len(known := _rises(heads)) > 3]
     estimates = sum(head.n_estimates for heads in every.values() for head in heads)
@@ -130,6 +141,8 @@ def measure(study: Study) -> Numbers:
         over_others=t_answer(over_others),
         order=order,
         is_regular=is_regular,
+        order_over_others=t_answer(order_over_others),
+        order_over_permuted=t_answer([*map(_mean, order_over_permuted.values())]),
         timing=permutation_answer(half_ways),
         timing_at_half=permutation_answer([half_rises(heads, 0.5) for heads in used.values()]).effect,
         failed=1 - passed / estimates if estimates else math.nan,
@@ -177,6 +190,10 @@ def tell(n: Numbers) -> str:
         f"directions that count of the same heads on permuted outcomes, {ended('rank', n.rank)}"
     )
     order = f"their order is {n.order.effect:.2f}{_between(n.order, '.2f')}, {ended('order', n.order)}"
+    others = {"other heads": n.order_over_others, "the same heads on permuted outcomes": n.order_over_permuted}
+    for words, other in others.items():
+        if math.isfinite(other.effect):
+            order += f", {other.effect:+.2f}{_between(other, '+.2f')} from that of {words}"
     if n.failed > MAX_FAILED:
         order += f", as {100 * n.failed:.0f} % of the estimates of heads fail their diagnostics"
     timing = (
@@ -240,6 +257,11 @@ def _until(curve: Curve, share: float) -> Curve:
 def _directions(head: Head | None) -> float:
     """Decimal logarithm of the directions that count at the end."""
     return math.nan if head is None else _log10(final(head.d_eff, N_GEOMETRY))
+
+
+def _order(head: Head | None) -> float:
+    """Of the potential at the end."""
+    return math.nan if head is None else final(head.order, N_GEOMETRY)
 
 
 def _at_first(head: Head) -> float:

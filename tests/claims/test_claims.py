@@ -20,7 +20,7 @@ from lightning_physim.claims.statistics import (
 from lightning_physim.claims.verdict import Study
 from lightning_physim.curves import NOTHING, final, rise
 from lightning_physim.emergence import Extrapolation, Growth, GrowthComparison, growth_of_loss
-from tests.helpers.studies import LLC_STEPS, STEPS, a_run, a_study, rising
+from tests.helpers.studies import ENDS, LLC_STEPS, STEPS, UNIFORM, a_run, a_study, rising
 
 
 def test_a_pooled_correlation_of_one_group_is_spearmans():
@@ -176,6 +176,19 @@ def test_claim_b_is_undecided_where_estimates_fail():
             metrics[key] = (LLC_STEPS, np.tile([1.0, 1.0, 0.0, 1.0], 3))
     claim = emergence_goes_with_degeneracy(study)
     assert claim.verdict == "undecided" and "25 %" in claim.reason
+
+
+def test_orders_are_told_beside_those_of_other_heads_and_of_permuted_outcomes():
+    study = a_study(5, order=2.4)
+    for metrics in study.seeds.values():
+        for head, end in zip([f"L{i // 4}H{i % 4}" for i in range(8)], ENDS, strict=True):
+            if end < 5 * UNIFORM:  # no collision head
+                steps, orders = metrics[f"llc/{head}/order"]
+                metrics[f"llc/{head}/order"] = steps, orders + 0.5
+    numbers = emergence_goes_with_degeneracy(study).numbers
+    assert numbers["order less that of other heads"] == pytest.approx(-0.5, abs=0.03)
+    assert numbers["order less that on permuted outcomes"] == pytest.approx(0.4, abs=0.03)
+    assert numbers["order less that on permuted outcomes, seeds"] == 5
 
 
 def test_an_order_is_known_where_its_estimate_is():

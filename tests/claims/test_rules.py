@@ -21,7 +21,9 @@ RANK, ORDER, TIMING = (
     Answer(8, 0.2, (0.1, 0.3), 0.04),
 )
 B = geometry.Numbers(
-    rank=RANK, over_initial=RANK, over_others=RANK, order=ORDER, is_regular=False, timing=TIMING, timing_at_half=0.1,
+    rank=RANK, over_initial=RANK, over_others=RANK, order=ORDER, is_regular=False,
+    order_over_others=Answer(10, -0.6, (-0.9, -0.3), 0.1), order_over_permuted=Answer(4, 0.07, NO_INTERVAL, math.nan),
+    timing=TIMING, timing_at_half=0.1,
     failed=0.2, directions=30.0, lag=-0.1, which=0.4, which_interval=(-0.2, 0.8),
 )  # fmt: skip
 C = growth.Numbers(
@@ -112,17 +114,24 @@ def test_claim_b_is_told():
     assert geometry.tell(B) == (
         "collision heads that are used end with 0.316 times (0.251 to 0.398) the directions that count of the same"
         " heads on permuted outcomes, on 10 seeds: fewer directions, p 0.03 by Holm; their order is 2.30 (2.20 to "
-        "2.40), on 10 seeds: degenerate order, p 0.04 by Holm; directions and score of one head pass half of their"
+        "2.40), on 10 seeds: degenerate order, p 0.04 by Holm, -0.60 (-0.90 to -0.30) from that of other heads, "
+        "+0.07 from that of the same heads on permuted outcomes; directions and score of one head pass half of their"
         " rises 0.20 decades (0.10 to 0.30) nearer to each other than those of different heads, 0.10 at half the "
         "length of the run, on 8 seeds: own time, p 0.04 by Holm"
     )
-    assert "open, p 0.04 by Holm, as 21 % of the estimates of heads fail" in geometry.tell(replace(B, failed=0.21))
+    told = geometry.tell(replace(B, failed=0.21, order_over_others=Answer(0, math.nan, NO_INTERVAL, math.nan)))
+    assert (
+        "open, p 0.04 by Holm, +0.07 from" in told
+        and "permuted outcomes, as 21 % of the estimates of heads fail" in told
+    )
     few = geometry.tell(replace(B, rank=Answer(4, -0.5, NO_INTERVAL, math.nan)))
     assert "end with 0.316 times the directions" in few
     assert "permuted outcomes, open, as it was measured on 4 seeds and takes 5; their order" in few
     three = [-0.5, -0.6, -0.4, 10] * 3
-    expected = [*three, 2.3, 2.2, 2.4, 10, 0.2, 0.1, 0.3, 8, 0.03, 0.04, 0.04, 0.1, 0.2, 30, -0.1, 0.4, -0.2, 0.8]
-    assert list(B.table().values()) == pytest.approx(expected)
+    orders = [2.3, 2.2, 2.4, 10, -0.6, -0.9, -0.3, 10, 0.07, math.nan, math.nan, 4]
+    timing = [0.2, 0.1, 0.3, 8, 0.03, 0.04, 0.04, 0.1]
+    expected = [*three, *orders, *timing, 0.2, 30, -0.1, 0.4, -0.2, 0.8]
+    assert list(B.table().values()) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
