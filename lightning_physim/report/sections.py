@@ -278,9 +278,9 @@ CONTENTS = {
         head. Beside it stand forecasts of its last value, at the steps where they were made, from a tenth of the run
         on. Their bars are as wide as the errors of earlier runs were, for 95 % of them. The lower panel shows the
         exponent of a power law fitted to the approach so far, with 95 % intervals for parameters and noise. <i>Do not
-        believe</i> a forecast under a falling learning rate as much as one under a constant rate, where it was
-        calibrated. <i>Do not believe</i> an exponent whose bar reaches across the panel. The table of heads tells where
-        another law describes the growth better: no exponent is to be believed there.""",
+        believe</i> the forecast of a head that has only begun to rise. <i>Do not believe</i> an exponent whose bar
+        reaches across the panel. The table of heads tells where another law describes the growth better: no exponent is
+        to be believed there.""",
     ),
     "portrait": Content(
         _portrait,
