@@ -62,6 +62,12 @@ OVERLAYS = {
 }
 
 
+ONSET_CAPTION = f"""The first measured step at which a head gives near particles {ONSET:g} times the attention of a
+    uniform one. Runs that never get there are left out. Dotted lines fall as one over the parameter. Over the learning
+    rate they are what gradient flow does: its onset comes at a fixed sum of rates. <i>Do not believe</i> a power law
+    because a few points lie on a line: see whether the slope is the same at both ends."""
+
+
 @dataclass(frozen=True)
 class Result:
     """One run among others.
@@ -228,6 +234,10 @@ def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, fol
         values = [result.values for result in results]
         figure = metric_figure(lines, values, [result.metric for result in results], metric)
         yield section("What it depends on", plot_html("metric", figure, caption))
+    onsets = [_onset_of(result.metrics) for result in results]
+    if varied and any(map(math.isfinite, onsets)):
+        figure = metric_figure(lines, [result.values for result in results], onsets, f"first step of {ONSET:g}×", -1.0)
+        yield section("When the first head emerges", plot_html("onset", figure, ONSET_CAPTION))
     trials = any(result.state for result in results)
     yield section(
         "Trials" if trials else "Runs", _table(results, lines, _columns(results, varied, metric, trials), folder)
@@ -272,9 +282,15 @@ def _n_collision_heads(result: Result) -> str:
     return f"{len(collision_heads(result.metrics))} of {n_heads}" if n_heads else "–"
 
 
+def _onset_of(metrics: Metrics) -> float:
+    """The first measured step at which a head passes :data:`ONSET`; NaN where none does."""
+    steps = [first_step(curve, ONSET) for curve in head_curves(metrics, keys.ENRICHMENT).values()]
+    return float(min((step for step in steps if step is not None), default=math.nan))
+
+
 def _onset(result: Result) -> str:
-    steps = [first_step(curve, ONSET) for curve in head_curves(result.metrics, keys.ENRICHMENT).values()]
-    return f"{min(reached):,}" if (reached := [step for step in steps if step is not None]) else "–"
+    onset = _onset_of(result.metrics)
+    return f"{onset:,.0f}" if math.isfinite(onset) else "–"
 
 
 def _best(results: Sequence[Result], metric: str, goal: str) -> str:

@@ -1,6 +1,7 @@
 """Pages of several runs, and the headline of one recomputed from its file by other means."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from lightning_physim.cli.main import main
 from lightning_physim.report import runs_headline, write_comparison
-from lightning_physim.report.comparison_figures import Line, overlay_figure
+from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
 from lightning_physim.report.style import HUES
 from lightning_physim.report.summary import headline
 from lightning_physim.tracking import JsonlLogger, RunDirectory, read_metrics
@@ -80,9 +81,25 @@ def test_runs_that_differ_otherwise_go_where_they_are_told(tmp_path):
     output = tmp_path / "pages" / "lr.html"
     assert main(["report", *(str(run.path) for run in runs), "--output", str(output)]) == 0
     page = output.read_text()
-    assert "they differ in seed_everything, lr" in page and 'id="metric"' in page
+    assert "they differ in seed_everything, lr" in page and 'id="metric"' in page and 'id="onset"' in page
     assert cells(page)[0][:3] == ["run", "seed_everything", "model.lr"]
     assert f'href="../{runs[0].path.name}/report.html"' in page
+
+
+def test_a_metric_is_drawn_against_each_parameter_with_a_power_to_compare_with():
+    parameters = [{"lr": lr, "optimizer": o} for o in ("adam", "sgd") for lr in (0.001, 0.01, 0.1)]
+    lines = [Line(f"run {i}", "", {}, i) for i in range(6)]
+    onsets = [1000.0, 100.0, math.nan, math.nan, 4000.0, 400.0]
+    figure = metric_figure(lines, parameters, onsets, "first step of 3×", power=-1.0)
+    points, adam, sgd, *_ = figure.data
+    assert list(points.x) == [0.001, 0.01, 0.1] * 2 and [y for y in points.y if y] == [1000, 100, 4000, 400]
+    assert points.marker.symbol == ("circle",) * 3 + ("diamond-open",) * 3
+    np.testing.assert_allclose([adam.x, adam.y], [[0.001, 0.01], [1000, 100]])
+    np.testing.assert_allclose([sgd.x, sgd.y], [[0.01, 0.1], [4000, 400]])
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log" and figure.layout.xaxis2.type == "category"
+    assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["adam", "sgd"]
+    plain = metric_figure(lines, [{"lr": point["lr"]} for point in parameters], onsets, "loss")
+    assert len(plain.data) == 1 and plain.layout.yaxis.type is None and set(plain.data[0].marker.symbol) == {"circle"}
 
 
 def test_one_run_goes_where_it_is_told_too(tmp_path, capsys):
