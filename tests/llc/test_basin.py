@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.integrate import quad
 from torch import nn
 
 from lightning_physim.llc import RegionResult, SGLDConfig, estimate_llc, gauss_newton_spectra
+from lightning_physim.llc.basin import Basin
 
 FAST = {"preconditioner": "curvature", "integrator": "leimkuhler_matthews"}
 
@@ -213,3 +215,18 @@ def test_planted_quartic_directions_are_seen_at_c_1(n_quartic):
     data = (torch.zeros(1),)
     result = estimate_llc(Weights(size, 0.0), loss_fn, data, config=config, residual_fn=residual_fn)["model"]
     assert result.order_lo <= exact <= result.order_hi and result.order_hi - result.order_lo < 0.2, str(result)
+
+
+def test_a_draw_goes_back_half_way_where_a_regular_model_would_not_have_its_potential():
+    size = 8  # a regular model has 4 on average, with a standard deviation of 2
+    covariance = SimpleNamespace(values=torch.ones(3, 1), root=lambda noise: noise, apply=torch.zeros_like)
+    basin = Basin(torch.zeros(3, size), covariance, torch.ones(3, 1))
+    replicas = SimpleNamespace(
+        group=SimpleNamespace(values=lambda draw, which, samples: torch.zeros(3)),
+        which=torch.zeros(3, dtype=torch.long),
+        n_beta=torch.ones(3, 1),
+        gamma=torch.full((3, 1), 2.0),
+    )
+    length = torch.tensor([9.9, 10.1, 41.0]).sqrt()[:, None]
+    draw = basin.draw(length * torch.ones(3, size) / size**0.5, replicas, ())
+    np.testing.assert_allclose(draw.square().sum(1), [9.9, 10.1 / 4, 41.0 / 16], rtol=1e-5)
