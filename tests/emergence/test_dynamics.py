@@ -1,10 +1,12 @@
 """Velocities, orders of growth and approaches, against closed forms and scipy's solutions of differential equations."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from lightning_physim.emergence import collapse, growth_order, relaxation, shape_ratio, velocity
+from lightning_physim.emergence import Relaxation, collapse, growth_order, relaxation, shape_ratio, velocity
 from lightning_physim.emergence.dynamics import GrowthEquation
 from lightning_physim.errors import InputError
 
@@ -121,3 +123,37 @@ def test_what_is_judged_is_the_approach():
     np.testing.assert_array_equal(found.power.fitter.steps, TIME[late])
     with pytest.raises(InputError, match="judged by 15 points; there are"):
         relaxation(TIME[:80], noisy(TIME[:80] ** 2))
+
+
+def two_laws(ahead: float = 12.0, span: float = 12.0, lowest: float = 0.5) -> Relaxation:
+    """A power law over ten points, the last but one of which is seen above noise, and an exponential behind it."""
+    steps = np.linspace(1.0, 1.0 + (span - 1.0) * 9 / 8, 10)  # the origin is 0
+    left = np.append(np.full(9, 0.031), 0.029)
+    power = SimpleNamespace(
+        fitter=SimpleNamespace(steps=steps), plateau=0.8, noise=0.01, first_step=1.0, shapes={"time": 1.0},
+        predict=lambda at: 0.8 - left, aicc=100.0, interval=lambda name: (lowest, 9.0),
+    )  # fmt: skip
+    return Relaxation(power, SimpleNamespace(aicc=100.0 + ahead))
+
+
+@pytest.mark.parametrize(
+    "change, verdict",
+    [
+        ({}, "power_law"),
+        ({"ahead": 10.5, "span": 10.5}, "power_law"),
+        ({"ahead": 9.5}, "undecided"),
+        ({"span": 9.5}, "undecided"),
+        ({"ahead": 1.5, "lowest": 3.1}, "exponential"),
+        ({"ahead": 2.5, "lowest": 3.1}, "undecided"),
+        ({"ahead": 1.5, "lowest": 2.9}, "undecided"),
+    ],
+)
+def test_verdicts_on_approaches_have_the_limits_of_the_docs(change, verdict):
+    assert two_laws(**change).verdict == verdict
+
+
+def test_a_span_ends_with_the_last_point_above_noise():
+    found = two_laws(span=12.0)
+    assert found.span == pytest.approx(12.0) and found.ahead == 12.0
+    found.power.noise = 0.02
+    assert found.span == 1.0

@@ -1,9 +1,11 @@
 """Draws against the integral that they stand for, summed over a grid."""
 
 import numpy as np
+import pytest
 
 from lightning_physim.emergence.fit import Fitter
 from lightning_physim.emergence.noise import CORRELATION
+from lightning_physim.emergence.posterior import _random
 
 
 def test_draws_of_an_exponential_spread_as_the_integral_over_a_grid():
@@ -49,3 +51,8 @@ def test_draws_of_an_exponential_spread_as_the_integral_over_a_grid():
             # Four standard errors of a share among as many draws.
             error = np.sqrt((1 - level**2) / 4 / fit.draws.ess)
             np.testing.assert_allclose(ends, [(1 - level) / 2, (1 + level) / 2], atol=4 * error, err_msg=name)
+
+
+def test_the_noise_has_as_many_degrees_of_freedom_as_points_beyond_plateau_and_amplitude():
+    for n in (8, 20):
+        assert _random(3, n)[2].mean() == pytest.approx(n - 2, rel=0.03)
