@@ -32,7 +32,8 @@ QUICK = without("llc", "snapshots")
 LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--trainer.enable_progress_bar=False")
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 # The figures and tables of a TINY fit, with the steps at which they are logged.
-SHOWN = {section.key: [10, 30] for section in keys.SECTIONS if section.name not in ("calibration", "emergence")}
+NOT_SHOWN = ("calibration", "emergence", "portrait")  # no head emerges
+SHOWN = {section.key: [10, 30] for section in keys.SECTIONS if section.name not in NOT_SHOWN}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
 SHOWN |= {"emergence/heads": [1, 10, 30]}
 # No head has emerged: the three tables of them have one content, and are one file.
