@@ -143,6 +143,7 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
         "plot.querySelectorAll('.scatterlayer path, .scatterlayer .point').length]))"
     )
     assert set(drawn) == {"scores", "loss", "emergence", "portrait", "llc", "attention_distance", "rollout"}
+    assert drawn.pop("portrait") == 1  # one head has risen
     assert min(drawn.values()) > 1
     fits = page.execute_script("return document.getElementById('scores').data.map(trace => trace.name)")
     assert "power-law fit" in fits
