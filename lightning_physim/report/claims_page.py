@@ -14,6 +14,7 @@ from lightning_physim.claims import ROLES, SEED, Claim, Findings, heads_of
 from lightning_physim.claims.evidence import RANK_C
 from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, final
 from lightning_physim.emergence import Growth, ends_of_rise, label, shape_ratio
+from lightning_physim.emergence.dynamics import MIN_VELOCITY
 from lightning_physim.report.claim_figures import (
     exponents_figure,
     geometry_figure,
@@ -163,10 +164,13 @@ def _runs(findings: Findings) -> str:
 
 
 def _collapse(findings: Findings) -> str:
-    """Velocities of the collision heads of the seeds, and how far their shapes differ."""
+    """Velocities of the collision heads of the seeds, and how far their shapes differ; empty without any."""
     curves: dict[str, list[Curve]] = {}
     for growth in findings.growth:
-        curves.setdefault(growth.run, []).append(growth.curve)
+        if len(growth.curve[0]) >= MIN_VELOCITY:
+            curves.setdefault(growth.run, []).append(growth.curve)
+    if not curves:
+        return ""
     every = [shape_ratio(curve, *ends_of_rise(curve)) for found in curves.values() for curve in found]
     shapes = np.array([shape for shape in every if math.isfinite(shape)])
     told = (

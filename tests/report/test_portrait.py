@@ -1,7 +1,11 @@
 """Phase portraits: velocities of scores whose velocity is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
+from lightning_physim.emergence import Growth
+from lightning_physim.report.claims_page import _collapse
 from lightning_physim.report.portrait_figures import collapse_figure, portrait_figure, risen_heads
 
 STEPS = np.unique(np.geomspace(1, 10_000, 81).round())
@@ -55,3 +59,16 @@ def test_heads_of_one_potential_are_one_line_whatever_their_scales():
     # which smoothing over a fifth of a decade leaves the most part.
     assert 0.7 * np.log(9) / 4 < np.nanmax(first.y) < np.log(9) / 4
     assert not collapse_figure({"a": [(STEPS, np.linspace(0.5, 0.1, len(STEPS)))]}, {"a": "#000000"}).data
+
+
+def test_the_page_of_claims_tells_how_far_shapes_differ_and_leaves_short_curves_out():
+    def growth(head: str, *curve: np.ndarray) -> Growth:
+        return Growth("seed 0", head, curve)
+
+    short = growth("L0H2", STEPS[-7:], logistic()[-7:])
+    assert _collapse(SimpleNamespace(growth=[short], seeds={"seed 0": {}})) == ""
+    alike = [growth("L0H0", STEPS, logistic()), growth("L0H1", STEPS, logistic(0.5)), short]
+    assert "scatters by 0.00 in" in _collapse(SimpleNamespace(growth=alike, seeds={"seed 0": {}}))
+    slow = growth("L1H0", STEPS, 0.9 - 0.8 * (1 + STEPS / 300) ** -1.0)
+    page = _collapse(SimpleNamespace(growth=[*alike, slow], seeds={"seed 0": {}}))
+    assert "over 3 heads" in page and "scatters by 0.00" not in page
