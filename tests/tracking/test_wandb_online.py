@@ -266,6 +266,11 @@ def test_a_resumed_run_continues_in_wandb(folder, wandb_server, modes):
     assert wandb_server.unknown == []
 
 
+def without_forecasts(found: dict) -> dict:
+    """Forecasts are of the last planned step, which is another one after a resume that ends earlier."""
+    return {place: value for place, value in found.items() if "/forecast" not in place[1]}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
@@ -299,7 +304,7 @@ def test_a_killed_run_is_readable_and_resumes(folder, wandb_server, mode):
     assert_each_row_once(there, run, ended_at=checkpoint + 20)
     fit("--config", "quick.yaml", *more, "--runs", "uninterrupted", cwd=folder, WANDB_MODE="disabled")
     (uninterrupted,) = (folder / "uninterrupted").iterdir()
-    assert values(run) == values(uninterrupted)
+    assert without_forecasts(values(run)) == without_forecasts(values(uninterrupted))
     assert wandb_server.unknown == []
 
 
