@@ -278,7 +278,7 @@ CONTENTS = {
         head. Beside it stand forecasts of its last value, at the steps where they were made, from a tenth of the run
         on. Their bars are as wide as the errors of earlier runs were, for 95 % of them. The lower panel shows the
         exponent of a power law fitted to the approach so far, with 95 % intervals for parameters and noise. <i>Do not
-        believe</i> the forecast of a head that has only begun to rise. <i>Do not believe</i> an exponent whose bar
+        believe</i> the forecast of a head that is in the midst of its rise. <i>Do not believe</i> an exponent whose bar
         reaches across the panel. The table of heads tells where another law describes the growth better: no exponent is
         to be believed there.""",
     ),
