@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.signal import lfilter
 
 from lightning_physim.claims.statistics import t_answer
 from lightning_physim.emergence import UNDECIDED
@@ -26,7 +27,7 @@ CORRELATION = 0.5
 STUDY = 10
 MARGIN = 0.25
 """By how much the order of growth must lie above or below 1, that of a saddle, to be called degenerate or a slope. A
-saddle that is seen as a square reads up to 0.2 too low."""
+saddle that is seen as a square reads up to 0.12 too low."""
 NOISES = (0.005, 0.02)
 """Standard deviations, over the rise."""
 
@@ -88,9 +89,7 @@ def noisy(curve: np.ndarray, noise: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     drawn = rng.normal(size=len(curve))
     drawn[1:] *= np.sqrt(1 - CORRELATION**2)
-    for i in range(1, len(drawn)):
-        drawn[i] += CORRELATION * drawn[i - 1]
-    return curve + noise * drawn
+    return curve + noise * lfilter([1.0], [1.0, -CORRELATION], drawn)
 
 
 def rows(n: int) -> Iterator[str]:

@@ -17,9 +17,18 @@ import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.claims.statistics import bootstrap_clusters, interval
-from lightning_physim.curves import COLLISION_HEAD, head_curves
-from lightning_physim.emergence import Creep, Forecast, baseline, emerging, flattened, forecast, trend
-from lightning_physim.emergence.forecast import PRESENT
+from lightning_physim.curves import head_curves
+from lightning_physim.emergence import (
+    Creep,
+    Forecast,
+    baseline,
+    emerging,
+    error_scale,
+    flattened,
+    forecast,
+    is_strong,
+    trend,
+)
 from lightning_physim.tracking import read_metrics
 
 EARLY, JUDGED = (0.1, 0.2), (1 / 3, 1 / 2, 0.7)
@@ -102,10 +111,10 @@ def calibrate(found: Sequence[Case]) -> dict[str, Creep]:
     lines = np.array([trend(case.steps, case.values) for case in found])
     now, slope = lines.T
     e_folds = np.log([case.at / case.steps[-1] for case in found])
-    width = np.hypot(e_folds, PRESENT)
+    width = error_scale(e_folds)
     gained = (np.array([case.truth for case in found]) - now) / width
     reach = flattened(e_folds) / width
-    strong = now >= COLLISION_HEAD * np.array([baseline(case.values) for case in found])
+    strong = np.array([is_strong(at, baseline(case.values)) for at, case in zip(now, found, strict=True)])
     creeps = {}
     for name, members in (("WEAK", ~strong), ("STRONG", strong)):
         terms = np.stack([reach, slope * reach], 1)[members]

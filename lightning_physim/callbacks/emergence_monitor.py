@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from lightning_physim.emergence import (
     fit_power_law,
     forecast,
     onset_step,
-    reaches,
     too_few,
 )
 from lightning_physim.errors import InputError
@@ -126,7 +126,7 @@ class EmergenceMonitor(Observer):
     def _emergence(self, steps: np.ndarray, values: np.ndarray, at: float) -> dict[str, Any]:
         """The columns of the table for a head that emerges, as far as the points allow."""
         found: dict[str, Any] = {}
-        if at > steps[-1] and reaches(float(steps[-1]), at):
+        with suppress(InputError):  # there is nothing ahead, or the end is too far
             ahead = forecast(steps, values, at, self.ceiling)
             found |= {"forecast_step": at, "forecast": float(ahead.value[0])}
             found |= {"forecast_lo": float(ahead.lo[0]), "forecast_hi": float(ahead.hi[0])}

@@ -135,6 +135,12 @@ def growth_order(time: np.ndarray, values: np.ndarray, start: float, end: float)
     return growth(best.x)
 
 
+def rise_times(curve: Curve, start: float, end: float) -> tuple[float, float, float]:
+    """Times at which a curve passes a tenth, half and nine tenths of its rise for good; NaN where it does not."""
+    tenth, half, most = (crossing_step(curve, start + share * (end - start)) for share in (0.1, 0.5, 0.9))
+    return tenth, half, most
+
+
 def shape_ratio(curve: Curve, start: float, end: float) -> float:
     """``ln(T2 / T1)`` with the times from 0.5 to 0.9 and from 0.1 to 0.5 of a rise; NaN where it does not pass them.
 
@@ -144,7 +150,7 @@ def shape_ratio(curve: Curve, start: float, end: float) -> float:
         curve: times and values ``[points]``.
         start, end: values at both ends of the rise.
     """
-    tenth, half, most = (crossing_step(curve, start + share * (end - start)) for share in (0.1, 0.5, 0.9))
+    tenth, half, most = rise_times(curve, start, end)
     return float(np.log((most - half) / (half - tenth)))
 
 

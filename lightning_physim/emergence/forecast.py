@@ -31,8 +31,7 @@ class Creep:
     Args:
         drift: what they gain beside their trend.
         damping: how much of the present trend they follow.
-        lo, hi: ends of the 95 % interval, from the middle. They grow as the root of the squares of the e-folds ahead
-            and of :data:`PRESENT` together.
+        lo, hi: ends of the 95 % interval, from the middle, per :func:`error_scale`.
     """
 
     drift: float
@@ -123,6 +122,16 @@ def flattened(e_folds: np.ndarray) -> np.ndarray:
     return np.asarray(-FLATTENS * np.expm1(-e_folds / FLATTENS))
 
 
+def error_scale(e_folds: np.ndarray) -> np.ndarray:
+    """How the error of a forecast grows with the e-folds ahead."""
+    return np.hypot(e_folds, PRESENT)
+
+
+def is_strong(now: float, start: float) -> bool:
+    """Whether a score is one that others do not displace any more, by its present value and its baseline."""
+    return now >= COLLISION_HEAD * start
+
+
 def forecast(steps: np.ndarray, values: np.ndarray, at: np.ndarray | float, ceiling: float = 1.0) -> Forecast:
     """The score of a head to expect at later steps, with a 95 % interval.
 
@@ -148,23 +157,18 @@ def forecast(steps: np.ndarray, values: np.ndarray, at: np.ndarray | float, ceil
         raise InputError("nothing is forecast: the score has not left its baseline for good")
     if not (at > steps[-1]).all():
         raise InputError(f"a forecast is for steps after the last, {steps[-1]:g}; got {at.min():g}")
-    if not reaches(float(steps[-1]), float(at.max())):
+    if at.max() > FARTHEST * steps[-1]:
         raise InputError(f"a forecast reaches to {FARTHEST:g} times the last step, {steps[-1]:g}; got {at.max():g}")
     now, slope = trend(steps, values / ceiling)
-    is_strong = now >= COLLISION_HEAD * baseline(values) / ceiling
-    creep = STRONG if is_strong else WEAK
+    strong = is_strong(now, baseline(values) / ceiling)
+    creep = STRONG if strong else WEAK
     e_folds = np.log(at / steps[-1])
     middle = now + (creep.drift + creep.damping * slope) * flattened(e_folds)
-    error = np.hypot(e_folds, PRESENT)
+    error = error_scale(e_folds)
     # Scores of collision heads are not seen to fall.
-    value = np.maximum(middle, now) if is_strong else middle
+    value = np.maximum(middle, now) if strong else middle
     lo, hi = middle + creep.lo * error, np.maximum(middle + creep.hi * error, value)
     return Forecast(*(ceiling * np.clip(x, 0.0, 1.0) for x in (value, lo, hi)))
-
-
-def reaches(last: float, at: float) -> bool:
-    """Whether a step is near enough to the last one to be forecast."""
-    return at <= FARTHEST * last
 
 
 def too_few(steps: np.ndarray) -> str:

@@ -6,19 +6,13 @@ import numpy as np
 
 from lightning_physim.emergence.curve import approach
 from lightning_physim.emergence.fit import Fitter, LawFit
-from lightning_physim.emergence.growth import UNDECIDED
+from lightning_physim.emergence.growth import MAX_AICC_LOSS, MIN_COMPARED, MIN_SPAN, UNDECIDED
 from lightning_physim.errors import InputError
 
 RELAXED = 0.5
 """Share of the rise from which the approach is looked at."""
-MIN_RELAXATION = 15
-"""Points from which it is judged."""
 MIN_AHEAD = 10.0
 """AICc by which the power law must be ahead of the exponential to be called."""
-MAX_AHEAD = 2.0
-"""AICc by which it may be ahead where the exponential is called."""
-MIN_DECADE = 10.0
-"""Span of a power law, as a factor of the time since its origin, to be called one."""
 ABOVE_NOISE = 3.0
 """Standard deviations of the noise above which a distance to the plateau counts as seen."""
 NEARLY_EXPONENTIAL = 3.0
@@ -55,9 +49,9 @@ class Relaxation:
     @property
     def verdict(self) -> str:
         """``"power_law"``, ``"exponential"`` or ``"undecided"``."""
-        if self.ahead >= MIN_AHEAD and self.span >= MIN_DECADE:
+        if self.ahead >= MIN_AHEAD and self.span >= MIN_SPAN:
             return "power_law"
-        if self.ahead <= MAX_AHEAD and self.power.interval("exponent")[0] > NEARLY_EXPONENTIAL:
+        if self.ahead <= MAX_AICC_LOSS and self.power.interval("exponent")[0] > NEARLY_EXPONENTIAL:
             return "exponential"
         return UNDECIDED
 
@@ -76,6 +70,6 @@ def relaxation(time: np.ndarray, values: np.ndarray, rise: float = RELAXED) -> R
         InputError: fewer than 15 points after ``rise``, and as there.
     """
     time, values = approach(time, values, rise)
-    if len(time) < MIN_RELAXATION:
-        raise InputError(f"an approach is judged by {MIN_RELAXATION} points; there are {len(time)}")
+    if len(time) < MIN_COMPARED:
+        raise InputError(f"an approach is judged by {MIN_COMPARED} points; there are {len(time)}")
     return Relaxation(Fitter("power_law", time).fit(values), Fitter("exponential", time).fit(values))

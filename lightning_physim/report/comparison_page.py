@@ -235,7 +235,7 @@ def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, fol
         figure = metric_figure(lines, values, [result.metric for result in results], metric)
         yield section("What it depends on", plot_html("metric", figure, caption))
     onsets = [_onset_of(result.metrics) for result in results]
-    if varied and any(map(math.isfinite, onsets)):
+    if varied and len({onset for onset in onsets if math.isfinite(onset)}) > 1:
         figure = metric_figure(lines, [result.values for result in results], onsets, f"first step of {ONSET:g}×", -1.0)
         yield section("When the first head emerges", plot_html("onset", figure, ONSET_CAPTION))
     trials = any(result.state for result in results)

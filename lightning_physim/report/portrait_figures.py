@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_physim import keys
-from lightning_physim.curves import Curve, Metrics, crossing_step, head_curves
-from lightning_physim.emergence import DEPARTURE, Velocity, baseline, emergence_threshold, ends_of_rise, velocity
+from lightning_physim.curves import Curve, Metrics, head_curves
+from lightning_physim.emergence import (
+    DEPARTURE,
+    Velocity,
+    baseline,
+    emergence_threshold,
+    ends_of_rise,
+    growth_of_head,
+    rise_times,
+    velocity,
+)
 from lightning_physim.emergence.dynamics import MIN_VELOCITY
 from lightning_physim.report.plot import add_line, new_figure
 from lightning_physim.report.style import head_style
@@ -23,12 +32,11 @@ SHOWN_DECADES = 3.0
 
 def risen_heads(metrics: Metrics) -> dict[str, Curve]:
     """The partner scores that have passed :func:`lightning_physim.emergence.emergence_threshold`, by head."""
-    curves = head_curves(metrics, keys.PARTNER_SCORE)
-    known = {head: _finite(curve) for head, curve in curves.items()}
+    curves = {head: growth_of_head(metrics, head).curve for head in head_curves(metrics, keys.PARTNER_SCORE)}
     return {
         head: curve
-        for head, curve in known.items()
-        if len(curve[0]) >= MIN_VELOCITY and curve[1].max() > emergence_threshold(curve[1])
+        for head, curve in curves.items()
+        if (curve[0] > 0).sum() >= MIN_VELOCITY and curve[1].max() > emergence_threshold(curve[1])
     }
 
 
@@ -67,7 +75,7 @@ def collapse_figure(heads: Mapping[str, Sequence[Curve]], colors: Mapping[str, s
         first = True
         for curve in curves:
             start, end = ends_of_rise(curve)
-            tenth, half = (crossing_step(curve, start + share * (end - start)) for share in (DEPARTURE, 0.5))
+            tenth, half, _ = rise_times(curve, start, end)
             if not half > tenth:
                 continue
             found = _after_departure(curve)
@@ -94,9 +102,3 @@ def _after_departure(curve: Curve) -> Velocity:
     before = below[below < int(found.value.argmax())]
     kept = slice(int(before[-1]) + 1 if len(before) else 0, None)
     return Velocity(found.time[kept], found.value[kept], found.rate[kept])
-
-
-def _finite(curve: Curve) -> Curve:
-    steps, values = curve
-    known = np.isfinite(values) & (steps > 0)
-    return steps[known], values[known]

@@ -81,7 +81,11 @@ def test_runs_that_differ_otherwise_go_where_they_are_told(tmp_path):
     output = tmp_path / "pages" / "lr.html"
     assert main(["report", *(str(run.path) for run in runs), "--output", str(output)]) == 0
     page = output.read_text()
-    assert "they differ in seed_everything, lr" in page and 'id="metric"' in page and 'id="onset"' in page
+    assert "they differ in seed_everything, lr" in page and 'id="metric"' in page
+    assert 'id="onset"' not in page  # of all at one step
+    later = write_run(tmp_path, 7, 0.8, score=4.0)  # passes 3 at step 90, the others at step 10
+    assert main(["report", str(runs[0].path), str(later.path), "--output", str(output)]) == 0
+    assert 'id="onset"' in output.read_text()
     assert cells(page)[0][:3] == ["run", "seed_everything", "model.lr"]
     assert f'href="../{runs[0].path.name}/report.html"' in page
 
