@@ -285,12 +285,13 @@ CONTENTS = {
     "portrait": Content(
         _portrait,
         """A phase portrait: the velocity of each score against the score itself, from a tenth of the rise on. Time runs
-        from left to right. Where one coordinate rolls down an effective potential, the velocity depends on the place
-        alone. A line that begins high has rolled off a slope. One that rises in proportion to the score above uniform
-        attention has left a saddle. At the right a power law slows down early, an exponential only near the end. Gaps
-        are where a score falls. <i>Do not believe</i> a dip or a bump narrower than a fifth of a decade of steps, as
-        velocities are smoothed over that. <i>Do not believe</i> a potential under a learning rate that changes, or
-        under Adam, which divides gradients by their size.""",
+        from left to right while a score rises. A line has a gap where the score falls, and goes on further left. Where
+        one coordinate rolls down an effective potential, the velocity depends on the place alone. A line that begins
+        high has rolled off a slope. One that rises in proportion to the score above uniform attention has left a
+        saddle. At the right a power law slows down early, an exponential only near the end. <i>Do not believe</i> a dip
+        or a bump narrower than a fifth of a decade of steps, as velocities are smoothed over that. <i>Do not
+        believe</i> a potential under a learning rate that changes, or under Adam, which divides gradients by their
+        size.""",
     ),
     "llc": Content(
         _llc,
