@@ -8,9 +8,9 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from lightning_physim.callbacks.safeguard import is_ending
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
+from lightning_physim.loggers import run_loggers
 from lightning_physim.modes import is_finite
 from lightning_physim.ranges import check_counts
-from lightning_physim.run_logger import run_loggers
 
 
 class LogSpacedCheckpoint(Checkpoint):
@@ -20,7 +20,7 @@ class LogSpacedCheckpoint(Checkpoint):
     checkpoint is written once everything that belongs to its step has been logged, a validation that follows it
     included; resuming from it therefore loses and repeats nothing. A run that a signal ends leaves a rolling one, see
     :class:`lightning_physim.callbacks.Safeguard`. There is none of weights that are not finite. Kept ones go to every
-    :class:`lightning_physim.run_logger.RunLogger`.
+    :class:`lightning_physim.loggers.RunLogger`.
 
     Args:
         dirpath: folder of the checkpoints; None for ``checkpoints/`` under the trainer's ``default_root_dir``.

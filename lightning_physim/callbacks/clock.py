@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 
 from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
-from lightning_physim.run_logger import run_loggers
+from lightning_physim.loggers import run_loggers
 from lightning_physim.stopwatch import Stopwatch
 
 

@@ -11,10 +11,10 @@ from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.keys import head_name
+from lightning_physim.loggers import run_loggers
 from lightning_physim.probes import SCORES, AblationEffect, AttentionDistance, HeadMetric, ProbeSample, near_others
 from lightning_physim.protocols import HasAblation, HasAttention, ProbeStates, ProbeTargets, offers, require
 from lightning_physim.ranges import check_counts, check_positive
-from lightning_physim.run_logger import run_loggers
 
 PAIRS_AT_ONCE = 2**18
 """Ordered pairs of particles that are looked at together: some megabytes of attention patterns, which stay in cache."""
@@ -29,7 +29,7 @@ class CollisionProbe(Observer):
     ``probe/ablation`` (:class:`lightning_physim.probes.AblationEffect`): the rise of the loss on colliding particles
     when the head cannot attend to near ones. The best head's enrichment is also ``probe/best_enrichment``, on the
     progress bar and in ``trainer.callback_metrics``. Once a decade and at the end the table
-    ``probe/attention_distance`` goes to every :class:`lightning_physim.run_logger.RunLogger`.
+    ``probe/attention_distance`` goes to every :class:`lightning_physim.loggers.RunLogger`.
 
     The probe set is dealt over ranks without padding (a rank may get none of it) and the sums are added up, so that
     the scores do not depend on the number of ranks.

@@ -27,8 +27,8 @@ from lightning_physim.emergence import (
     too_few,
 )
 from lightning_physim.errors import InputError
+from lightning_physim.loggers import run_loggers
 from lightning_physim.ranges import check_positive
-from lightning_physim.run_logger import run_loggers
 
 PARTNER_SCORES = keys.PARTNER_SCORE.removesuffix("{head}")
 
@@ -57,7 +57,7 @@ class EmergenceMonitor(Observer):
       From a tenth of the planned steps on, and not after the last.
 
     The table ``emergence/heads`` goes, once a decade and at the end, to every
-    :class:`lightning_physim.run_logger.RunLogger`: each head with the verdict of
+    :class:`lightning_physim.loggers.RunLogger`: each head with the verdict of
     :func:`lightning_physim.emergence.compare_growth_laws`, its reason and the numbers above.
 
     The scores come from any callback with a ``history`` ``{key: (steps, values)}`` that holds keys beginning with

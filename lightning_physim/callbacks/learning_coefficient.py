@@ -15,9 +15,9 @@ from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.errors import InputError
 from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc, head_regions
 from lightning_physim.llc.diagnostics import MAX_FAILED
+from lightning_physim.loggers import RunLogger, run_loggers
 from lightning_physim.protocols import EstimationData, HasEstimationLoss, HasResiduals, offers, require
 from lightning_physim.ranges import check_counts, check_positive
-from lightning_physim.run_logger import RunLogger, run_loggers
 from lightning_physim.stopwatch import Stopwatch
 
 NETWORK_SGLD = SGLDConfig(
@@ -43,7 +43,7 @@ class LearningCoefficient(Observer):
 
     Logs ``llc/{region}/<quantity>`` for every quantity of :data:`lightning_physim.keys.LLC`, which are attributes of
     :class:`lightning_physim.llc.RegionResult`. Once a decade and at the end the table ``llc/trace`` goes to every
-    :class:`lightning_physim.run_logger.RunLogger`. Results of this process are in ``results``,
+    :class:`lightning_physim.loggers.RunLogger`. Results of this process are in ``results``,
     ``{step: {region: RegionResult}}``.
 
     Works with any LightningModule: give ``loss_fn`` and ``data``. A module with ``estimation_loss(batch)`` and

@@ -13,8 +13,8 @@ from torch import Tensor
 from lightning_physim import keys
 from lightning_physim.callbacks.schedule import is_final_step
 from lightning_physim.errors import Diverged, Interrupted
+from lightning_physim.loggers import run_loggers
 from lightning_physim.modes import is_finite
-from lightning_physim.run_logger import run_loggers
 from lightning_physim.signals import handle_signals, signal_name
 
 
@@ -29,7 +29,7 @@ class Safeguard(pl.Callback):
 
     *When the loss is not finite*, or the weights are not after the last step,
     :class:`lightning_physim.errors.Diverged` is raised with step and learning rate. The batch goes to every
-    :class:`lightning_physim.run_logger.RunLogger` as the arrays ``train/diverged``. No checkpoint is made of weights
+    :class:`lightning_physim.loggers.RunLogger` as the arrays ``train/diverged``. No checkpoint is made of weights
     that are not finite.
 
     Lightning's own handler of SIGTERM broadcasts from within; a rank that is in another collective then waits for ever.

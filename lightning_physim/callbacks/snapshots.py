@@ -10,15 +10,15 @@ from torch import Tensor
 from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.errors import InputError
+from lightning_physim.loggers import run_loggers
 from lightning_physim.protocols import HasAttention, SnapshotData, offers, require
 from lightning_physim.ranges import check_counts, check_positive
-from lightning_physim.run_logger import run_loggers
 
 
 class Snapshots(Observer):
     """Records attention and rollouts at log-spaced steps, for the viewer of the report and for W&B's pictures.
 
-    The arrays of :meth:`record` go to every :class:`lightning_physim.run_logger.RunLogger`, under ``probe/snapshots``.
+    The arrays of :meth:`record` go to every :class:`lightning_physim.loggers.RunLogger`, under ``probe/snapshots``.
     They are for the eye: attention is kept to 1/255, positions to half precision. A run of ``demo`` leaves 0.5 MB.
 
     Works with any LightningModule that maps ``state [systems, particles, 4]`` to the next one; without

@@ -30,10 +30,10 @@ from lightning_physim.cli.ranks import (
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import Diverged, InputError, Interrupted
 from lightning_physim.files import replace_file
+from lightning_physim.loggers import run_loggers
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.ranges import check_counts, check_not_negative
 from lightning_physim.report import LiveReport, print_summary, try_report
-from lightning_physim.run_logger import run_loggers
 from lightning_physim.signals import signal_name
 from lightning_physim.tracking import (
     RunDirectory,

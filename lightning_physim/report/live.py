@@ -8,10 +8,10 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from lightning_physim import keys
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
+from lightning_physim.loggers import RunLogger, run_loggers
 from lightning_physim.report.heads import head_table
 from lightning_physim.report.run_page import write_report
 from lightning_physim.report.sections import RunContent
-from lightning_physim.run_logger import RunLogger, run_loggers
 from lightning_physim.stopwatch import Stopwatch
 from lightning_physim.tracking import RunDirectory
 
@@ -24,7 +24,7 @@ class LiveReport(pl.Callback):
 
     Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
     out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every
-    :class:`lightning_physim.run_logger.RunLogger` that shows the report. Everything comes from the files of the run.
+    :class:`lightning_physim.loggers.RunLogger` that shows the report. Everything comes from the files of the run.
     Rank zero alone, no collective. A report that cannot be written costs a line, and training goes on.
 
     Args:

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from lightning_physim.files import append_json_line, json_number, replace_file
-from lightning_physim.run_logger import RunLogger
+from lightning_physim.loggers import RunLogger
 from lightning_physim.stopwatch import Stopwatch
 from lightning_physim.tracking.reading import array_files, arrays_folder, rows_of, step_of, table_path
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from lightning_physim import keys
 from lightning_physim.errors import Interrupted
 from lightning_physim.files import flatten
-from lightning_physim.run_logger import RunLogger
+from lightning_physim.loggers import RunLogger
 from lightning_physim.stopwatch import Stopwatch
 from lightning_physim.tracking.reading import read_rows
 from lightning_physim.tracking.run import RunDirectory

@@ -19,7 +19,7 @@ from lightning_physim.emergence import (
     onset_step,
 )
 from lightning_physim.errors import InputError
-from lightning_physim.run_logger import RunLogger
+from lightning_physim.loggers import RunLogger
 from tests.helpers.growth import STEPS, correlated
 
 KEY = "probe/partner_score/"

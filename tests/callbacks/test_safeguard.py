@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_physim import keys
 from lightning_physim.callbacks import LogSpacedCheckpoint, Observer, Safeguard, safeguard
 from lightning_physim.errors import Diverged, GivenUp, Interrupted
-from lightning_physim.run_logger import RunLogger
+from lightning_physim.loggers import RunLogger
 
 
 class Line(pl.LightningModule):

@@ -8,7 +8,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers import CSVLogger
 
 from lightning_physim.callbacks import LogSpacedCheckpoint, Observer, TrainingClock
-from lightning_physim.run_logger import RunLogger, run_loggers
+from lightning_physim.loggers import RunLogger, run_loggers
 from lightning_physim.tracking import JsonlLogger, read_metrics
 
 
