@@ -85,6 +85,16 @@ def test_without_a_planned_end_it_looks_ten_times_as_far_and_at_the_end_not_at_a
     assert "emergence/L0H0/exponent" in metrics and "emergence/L0H0/forecast" not in metrics
 
 
+def test_it_measures_after_steps_of_its_schedule_and_logs_a_table_once_a_decade():
+    monitor = EmergenceMonitor()
+    due = [step for step in range(12) if monitor.due(SimpleNamespace(global_step=step), final=False)]
+    assert due == [step for step in range(1, 12) if LogSchedule(4).due(step)]
+    assert not monitor.due(SimpleNamespace(global_step=0), final=True)
+    assert monitor.due(SimpleNamespace(global_step=7), final=True)
+    for step in (316, 1000):  # :func:`at` counts the tables
+        at(step, 10_000, {"L0H0": RISING})
+
+
 def test_a_score_of_another_scale_has_the_same_forecast_in_its_units():
     now = STEPS <= 4000
     ahead = []

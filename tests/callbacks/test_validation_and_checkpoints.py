@@ -53,3 +53,29 @@ def test_checkpoints_of_the_schedule_stay_and_of_the_others_the_last(tmp_path):
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000001.ckpt", "step-00000007.ckpt"]  # the rolling ones of 2, 4 and 6 have made room
     assert rolling.rolling is None and rolling.superseded == "step-00000006.ckpt"
+
+
+class Stop(pl.Callback):
+    """Ends training after four steps, as a limit of time would."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
+        trainer.should_stop = trainer.global_step == 4
+
+
+def test_the_last_checkpoint_stays_whatever_has_ended_training(tmp_path):
+    ours = LogSpacedCheckpoint(None, steps_per_decade=1, rolling_steps=3)
+    train(tmp_path, Stop(), ours, steps=9)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step-00000001.ckpt",
+        "step-00000004.ckpt",
+    ]
+    assert ours.rolling is None  # nothing that comes later makes it go
+
+
+def test_only_a_fit_makes_the_folder(tmp_path):
+    trainer = pl.Trainer(
+        callbacks=[LogSpacedCheckpoint(None)], default_root_dir=tmp_path, accelerator="cpu", logger=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.test(BoringModel(), DataLoader(torch.randn(2, 32)), verbose=False)
+    assert not (tmp_path / "checkpoints").exists()
