@@ -48,9 +48,9 @@ def our_settings(n_draws: int | None = None) -> dict[str, Any]:
 def prepare(which: str, cache: Path) -> dict[str, Any]:
     """Network, states and regions of the last checkpoint."""
     from lightning_physim.callbacks.learning_coefficient import default_regions
-    from lightning_physim.cli.checkpoints import load_network
+    from lightning_physim.checkpoints import load_network
     from lightning_physim.cli.configs import read_config
-    from lightning_physim.cli.llc import data_module
+    from lightning_physim.data import data_module
     from lightning_physim.cli.measurements import normalised
     from lightning_physim.tracking import checkpoint_step, find_run
 

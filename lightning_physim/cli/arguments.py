@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning_physim.cli.checkpoints import read_checkpoint
+from lightning_physim.checkpoints import read_checkpoint
 from lightning_physim.cli.configs import merged, read_config, resolve_config
 from lightning_physim.cli.measurements import MEASUREMENTS, normalised
 from lightning_physim.cli.shipped import BASE, DEFAULT, SHIPPED

@@ -12,16 +12,16 @@ from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
 from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, own_loss, own_residuals
 from lightning_physim.cli.arithmetic import set_arithmetic
-from lightning_physim.cli.checkpoints import UnusableCheckpoint, load_network
+from lightning_physim.checkpoints import UnusableCheckpoint, load_network
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
 from lightning_physim.cli.ranks import add_rank_timeout, end_ranks, is_of_another_rank, rank_lost, rank_timeout
-from lightning_physim.data import ParticleDataModule
+from lightning_physim.data import ParticleDataModule, data_module
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import print_summary, write_report
-from lightning_physim.tracking import JsonlLogger, RunDirectory, checkpoint_step, find_run
+from lightning_physim.tracking import JsonlLogger, RunDirectory, checkpoints_by_step, find_run
 
 
 def llc(argv: list[str]) -> None:
@@ -102,7 +102,7 @@ def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checkpoints(run: RunDirectory, steps: list[int] | None) -> dict[int, Path]:
-    found = {step: path for path in run.checkpoints.glob("*.ckpt") if (step := checkpoint_step(path)) is not None}
+    found = checkpoints_by_step(run)
     missing = sorted(set(steps or ()) - found.keys())
     if missing or not found:
         raise InputError(
@@ -110,13 +110,6 @@ def _checkpoints(run: RunDirectory, steps: list[int] | None) -> dict[int, Path]:
             f"; got {', '.join(map(str, missing)) or 'none to choose from'}"
         )
     return {step: found[step] for step in sorted(steps or found)}
-
-
-def data_module(section: dict[str, Any]) -> ParticleDataModule:
-    """The data module of a run, from the ``data`` section of its configuration."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(ParticleDataModule, "data")
-    return parser.instantiate(parser.parse_object({"data": section})).data
 
 
 def _measure(

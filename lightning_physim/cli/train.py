@@ -17,7 +17,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
 from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
-from lightning_physim.cli.checkpoints import check_fits
+from lightning_physim.checkpoints import check_fits
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
 from lightning_physim.cli.ranks import (
     add_rank_timeout,

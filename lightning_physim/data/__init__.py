@@ -1,7 +1,7 @@
 """Trajectories on disk and in memory, and the data module that serves them."""
 
 from lightning_physim.data.batch import Batch, Evaluation, ProbeSet, TrajectoryDataset
-from lightning_physim.data.datamodule import ParticleDataModule, default_ood
+from lightning_physim.data.datamodule import ParticleDataModule, data_module, default_ood
 from lightning_physim.data.floors import floor_rollouts
 from lightning_physim.data.generate import SplitSpec, make_split, no_pair_oracle
 from lightning_physim.data.loader import BatchLoader, ShardedBatchSampler
@@ -15,6 +15,7 @@ __all__ = [
     "ShardedBatchSampler",
     "SplitSpec",
     "TrajectoryDataset",
+    "data_module",
     "default_ood",
     "floor_rollouts",
     "make_split",

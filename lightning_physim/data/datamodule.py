@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from lightning_physim.data.batch import ProbeSet, TrajectoryDataset
@@ -281,6 +282,13 @@ def default_ood(system: ParticleSystem) -> dict[str, dict[str, Any]]:
     if system.gravity != 0:
         changes["gravity"] = {"gravity": 2 * system.gravity}
     return changes
+
+
+def data_module(section: dict[str, Any]) -> ParticleDataModule:
+    """The data module of a run, from the ``data`` section of its configuration."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(ParticleDataModule, "data")
+    return parser.instantiate(parser.parse_object({"data": section})).data
 
 
 def _changed(system: ParticleSystem, name: str, fields: dict[str, Any]) -> ParticleSystem:

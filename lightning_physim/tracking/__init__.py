@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING
 
 from lightning_physim.lazy import lazily
 from lightning_physim.tracking.reading import arrays_folder, read_arrays, read_metrics, table_path
-from lightning_physim.tracking.run import RunDirectory, checkpoint_step, find_run, last_checkpoint, new_run
+from lightning_physim.tracking.run import (
+    RunDirectory,
+    checkpoint_step,
+    checkpoints_by_step,
+    find_run,
+    last_checkpoint,
+    new_run,
+)
 from lightning_physim.tracking.state import RunState, how_to_go_on, only_writer, read_state, write_state
 
 if TYPE_CHECKING:
@@ -19,6 +26,7 @@ __all__ = [
     "RunState",
     "arrays_folder",
     "checkpoint_step",
+    "checkpoints_by_step",
     "find_run",
     "how_to_go_on",
     "last_checkpoint",

@@ -140,6 +140,12 @@ def last_checkpoint(run: RunDirectory) -> Path:
     raise InputError(f"resuming needs a checkpoint, found none at {run.checkpoints}/*.ckpt{torn}; start a new run")
 
 
+def checkpoints_by_step(run: RunDirectory) -> dict[int, Path]:
+    """The checkpoints that have a step in their name, by step and in ascending order."""
+    steps = {path: checkpoint_step(path) for path in run.checkpoints.glob("*.ckpt")}
+    return dict(sorted((step, path) for path, step in steps.items() if step is not None))
+
+
 def checkpoint_step(checkpoint: str | Path) -> int | None:
     """The step in a checkpoint's name: 1200 for ``step-00001200.ckpt`` and Lightning's ``epoch=1-step=1200.ckpt``."""
     step = re.search(r"step[-=](\d+)", Path(checkpoint).name)
