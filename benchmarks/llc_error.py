@@ -50,8 +50,8 @@ def prepare(which: str, cache: Path) -> dict[str, Any]:
     from lightning_physim.callbacks.learning_coefficient import default_regions
     from lightning_physim.checkpoints import load_network
     from lightning_physim.cli.configs import read_config
-    from lightning_physim.data import data_module
     from lightning_physim.cli.measurements import normalised
+    from lightning_physim.data import data_module
     from lightning_physim.tracking import checkpoint_step, find_run
 
     found = find_run("runs", which)

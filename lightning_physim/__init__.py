@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lightning_physim.model import PhysicsTransformer, rollout
     from lightning_physim.module import PhysicsSimulator
     from lightning_physim.physics import ParticleSystem, sample_initial_states, simulate
+    from lightning_physim.run import Run
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ __all__ = [
     "ParticleSystem",
     "PhysicsSimulator",
     "PhysicsTransformer",
+    "Run",
     "rollout",
     "sample_initial_states",
     "simulate",
@@ -29,6 +31,7 @@ _HOME = {
     "ParticleSystem": "physics",
     "PhysicsSimulator": "module",
     "PhysicsTransformer": "model",
+    "Run": "run",
     "rollout": "model",
     "sample_initial_states": "physics",
     "simulate": "physics",

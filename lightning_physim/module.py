@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_physim import keys
 from lightning_physim.errors import InputError
+from lightning_physim.loggers import log_row
 from lightning_physim.metrics import OneStepError, RolloutError
 from lightning_physim.model import make_network, rollout
 from lightning_physim.ranges import check_counts, check_not_negative, check_positive
@@ -140,8 +141,7 @@ class PhysicsSimulator(pl.LightningModule):
                 loss.detach(), reduce_op="mean"
             )  # collective: all ranks log at this step
             self.log(keys.TRAIN_LOSS, mean, prog_bar=True, logger=False)
-            for logger in self.trainer.loggers:
-                logger.log_metrics({keys.TRAIN_LOSS: float(mean)}, step=step)
+            log_row(self.trainer.loggers, {keys.TRAIN_LOSS: float(mean)}, step)
         return loss
 
     def loss(self, batch: "Batch") -> Tensor:
@@ -254,9 +254,11 @@ class PhysicsSimulator(pl.LightningModule):
         errors: Any = self.errors[split]
         values = {keys.of_split(split, key): value for key, value in errors["step"].compute().items()}
         values |= {keys.rollout_of(split, key): value for key, value in errors["rollout"].compute().items()}
-        if self.trainer.state.fn == "fit":
-            values["step"] = torch.tensor(float(self.global_step))
-        self.log_dict(values)
+        training = self.trainer.state.fn == "fit"
+        self.log_dict(values, logger=not training)
+        if training and not self.trainer.sanity_checking:
+            # To the loggers directly, under names that each of them takes.
+            log_row(self.trainer.loggers, {key: float(value) for key, value in values.items()}, self.global_step)
 
 
 def compiled_where_possible(function: Callable[["Batch"], Tensor]) -> Callable[["Batch"], Tensor]:

@@ -86,6 +86,16 @@ class AttentionLayer(Protocol):
         """``{parameter name: bool mask}`` of the entries that belong to a head."""
 
 
+class FigureSink(Protocol):
+    """A logger of anybody's that takes figures and tables as well as numbers; steps are optimizer steps taken."""
+
+    def log_figure(self, key: str, figure: Any, step: int) -> None:
+        """Take a plotly figure."""
+
+    def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None) -> None:
+        """Take a table of rows."""
+
+
 def offers(thing: object, protocol: type) -> bool:
     """Whether an object has every member of a protocol."""
     return not _missing(thing, protocol)

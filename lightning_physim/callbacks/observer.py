@@ -8,6 +8,7 @@ from lightning_physim import keys
 from lightning_physim.callbacks.safeguard import end_now
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
 from lightning_physim.errors import Diverged, GivenUp
+from lightning_physim.loggers import log_row
 from lightning_physim.modes import evaluating, is_finite
 from lightning_physim.stopwatch import Stopwatch
 
@@ -88,5 +89,4 @@ class Observer(pl.Callback):
             self.given_up, self.last_step = trainer.global_step, -1
             return
         metrics[keys.time_of(self.name)] = self.seconds
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.global_step)
+        log_row(trainer.loggers, metrics, trainer.global_step)

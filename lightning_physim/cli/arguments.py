@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lightning_physim.checkpoints import read_checkpoint
 from lightning_physim.cli.configs import merged, read_config, resolve_config
+from lightning_physim.cli.loggers import completed, completed_words
 from lightning_physim.cli.measurements import MEASUREMENTS, normalised
 from lightning_physim.cli.shipped import BASE, DEFAULT, SHIPPED
 from lightning_physim.errors import InputError
@@ -80,7 +81,10 @@ def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run
         config = merged(config, normalised(content, "--config"))
     for path in paths:
         config = merged(config, normalised(read_config(path), str(path)))
-    options = [_translated(word) for word in rest]
+    trainer = config.get("trainer")
+    if isinstance(trainer, dict) and "logger" in trainer:
+        config["trainer"] = trainer | {"logger": completed(trainer["logger"])}
+    options = [*completed_words([_translated(word) for word in rest])]
     words = [command, f"--config={json.dumps(config)}", *options]
     if given.ckpt_path is not None:
         words.append(f"--ckpt_path={given.ckpt_path}")

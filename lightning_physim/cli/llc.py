@@ -11,8 +11,8 @@ from lightning_fabric.strategies import DDPStrategy
 from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
 from lightning_physim.callbacks.learning_coefficient import default_regions, log_traces, own_loss, own_residuals
-from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.checkpoints import UnusableCheckpoint, load_network
+from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
 from lightning_physim.cli.ranks import add_rank_timeout, end_ranks, is_of_another_rank, rank_lost, rank_timeout

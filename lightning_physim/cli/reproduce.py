@@ -12,10 +12,9 @@ from lightning_physim import keys
 from lightning_physim.claims import Claim, Training, gather, undecidable
 from lightning_physim.claims.plan import MIN_STEPS
 from lightning_physim.cli.configs import read_config, resolve_config
-from lightning_physim.data import data_module
 from lightning_physim.cli.train import check
 from lightning_physim.curves import last
-from lightning_physim.data import floor_rollouts
+from lightning_physim.data import data_module, floor_rollouts
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator

@@ -5,6 +5,7 @@ import shutil
 import sys
 import traceback
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -15,9 +16,10 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
+from lightning_physim.checkpoints import check_fits
 from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
-from lightning_physim.checkpoints import check_fits
+from lightning_physim.cli.loggers import brings_wandb, make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
 from lightning_physim.cli.ranks import (
     add_rank_timeout,
@@ -30,7 +32,7 @@ from lightning_physim.cli.ranks import (
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import Diverged, InputError, Interrupted
 from lightning_physim.files import replace_file
-from lightning_physim.loggers import run_loggers
+from lightning_physim.loggers import log_configuration, run_loggers
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.ranges import check_counts, check_not_negative
 from lightning_physim.report import LiveReport, print_summary, try_report
@@ -61,8 +63,7 @@ class RunConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_none=False)
         replace_file(self.run.config, text.encode(), durable=True)
         write_state(self.run, RunState("running", self.step))
-        for logger in trainer.loggers:
-            logger.log_hyperparams(yaml.safe_load(text) | provenance(trainer))
+        log_configuration(trainer.loggers, yaml.safe_load(text) | provenance(trainer))
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         for taker in run_loggers(trainer.loggers):
             taker.log_data({name: spec.directory(data.cache_dir) for name, spec in data.specs.items()})
@@ -106,6 +107,12 @@ class PhysimCLI(LightningCLI):
             "made of, it gets in any case.",
         )
         parser.add_argument(
+            "--wandb",
+            type=bool,
+            default=True,
+            help="Whether W&B gets the run. --trainer.logger=... adds loggers; --trainer.logger=false means none.",
+        )
+        parser.add_argument(
             "--threads",
             type=int | None,
             default=None,
@@ -132,6 +139,7 @@ class PhysimCLI(LightningCLI):
         """What LightningCLI does, with the measurements that are on and that the network supports."""
         config = self.config.clone()
         enabled = split_enabled(config[self.subcommand])
+        self.wanted_loggers = config[self.subcommand].trainer.pop("logger")  # made once they can be told the run
         try:
             self.config_init = self.parser.instantiate(config)
         except ValueError as error:
@@ -150,13 +158,13 @@ class PhysimCLI(LightningCLI):
         self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        logger = self._get(self.config_init, "trainer").get("logger")
         checkpoint = self._get(self.config, "ckpt_path")
         if checkpoint is not None:
             check_fits(checkpoint, self.model)
         if self.subcommand != "fit":
             # Evaluation prints; only fit leaves a run.
-            return self._trainer(**kwargs, logger=logger or False)
+            run = RunDirectory(Path(checkpoint).parent.parent)
+            return self._trainer(**kwargs, logger=make_loggers(self.wanted_loggers, run) or False)
         self.run = self.resumed or new_run(self._get(self.config, "runs"), self.arguments.name)
         if self.resumed is None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             self.at_end.callback(self._forget)
@@ -165,8 +173,10 @@ class PhysimCLI(LightningCLI):
             self.first_step = checkpoint_step(checkpoint) or 0
         self.save_config_callback = RunConfig
         self.save_config_kwargs = {"run": self.run, "step": self.first_step}
-        if logger in (None, True):
-            logger = new_loggers(self.run, checkpoint if self.resumed else None, self._get(self.config, "artifacts"))
+        given = make_loggers(self.wanted_loggers, self.run)
+        wandb = self._get(self.config, "wandb") and self.wanted_loggers is not False and not brings_wandb(given)
+        resumed_from = checkpoint if self.resumed else None
+        logger = [*new_loggers(self.run, resumed_from, self._get(self.config, "artifacts"), wandb), *given]
         trainer = self._trainer(**kwargs, logger=logger, default_root_dir=str(self.run.path))
         limit_waiting(trainer, self._get(self.config, "rank_timeout"))
         trainer.callbacks.append(LiveReport(self.run))  # type: ignore[attr-defined]  # last: what others log is in it

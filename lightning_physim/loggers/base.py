@@ -1,6 +1,6 @@
 """What a logger of a run takes beside rows of numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,11 @@ class RunLogger:
     def log_figure(self, key: str, figure: "Figure", step: int) -> None:
         """Take an interactive figure."""
 
+    def log_figures(self, figures: Mapping[str, "Figure"], step: int) -> None:
+        """Take the figures of a report, by their keys."""
+        for key, figure in figures.items():
+            self.log_figure(key, figure, step)
+
     def log_data(self, splits: Mapping[str, Path]) -> None:
         """Take the directory of each split of the data that the run uses."""
 
@@ -43,8 +48,3 @@ class RunLogger:
 
     def finish(self) -> None:
         """Everything has been logged."""
-
-
-def run_loggers(loggers: Iterable[Any]) -> list[RunLogger]:
-    """Those that take more than numbers, of a trainer's loggers."""
-    return [logger for logger in loggers if isinstance(logger, RunLogger)]

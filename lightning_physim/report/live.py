@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from lightning_physim import keys
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
@@ -20,7 +20,7 @@ MAX_SHARE = 0.01
 
 
 class LiveReport(pl.Callback):
-    """Writes ``report.html`` while training runs and at the end, and logs its figures to Weights & Biases.
+    """Writes ``report.html`` while training runs and at the end, and logs its figures to every logger that takes them.
 
     Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
     out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every
@@ -39,8 +39,13 @@ class LiveReport(pl.Callback):
         self.stopwatch = Stopwatch()
         self.start = 0.0
 
-    def on_train_start(self, *_: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.start = time.perf_counter()
+        for logger in trainer.loggers:
+            if not run_loggers([logger]):
+                rank_zero_info(
+                    f"{type(logger).__name__} takes numbers alone; figures and tables are in {self.run.report}"
+                )
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         # The last step has its report when everything that is measured at the end has been.
@@ -69,9 +74,7 @@ class LiveReport(pl.Callback):
         figures = content.figures()
         heads = head_table(content.metrics)
         for logger in loggers:
-            for part in keys.SECTIONS:
-                if part.name in figures:
-                    logger.log_figure(part.key, figures[part.name], step)
+            logger.log_figures({part.key: figures[part.name] for part in keys.SECTIONS if part.name in figures}, step)
             if heads:
                 columns = list(heads[0])
                 logger.log_table(keys.HEAD_TABLE, columns, [[row[name] for name in columns] for row in heads], step)

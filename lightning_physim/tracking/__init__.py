@@ -17,6 +17,7 @@ from lightning_physim.tracking.state import RunState, how_to_go_on, only_writer,
 if TYPE_CHECKING:
     from lightning_physim.tracking.jsonl import JsonlLogger
     from lightning_physim.tracking.loggers import new_loggers
+    from lightning_physim.tracking.trackio_logger import TrackioLogger
     from lightning_physim.tracking.wandb_logger import PhysimWandbLogger
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PhysimWandbLogger",
     "RunDirectory",
     "RunState",
+    "TrackioLogger",
     "arrays_folder",
     "checkpoint_step",
     "checkpoints_by_step",
@@ -46,5 +48,6 @@ __getattr__ = lazily(
         "JsonlLogger": "jsonl",
         "new_loggers": "loggers",
         "PhysimWandbLogger": "wandb_logger",
+        "TrackioLogger": "trackio_logger",
     },
 )

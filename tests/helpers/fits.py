@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,18 +71,19 @@ def physim(*argv: str, cwd: Path, code: int = 0) -> Done:
     return done
 
 
-def physim_process(*argv: str, cwd: Path) -> None:
+def physim_process(*argv: str, cwd: Path, env: Mapping[str, str] | None = None) -> Done:
     """Run the command in a process of its own, as ranks that Lightning starts need it."""
     done = subprocess.run(
         [sys.executable, "-m", "lightning_physim", *argv],
         cwd=cwd,
-        env=clean_environment() | {"HOME": str(cwd), "OMP_NUM_THREADS": "1"},
+        env=clean_environment() | {"HOME": str(cwd), "OMP_NUM_THREADS": "1", **(env or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def rows(run: Path) -> list[dict]:

@@ -1,0 +1,127 @@
+"""``--trainer.logger``: loggers that come beside ours, and where they keep what they write."""
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import pytorch_lightning.loggers
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning.cli import instantiate_class
+from pytorch_lightning.loggers import Logger, MLFlowLogger, WandbLogger
+
+from lightning_physim.errors import InputError
+from lightning_physim.tracking import RunDirectory, TrackioLogger
+
+OPTION = "--trainer.logger"
+RUN, ID = "<run>", "<id>"
+"""What stands in an option of a logger for the directory of the run, and for its name."""
+SHORT = {"TrackioLogger": TrackioLogger}
+"""Loggers of ours that go by their name alone, as Lightning's do."""
+# Without a tracking URI Lightning asks for a folder of files, which MLflow refuses now. Its own default is a database.
+PREFERRED: dict[type[Logger], dict[str, str]] = {
+    MLFlowLogger: {"run_name": ID, "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")},
+    TrackioLogger: {"name": ID},
+    WandbLogger: {"name": ID, "save_dir": RUN},
+}
+"""Options that a logger gets here where it is given none."""
+
+
+def completed(value: Any) -> Any:
+    """The loggers of a configuration, each with the options that it needs and was not given.
+
+    A logger that asks for a ``save_dir`` gets the directory of the run.
+
+    Args:
+        value: what stands under ``trainer.logger``: a class, a class with options, a list of these, or anything else,
+            which is left to the parser.
+    """
+    if isinstance(value, list):
+        return [completed(item) for item in value]
+    path = value if isinstance(value, str) else value.get("class_path") if isinstance(value, Mapping) else None
+    logger = _class(path) if isinstance(path, str) else None
+    if logger is None:
+        return value
+    options = dict(value.get("init_args") or {}) if isinstance(value, Mapping) else {}
+    folder = inspect.signature(logger).parameters.get("save_dir")
+    needed = {"save_dir": RUN} if folder is not None and folder.default is folder.empty else {}
+    return {
+        "class_path": f"{logger.__module__}.{logger.__qualname__}",
+        "init_args": needed | preferred(logger) | options,
+    }
+
+
+def preferred(logger: type) -> dict[str, str]:
+    """Of :data:`PREFERRED`, by class."""
+    return next((options for kind, options in PREFERRED.items() if issubclass(logger, kind)), {})
+
+
+def completed_words(words: list[str]) -> Iterator[str]:
+    """The words of a command line, those that name loggers completed."""
+    waiting = ""
+    for word in words:
+        name, equals, text = word.partition("=")
+        if waiting:
+            yield f"{waiting}={_written(word)}"
+            waiting = ""
+        elif name in (OPTION, f"{OPTION}+") and equals:
+            yield f"{name}={_written(text)}"
+        elif word in (OPTION, f"{OPTION}+"):
+            waiting = word
+        else:
+            yield word
+    if waiting:
+        yield waiting
+
+
+def _written(text: str) -> str:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    full = completed(value)
+    return text if full == value else yaml.safe_dump(full, default_flow_style=True, width=10**6).strip()
+
+
+def make_loggers(value: Any, run: RunDirectory) -> list[Logger]:
+    """The loggers that were asked for, ready to log a run.
+
+    Args:
+        value: what the parser has left under ``trainer.logger``.
+        run: whose directory and name stand for :data:`RUN` and :data:`ID`.
+
+    Raises:
+        InputError: a logger cannot be made, mostly as its package is missing.
+    """
+    wanted = value if isinstance(value, list) else [value]
+    return [_made(each, run) for each in wanted if each is not None and not isinstance(each, bool)]
+
+
+def _made(wanted: Namespace, run: RunDirectory) -> Logger:
+    options = {
+        name: option.replace(RUN, str(run.path)).replace(ID, run.id) if isinstance(option, str) else option
+        for name, option in (wanted.get("init_args") or Namespace()).as_dict().items()
+    }
+    try:
+        return instantiate_class((), {"class_path": wanted.class_path, "init_args": options})
+    except Exception as error:  # every logger has troubles of its own: packages, accounts, servers, folders
+        name = wanted.class_path.rpartition(".")[2]
+        reason = " ".join(str(error).split())[:400]
+        raise InputError(f"{OPTION}={name} cannot be used: {reason}; or leave it out") from error
+
+
+def brings_wandb(loggers: list[Logger]) -> bool:
+    """Whether one of them is a W&B logger, which takes the place of ours."""
+    return any(isinstance(logger, WandbLogger) for logger in loggers)
+
+
+def _class(path: str) -> type | None:
+    """A logger class by its name or path; None where there is none, which the parser tells."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module) if module else pytorch_lightning.loggers, name, SHORT.get(path))
+    except ImportError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, Logger) else None

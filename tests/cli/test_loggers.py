@@ -1,0 +1,97 @@
+"""``--trainer.logger`` adds to what a run leaves, and takes nothing away."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning.loggers import CSVLogger
+
+from lightning_physim.cli.loggers import completed, completed_words, make_loggers
+from lightning_physim.errors import InputError
+from lightning_physim.tracking import RunDirectory
+from tests.helpers.fits import only_run, physim, rows, without
+
+CSV = "pytorch_lightning.loggers.csv_logs.CSVLogger"
+QUICK = without("emergence", "snapshots", "llc", "geometry") | {"trainer": without()["trainer"] | {"max_steps": 3}}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(QUICK))
+    return tmp_path
+
+
+def test_a_logger_that_needs_a_folder_gets_that_of_the_run():
+    whole = {"class_path": CSV, "init_args": {"save_dir": "<run>"}}
+    assert completed("CSVLogger") == completed({"class_path": CSV}) == whole
+    assert completed([CSV, True]) == [whole, True]
+    named = {"class_path": "CSVLogger", "init_args": {"save_dir": "here", "name": "x"}}
+    assert completed(named)["init_args"] == named["init_args"]
+    mlflow = completed("MLFlowLogger")["init_args"]
+    assert mlflow == {"run_name": "<id>", "tracking_uri": "sqlite:///mlflow.db"}
+    assert completed("TrackioLogger")["class_path"] == "lightning_physim.tracking.trackio_logger.TrackioLogger"
+    for other in (None, True, False, "NoLogger", "no.such.Logger", "torch.nn.Linear", 3):
+        assert completed(other) == other
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--trainer.logger=CSVLogger", "--trainer.logger.name=x"],
+        ["--trainer.logger+=CSVLogger"],
+        ["--trainer.logger", "CSVLogger", "--model.lr=1"],
+        ['--trainer.logger={"class_path": "CSVLogger"}'],
+    ],
+)
+def test_words_are_completed_where_they_name_a_logger(words):
+    done = [*completed_words(words)]
+    assert yaml.safe_load(done[0].split("=", 2)[-1])["init_args"] == {"save_dir": "<run>"}
+    assert done[1:] == [word for word in words[1:] if word != "CSVLogger"]
+
+
+def test_other_words_stay_as_they_are():
+    words = ["--trainer.logger=false", "--trainer.loggers=CSVLogger", "--model.lr=1e-3", "--trainer.logger"]
+    assert [*completed_words(words)] == words
+
+
+def test_the_run_and_its_name_are_put_in_where_a_logger_asks_for_them(tmp_path):
+    run = RunDirectory(tmp_path / "abc")
+    wanted = Namespace(class_path=CSV, init_args=Namespace(save_dir="<run>/csv", name="of <id>"))
+    (logger,) = make_loggers(wanted, run)
+    assert isinstance(logger, CSVLogger) and logger.root_dir == str(run.path / "csv" / "of abc")
+    assert make_loggers([wanted, wanted], run)[1] is not logger
+    assert make_loggers(None, run) == make_loggers(False, run) == make_loggers(True, run) == []
+    bad = Namespace(class_path="pytorch_lightning.loggers.CometLogger", init_args=Namespace())
+    with pytest.raises(InputError, match="--trainer.logger=CometLogger cannot be used: .*comet"):
+        make_loggers(bad, run)
+
+
+def test_a_logger_adds_and_false_leaves_the_log_and_the_report(folder, caplog):
+    done = physim("fit", "--config=tiny.yaml", "--wandb=false", "--trainer.logger=CSVLogger", cwd=folder)
+    run = only_run(folder)
+    assert {"metrics.jsonl", "report.html", "figures", "lightning_logs"} <= {path.name for path in run.iterdir()}
+    assert not (run / "wandb").exists() and "W&B" not in done.stderr + done.stdout
+    table = (run / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()
+    logged = {key for row in rows(run) for key in row} - {"time"}
+    assert set(table[0].split(",")) == logged
+    assert f"CSVLogger takes numbers alone; figures and tables are in runs/{run.name}/report.html" in caplog.messages
+    assert "<run>" in (run / "config.yaml").read_text()  # another run with this configuration keeps to its own folder
+
+    again = folder / "again"
+    again.mkdir()
+    (again / "tiny.yaml").write_text((folder / "tiny.yaml").read_text())
+    physim("fit", "--config=tiny.yaml", "--trainer.logger=false", cwd=again)
+    quiet = only_run(again)
+    left = {path.name for path in quiet.iterdir()} - {".lock"}
+    assert left == {"checkpoints", "config.yaml", "figures", "metrics.jsonl", "report.html", "state.json"}
+    numbers = [
+        [{k: v for k, v in row.items() if not k.startswith("time")} for row in rows(each)] for each in (run, quiet)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_logger_whose_package_is_missing_is_refused_in_one_line_and_leaves_nothing(folder):
+    done = physim("fit", "--config=tiny.yaml", "--trainer.logger=CometLogger", cwd=folder, code=2)
+    assert done.stderr.strip().splitlines()[-1].startswith("physim: --trainer.logger=CometLogger cannot be used: ")
+    assert not list(folder.glob("runs/*"))
