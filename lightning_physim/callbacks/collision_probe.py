@@ -12,7 +12,16 @@ from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.keys import head_name
 from lightning_physim.loggers import run_loggers
-from lightning_physim.probes import SCORES, AblationEffect, AttentionDistance, HeadMetric, ProbeSample, near_others
+from lightning_physim.probes import (
+    SCORES,
+    AblationEffect,
+    AttentionDistance,
+    HeadMetric,
+    ProbeSample,
+    attention_patterns,
+    has_attention,
+    near_others,
+)
 from lightning_physim.protocols import HasAblation, HasAttention, ProbeStates, ProbeTargets, offers, require
 from lightning_physim.ranges import check_counts, check_positive
 
@@ -34,11 +43,12 @@ class CollisionProbe(Observer):
     The probe set is dealt over ranks without padding (a rank may get none of it) and the sums are added up, so that
     the scores do not depend on the number of ranks.
 
-    Works with any LightningModule that has ``attention(states) -> [layers, systems, heads, query, key]`` and any
-    data module with ``probe_states(n) -> states [n, particles, 4], contacts`` and ``contact_distance``
-    ``[particles, particles]``. Ablation also needs ``ablate(states, hidden) -> predictions [systems, particles, 4],
-    [layers, heads, systems, particles, 4]`` of the module and ``probe_set(n) -> states, targets, contacts`` of the data
-    module, and is left out without.
+    Works with any LightningModule that has ``attention(states) -> [layers, systems, heads, query, key]``, or whose
+    layers are ``torch.nn.MultiheadAttention`` (:func:`lightning_physim.probes.attention_patterns`). The data module
+    has ``probe_states(n) -> states [n, particles, 4], contacts`` and ``contact_distance`` ``[particles, particles]``.
+    Ablation also needs ``ablate(states, hidden) -> predictions [systems, particles, 4], [layers, heads, systems,
+    particles, 4]`` of the module and ``probe_set(n) -> states, targets, contacts`` of the data module, and is left out
+    without.
 
     Args:
         radius: within which a particle is near, in contact diameters.
@@ -81,10 +91,11 @@ class CollisionProbe(Observer):
             return
         datamodule: Any = getattr(trainer, "datamodule", None)
         require(datamodule, ProbeStates, "CollisionProbe", "data module", "pass one to fit, or leave the callback out")
-        require(
-            pl_module, HasAttention, "CollisionProbe", "module",
-            "leave the callback out, or choose a network that has attention",
-        )  # fmt: skip
+        if not has_attention(pl_module):
+            require(
+                pl_module, HasAttention, "CollisionProbe", "module",
+                "leave the callback out, or choose a network that has attention",
+            )  # fmt: skip
         mine = slice(trainer.global_rank, None, trainer.world_size)
         self.states: Tensor
         self.targets: Tensor | None = None
@@ -130,7 +141,7 @@ class CollisionProbe(Observer):
         probes: _Probes | None = None
         for part in parts:
             states, contacts = self.states[part].to(module.device), self.contacts[part].to(module.device)
-            attention: Tensor = module.attention(states)  # type: ignore[operator]
+            attention = attention_patterns(module, states)
             sample = ProbeSample(attention, states[..., :2], self.contact_distance.to(states.device), contacts)
             probes = probes or self._probes(attention)
             for metric in (*probes.scores, probes.distance):

@@ -11,7 +11,8 @@ from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.errors import InputError
 from lightning_physim.loggers import run_loggers
-from lightning_physim.protocols import HasAttention, SnapshotData, offers, require
+from lightning_physim.probes import attention_patterns, has_attention
+from lightning_physim.protocols import SnapshotData, require
 from lightning_physim.ranges import check_counts, check_positive
 
 
@@ -22,7 +23,7 @@ class Snapshots(Observer):
     They are for the eye: attention is kept to 1/255, positions to half precision. A run of ``demo`` leaves 0.5 MB.
 
     Works with any LightningModule that maps ``state [systems, particles, 4]`` to the next one; without
-    ``attention(states)`` the snapshots hold rollouts alone. Of the data module it takes ``probe_states(n)``,
+    attention the snapshots hold rollouts alone. Of the data module it takes ``probe_states(n)``,
     ``contact_distance``, ``system`` and ``split("val")``, as :class:`lightning_physim.data.ParticleDataModule` has
     them. Every rank computes the same: there is nothing to reduce.
 
@@ -87,8 +88,8 @@ class Snapshots(Observer):
             ``near``, the radius in contact diameters.
         """
         arrays: dict[str, Any] = dict(self.scene)
-        if self.n_states and offers(module, HasAttention):
-            attention: Tensor = module.attention(self.states.to(module.device))  # type: ignore[operator]
+        if self.n_states and has_attention(module):
+            attention = attention_patterns(module, self.states.to(module.device))
             arrays["attention"] = (attention.float() * 255).round().to(torch.uint8).cpu().numpy()
         if self.n_rollouts:
             path = [self.truth[:, 0].to(module.device)]

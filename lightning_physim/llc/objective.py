@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from lightning_physim.errors import InputError
 from lightning_physim.llc.regions import Region
-from lightning_physim.modes import evaluating
+from lightning_physim.modes import evaluating, plain_attention
 
 Samples = tuple[Tensor, ...]
 """Rows of the estimation set: tensors with a common first dimension."""
@@ -137,7 +136,7 @@ class Group:
         def one(value: Tensor, region: Tensor, *index: Tensor) -> Tensor:
             return self._one(value, region, index, samples)
 
-        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
+        with plain_attention():
             return torch.vmap(one, randomness="same")(values, which, *indices)
 
     def loss_and_gradient(self, displacement: Tensor, which: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
@@ -160,7 +159,7 @@ class Group:
         products = []
         for rows in self._chunks(len(which)):
             u = displacement[rows].detach().requires_grad_()
-            with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            with plain_attention():
                 (gradient,) = torch.autograd.grad(self.loss(u, which[rows], samples).sum(), u, create_graph=True)
             along = (gradient * vector[rows]).sum()
             product = torch.autograd.grad(along, u, allow_unused=True)[0] if along.requires_grad else None

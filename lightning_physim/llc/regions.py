@@ -29,26 +29,52 @@ def head_regions(module: nn.Module) -> dict[str, HeadRegion]:
     A head owns its rows of the query, key and value projections, weights and biases, and its columns of the output
     projection: the refined LLC of Wang et al. 2024 (arXiv 2410.02984).
 
-    Any submodule is taken for an attention layer that has ``n_heads`` and ``head_masks(head)``, which gives
-    ``{name: bool mask}`` over its own parameters. If it also has ``head_output(x, weights)``, what a head with those
-    weights adds to the layer's output, then only that is computed for each chain, and the other heads once for all.
+    Attention layers are ``torch.nn.MultiheadAttention``, those within ``torch.nn.TransformerEncoderLayer`` included.
+    So is every submodule that has ``n_heads`` and ``head_masks(head)``, which gives ``{name: bool mask}`` over its own
+    parameters. If it also has ``head_output(x, weights)``, what a head with those weights adds to the layer's output,
+    then only that is computed for each chain, and the other heads once for all.
 
     Raises:
         InputError: no such submodule.
     """
-    layers = [(name, m) for name, m in module.named_modules() if offers(m, AttentionLayer)]
+    layers = {path: masks for path, layer in module.named_modules() if (masks := _masks_of_heads(layer))}
     if not layers:
         raise InputError(
-            f"head_regions needs submodules with n_heads and head_masks(head); got {type(module).__name__} without: "
-            "give {name: {parameter: mask}}"
+            "head_regions needs submodules torch.nn.MultiheadAttention, or with n_heads and head_masks(head); "
+            f"got {type(module).__name__} without: give {{name: {{parameter: mask}}}}"
         )
     return {
         head_name(layer, head): HeadRegion(
-            {f"{path}.{name}" if path else name: mask for name, mask in attention.head_masks(head).items()}, path, head
+            {f"{path}.{name}" if path else name: mask for name, mask in masks.items()}, path, head
         )
-        for layer, (path, attention) in enumerate(layers)
-        for head in range(int(attention.n_heads))
+        for layer, (path, heads) in enumerate(layers.items())
+        for head, masks in enumerate(heads)
     }
+
+
+def _masks_of_heads(layer: nn.Module) -> list[Mapping[str, Tensor]]:
+    """The masks of every head of a layer; empty for one that is no attention."""
+    if isinstance(layer, nn.MultiheadAttention):
+        return [_multihead_masks(layer, head) for head in range(layer.num_heads)]
+    if offers(layer, AttentionLayer):
+        return [layer.head_masks(head) for head in range(int(layer.n_heads))]  # type: ignore[operator,arg-type]
+    return []
+
+
+def _multihead_masks(layer: nn.MultiheadAttention, head: int) -> dict[str, Tensor]:
+    masks = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in layer.named_parameters()}
+    own = torch.zeros(layer.embed_dim, dtype=torch.bool)
+    own[head * layer.head_dim : (head + 1) * layer.head_dim] = True
+    for name, mask in masks.items():
+        if name == "out_proj.weight":
+            mask[:, own] = True
+        elif name.startswith("in_proj"):  # queries, keys and values one below the other
+            mask[own.repeat(3)] = True
+        elif name.startswith("bias_"):  # one more key and value, [1, 1, embed_dim]
+            mask[..., own] = True
+        elif name != "out_proj.bias":  # q_proj_weight, k_proj_weight, v_proj_weight
+            mask[own] = True
+    return {name: mask for name, mask in masks.items() if mask.any()}
 
 
 class Region:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import jacrev
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightning_physim import keys
 from lightning_physim.errors import Diverged, GivenUp, InputError
@@ -17,6 +16,7 @@ from lightning_physim.llc.basin import Directions
 from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
+from lightning_physim.modes import plain_attention
 
 CHUNK_ENTRIES = 2**23
 """Entries of the Jacobian that are held at a time, at most, for regions with fewer coordinates than it has rows."""
@@ -271,7 +271,7 @@ def _batched(objective: Objective, names: Sequence[str], samples: Samples) -> di
         return objective.loss(moved, tuple(tensor.unsqueeze(0) for tensor in row)).flatten()
 
     parameters = {name: objective.frozen[name] for name in names}
-    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
+    with plain_attention():
         derivatives = torch.vmap(jacrev(residuals), in_dims=(None, *[0] * len(samples)))(parameters, *samples)
     return {name: each.detach().flatten(2).flatten(0, 1) for name, each in derivatives.items()}
 

@@ -23,6 +23,7 @@ from lightning_physim.probes.metrics import (
     HeadMetric,
     NearScores,
 )
+from lightning_physim.probes.patterns import attention_patterns, has_attention
 from lightning_physim.probes.sample import ProbeSample
 
 __all__ = [
@@ -37,10 +38,12 @@ __all__ = [
     "SCORES",
     "ablation_sums",
     "attention_distance_sums",
+    "attention_patterns",
     "auroc_and_average_precision",
     "collision_score_sums",
     "correlation",
     "distance_correlation_sums",
+    "has_attention",
     "match_heads",
     "near_others",
     "pair_scores",

@@ -250,7 +250,7 @@ def test_bad_data_modules_and_settings_get_one_line(network, pairs):
         estimate_llc(network, loss_fn, (pairs[0], pairs[1][:5]), config=QUICK)
     with pytest.raises(InputError, match="data must be a tuple of tensors"):
         estimate_llc(network, loss_fn, {"x": 1}, config=QUICK)
-    with pytest.raises(InputError, match="needs submodules with n_heads"):
+    with pytest.raises(InputError, match="needs submodules torch.nn.MultiheadAttention, or with n_heads"):
         head_regions(nn.Linear(2, 2))
     with torch.inference_mode(), pytest.raises(InputError, match="torch.inference_mode forbids"):
         estimate_llc(network, loss_fn, pairs, config=QUICK)
