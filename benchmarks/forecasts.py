@@ -34,7 +34,7 @@ from lightning_physim.tracking import read_metrics
 EARLY, JUDGED = (0.1, 0.2), (1 / 3, 1 / 2, 0.7)
 """Shares of the run up to which measurements are used: those that are reported, and those that are judged. Calibration
 takes all of them."""
-TAIL = 0.02
+TAIL = 0.0125
 """Share of the errors beyond either end of an interval, where it is calibrated."""
 ASKED, LEAST, MOST_BELOW = 0.95, 0.90, 0.025
 """Coverage that the interval of the coverage must contain; that it must lie above; and share of ends below the
@@ -111,7 +111,7 @@ def calibrate(found: Sequence[Case]) -> dict[str, Creep]:
     lines = np.array([trend(case.steps, case.values) for case in found])
     now, slope = lines.T
     e_folds = np.log([case.at / case.steps[-1] for case in found])
-    width = error_scale(e_folds)
+    width = error_scale(e_folds, slope)
     gained = (np.array([case.truth for case in found]) - now) / width
     reach = flattened(e_folds) / width
     strong = np.array([is_strong(at, baseline(case.values)) for at, case in zip(now, found, strict=True)])

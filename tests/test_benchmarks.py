@@ -120,13 +120,14 @@ def test_calibration_finds_the_numbers_that_heads_were_made_with():
         slope, origin = rng.uniform(0.0, 0.2), rng.choice([0.2, 0.5])
         case = hindcast(0.75, 0.0, slope, origin)
         e_folds = np.log(10_000 / case.steps[-1])
-        middle = 0.75 + (0.05 + 0.6 * slope) * (1 - np.exp(-2 * e_folds)) / 2
-        made.append(case._replace(truth=middle + 0.04 * rng.normal() * np.hypot(e_folds, 0.5)))
+        reach = (1 - np.exp(-2 * e_folds)) / 2
+        spread = 0.02 * np.sqrt(e_folds**2 + 0.25 + (20 * slope * reach) ** 2)
+        made.append(case._replace(truth=0.75 + (0.05 + 0.6 * slope) * reach + spread * rng.normal()))
     weak = [hindcast(0.3, 0.3 - 0.02, slope) for slope in (0.01, 0.02, 0.05)]
     creeps = forecasts.calibrate([*made, *weak])
     found = creeps["STRONG"]
     assert (found.drift, found.damping) == pytest.approx((0.05, 0.6), abs=0.08)
-    assert (found.lo, found.hi) == pytest.approx((-0.04 * 2.05, 0.04 * 2.05), abs=0.015)
+    assert (found.lo, found.hi) == pytest.approx((-0.02 * 2.24, 0.02 * 2.24), abs=0.012)
     assert creeps["WEAK"].drift == pytest.approx(-0.02 / (1 - (0.5**2)) * 2, abs=0.03)
     assert found != STRONG
 

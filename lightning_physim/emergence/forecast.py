@@ -20,6 +20,8 @@ FLATTENS = 0.5
 """E-folds of the step after which a trend has lost a factor of e."""
 PRESENT = 0.5
 """E-folds that the error of a forecast of the next step stands for."""
+RISING = 20.0
+"""E-folds that the error stands for beside them, per unit of the score that the trend, flattened, is to add."""
 FARTHEST = 12.0
 """Times the last step up to which there are forecasts: ten, where they are calibrated, and room for a measurement."""
 
@@ -40,9 +42,9 @@ class Creep:
     hi: float
 
 
-WEAK = Creep(drift=-0.081, damping=1.66, lo=-0.129, hi=0.158)
+WEAK = Creep(drift=-0.084, damping=1.637, lo=-0.162, hi=0.126)
 """Of heads below :data:`lightning_physim.curves.COLLISION_HEAD` times their baseline, which others may displace."""
-STRONG = Creep(drift=0.038, damping=0.637, lo=-0.084, hi=0.106)
+STRONG = Creep(drift=0.035, damping=0.627, lo=-0.07, hi=0.095)
 """Of all others."""
 
 
@@ -122,9 +124,9 @@ def flattened(e_folds: np.ndarray) -> np.ndarray:
     return np.asarray(-FLATTENS * np.expm1(-e_folds / FLATTENS))
 
 
-def error_scale(e_folds: np.ndarray) -> np.ndarray:
-    """How the error of a forecast grows with the e-folds ahead."""
-    return np.hypot(e_folds, PRESENT)
+def error_scale(e_folds: np.ndarray, slope: np.ndarray | float) -> np.ndarray:
+    """How the error of a forecast grows with the e-folds ahead, and with the rise that a trend still promises."""
+    return np.sqrt(e_folds**2 + PRESENT**2 + (RISING * slope * flattened(e_folds)) ** 2)
 
 
 def is_strong(now: float, start: float) -> bool:
@@ -164,7 +166,7 @@ def forecast(steps: np.ndarray, values: np.ndarray, at: np.ndarray | float, ceil
     creep = STRONG if strong else WEAK
     e_folds = np.log(at / steps[-1])
     middle = now + (creep.drift + creep.damping * slope) * flattened(e_folds)
-    error = error_scale(e_folds)
+    error = error_scale(e_folds, slope)
     # Scores of collision heads are not seen to fall.
     value = np.maximum(middle, now) if strong else middle
     lo, hi = middle + creep.lo * error, np.maximum(middle + creep.hi * error, value)
