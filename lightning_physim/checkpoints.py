@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentParser
 from torch import nn
 
 from lightning_physim.errors import InputError
@@ -15,7 +17,7 @@ class UnusableCheckpoint(InputError):
     """A file that is torn, or no checkpoint of ``physim fit``."""
 
 
-PARTS = ("state_dict", "loops", "optimizer_states", "callbacks", "hyper_parameters")
+PARTS = ("state_dict", "loops", "optimizer_states", "callbacks")
 """What a checkpoint of ``physim fit`` holds, and is read from it."""
 
 
@@ -59,17 +61,34 @@ def _compare(path: str | Path, there: Mapping[str, Any], wanted: Mapping[str, An
             )
 
 
-def load_network(path: str | Path, device: torch.device) -> PhysicsSimulator:
-    """The network that a checkpoint of ``physim fit`` describes, with its weights.
+def load_network(
+    path: str | Path, device: torch.device, section: Mapping[str, Any] | None = None
+) -> pl.LightningModule:
+    """The network of a checkpoint of ``physim fit``, with its weights.
+
+    Args:
+        path: of the checkpoint, which describes a network of ours by itself.
+        device: where to.
+        section: ``model`` of the run's configuration, which names a network of the user's own.
 
     Raises:
         UnusableCheckpoint: it is none, or holds options of no network that is known here.
     """
     content = read_checkpoint(path)
-    try:
-        module = PhysicsSimulator(**content["hyper_parameters"])
-    except (InputError, TypeError) as error:
-        raise UnusableCheckpoint(f"{path} is of no network of this version: {error}") from error
+    module = _own_network(section) if section and "class_path" in section else _our_network(path, content)
     _compare(path, content["state_dict"], module.state_dict())
     module.load_state_dict(content["state_dict"])
     return module.to(device)
+
+
+def _our_network(path: str | Path, content: Mapping[str, Any]) -> PhysicsSimulator:
+    try:
+        return PhysicsSimulator(**content["hyper_parameters"])
+    except (InputError, KeyError, TypeError) as error:
+        raise UnusableCheckpoint(f"{path} is of no network of this version: {error}") from error
+
+
+def _own_network(section: Mapping[str, Any]) -> pl.LightningModule:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(pl.LightningModule, "model")
+    return parser.instantiate(parser.parse_object({"model": dict(section)})).model

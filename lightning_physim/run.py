@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import jsonargparse
 import torch
+from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from lightning_physim.checkpoints import load_network
 from lightning_physim.data import ParticleDataModule, data_module
 from lightning_physim.errors import InputError
-from lightning_physim.module import PhysicsSimulator
-from lightning_physim.protocols import HasAttention, require
+from lightning_physim.probes import attention_patterns
 from lightning_physim.report import write_report
 from lightning_physim.tracking import checkpoints_by_step, find_run, read_metrics
 
@@ -76,7 +76,7 @@ class Run:
         columns = {key: pandas.Series(values, index=steps) for key, (steps, values) in curves.items()}
         return pandas.DataFrame(columns).sort_index().rename_axis("step")
 
-    def model(self, step: int | None = None) -> PhysicsSimulator:
+    def model(self, step: int | None = None) -> LightningModule:
         """The network as it was after some step, on the CPU and in evaluation mode.
 
         Args:
@@ -90,7 +90,8 @@ class Run:
         if wanted is None or wanted not in found:
             steps = ", ".join(map(str, found)) or f"none in {self.directory.checkpoints}"
             raise InputError(f"step is one with a checkpoint, {steps}; got {step}")
-        return load_network(found[wanted], torch.device("cpu")).eval()
+        section = self.config.get("model") if self.directory.config.is_file() else None
+        return load_network(found[wanted], torch.device("cpu"), section).eval()
 
     @cached_property
     def data(self) -> ParticleDataModule:
@@ -114,9 +115,8 @@ class Run:
             InputError: the network has no attention, and as of :meth:`model`.
         """
         network = self.model(step)
-        require(network, HasAttention, "Run.attention", "network", "this run has an architecture without heads")
         with torch.no_grad():
-            return network.attention(states)
+            return attention_patterns(network, states)
 
     def report(self) -> Path:
         """Write ``report.html`` of what is there; the file."""

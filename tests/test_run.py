@@ -86,5 +86,5 @@ def test_a_run_without_a_checkpoint_or_without_heads_is_refused_in_a_line(tmp_pa
     physim("fit", "--config=tiny.yaml", "--trainer.max_steps=1", "--wandb=false", "--geometry=false", cwd=tmp_path)
     run = Run("last", runs=tmp_path / "runs")
     assert run.model().hparams["architecture"] == "no_attention"
-    with pytest.raises(InputError, match="Run.attention needs a network with attention"):
+    with pytest.raises(InputError, match="PhysicsSimulator has neither"):
         run.attention(torch.zeros(1, 6, 4))

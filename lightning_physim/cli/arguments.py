@@ -11,6 +11,7 @@ from lightning_physim.checkpoints import read_checkpoint
 from lightning_physim.cli.configs import merged, read_config, resolve_config
 from lightning_physim.cli.loggers import completed, completed_words
 from lightning_physim.cli.measurements import MEASUREMENTS, normalised
+from lightning_physim.cli.own_network import with_own_network
 from lightning_physim.cli.shipped import BASE, DEFAULT, SHIPPED
 from lightning_physim.errors import InputError
 from lightning_physim.tracking import RunDirectory, find_run, last_checkpoint
@@ -29,6 +30,7 @@ class Arguments(NamedTuple):
         asked_for: sections that stand on the command line.
         resumed: the run that a fit goes on with; None for a new one.
         name: for a new run.
+        own_network: whether the network is a class of the user's, and not one of ours with its options.
     """
 
     words: list[str]
@@ -36,6 +38,7 @@ class Arguments(NamedTuple):
     asked_for: set[str]
     resumed: RunDirectory | None
     name: str
+    own_network: bool
 
 
 def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run: None) -> Arguments:
@@ -81,6 +84,7 @@ def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run
         config = merged(config, normalised(content, "--config"))
     for path in paths:
         config = merged(config, normalised(read_config(path), str(path)))
+    config, own = with_own_network(config, rest)
     trainer = config.get("trainer")
     if isinstance(trainer, dict) and "logger" in trainer:
         config["trainer"] = trainer | {"logger": completed(trainer["logger"])}
@@ -92,7 +96,7 @@ def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run
     asked_for = {name for name in MEASUREMENTS for word in options if word.startswith((f"--{name}.", f"--{name}="))}
     asked_for -= {name for name in MEASUREMENTS if f"--{name}.enabled=false" in options}
     name = paths[-1].stem if paths else DEFAULT
-    return Arguments(words, config, asked_for, run if command == "fit" else None, name)
+    return Arguments(words, config, asked_for, run if command == "fit" else None, name, own)
 
 
 def _translated(word: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from pytorch_lightning import LightningModule
 
 from lightning_physim import keys
 from lightning_physim.callbacks import NETWORK_SGLD
@@ -16,10 +17,10 @@ from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
 from lightning_physim.cli.ranks import add_rank_timeout, end_ranks, is_of_another_rank, rank_lost, rank_timeout
-from lightning_physim.data import ParticleDataModule, data_module
+from lightning_physim.data import data_module
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
-from lightning_physim.module import PhysicsSimulator
+from lightning_physim.protocols import HasEstimationLoss, HasResiduals, offers, require
 from lightning_physim.report import print_summary, write_report
 from lightning_physim.tracking import JsonlLogger, RunDirectory, checkpoints_by_step, find_run
 
@@ -51,7 +52,7 @@ def llc(argv: list[str]) -> None:
     fabric = Fabric(accelerator=given.accelerator, devices=given.devices, strategy=strategy)
     fabric.launch()
     try:
-        _measure(fabric, run, data_module(config["data"]), checkpoints, given)
+        _measure(fabric, run, config, checkpoints, given)
     except BaseException as error:
         lost = end_ranks(fabric.strategy)
         if is_of_another_rank(error):
@@ -113,8 +114,9 @@ def _checkpoints(run: RunDirectory, steps: list[int] | None) -> dict[int, Path]:
 
 
 def _measure(
-    fabric: Fabric, run: RunDirectory, data: ParticleDataModule, checkpoints: dict[int, Path], given: Namespace
+    fabric: Fabric, run: RunDirectory, config: dict[str, Any], checkpoints: dict[int, Path], given: Namespace
 ) -> None:
+    data = data_module(config["data"])
     if fabric.is_global_zero:
         data.prepare_data()
     fabric.barrier()
@@ -125,7 +127,7 @@ def _measure(
     for step, path in checkpoints.items():
         # Every rank reads the same file and finds the same fault. One checkpoint does not end the others.
         try:
-            module = load_network(path, fabric.device)
+            module = load_network(path, fabric.device, config.get("model"))
             regions = _regions(module, given.regions)
             said = _measure_one(fabric, module, samples, regions, given, logger, step)
             measured = True
@@ -139,7 +141,7 @@ def _measure(
 
 def _measure_one(
     fabric: Fabric,
-    module: PhysicsSimulator,
+    module: LightningModule,
     samples: tuple[Any, ...],
     regions: dict[str, Any],
     given: Namespace,
@@ -147,13 +149,15 @@ def _measure_one(
     step: int,
 ) -> str:
     """Measure one network and log it; what there is to say. Collective: ranks share the chains."""
+    require(module, HasEstimationLoss, "physim llc", "network", "give it one")
+    residuals = own_residuals if offers(module, HasResiduals) else None
     if given.calibrate:
-        grid = calibrate(module, own_loss, samples, regions, given.sgld, distributed=True, residual_fn=own_residuals)
+        grid = calibrate(module, own_loss, samples, regions, given.sgld, distributed=True, residual_fn=residuals)
         if fabric.is_global_zero:
             columns, rows = grid.table()
             logger.log_table(keys.LLC_CALIBRATION, columns, rows, step=step)
         return _recommendation(grid)
-    result = estimate_llc(module, own_loss, samples, regions, given.sgld, distributed=True, residual_fn=own_residuals)
+    result = estimate_llc(module, own_loss, samples, regions, given.sgld, distributed=True, residual_fn=residuals)
     if fabric.is_global_zero:
         logger.log_metrics(result.metrics(), step=step)
         log_traces([logger], result, step)
@@ -161,7 +165,7 @@ def _measure_one(
     return f"{len(result)} regions in {result.seconds:.1f} s{f' ({failed})' if failed else ''}"
 
 
-def _regions(module: PhysicsSimulator, names: list[str] | None) -> dict[str, Any]:
+def _regions(module: LightningModule, names: list[str] | None) -> dict[str, Any]:
     regions = default_regions(module, whole_model=True)
     unknown = sorted(set(names or ()) - regions.keys())
     if unknown:

@@ -124,6 +124,8 @@ def run(argv: list[str]) -> int:
     if name not in COMMANDS:
         *most, last = COMMANDS
         raise InputError(f"the command must be {', '.join(most)} or {last}; got {name}")
+    if "" not in sys.path:
+        sys.path.append("")  # classes that options name may lie in the current folder
     command = COMMANDS[name]
     if command.simulates and not {"-h", "--help"} & {*rest}:
         # Imported here: `physim --help` is to answer at once.

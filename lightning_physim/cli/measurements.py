@@ -20,7 +20,8 @@ from lightning_physim.callbacks import (
     TrainingClock,
 )
 from lightning_physim.errors import InputError
-from lightning_physim.protocols import HasAttention, offers
+from lightning_physim.probes import has_attention
+from lightning_physim.protocols import HasEstimationLoss, HasResiduals, offers
 
 
 class Measurement(NamedTuple):
@@ -45,8 +46,8 @@ MEASUREMENTS = {
     "emergence": Measurement(EmergenceMonitor, needs="probe"),
     "snapshots": Measurement(Snapshots),
     "checkpoints": Measurement(LogSpacedCheckpoint),
-    "llc": Measurement(LearningCoefficient, skip=frozenset({"loss_fn", "data", "regions"})),
-    "geometry": Measurement(Geometry, skip=frozenset({"residual_fn", "data", "regions"})),
+    "llc": Measurement(LearningCoefficient, needs="loss", skip=frozenset({"loss_fn", "data", "regions"})),
+    "geometry": Measurement(Geometry, needs="residuals", skip=frozenset({"residual_fn", "data", "regions"})),
     "safeguard": Measurement(Safeguard),
     "progress": Measurement(StepProgressBar),
 }
@@ -55,6 +56,8 @@ LINKS = {"probe.radius": "snapshots.radius"}
 """Options that are given once and reach a second place too."""
 NEEDS = {
     "attention": "a network with attention",
+    "loss": "a network with estimation_loss(batch)",
+    "residuals": "a network with estimation_residuals(batch)",
     "probe": "the section probe, whose scores it reads",
 }
 
@@ -94,7 +97,13 @@ def supported(enabled: set[str], model: pl.LightningModule, asked_for: Iterable[
     for name, measurement in MEASUREMENTS.items():
         if name not in enabled:
             continue
-        has = {"": True, "attention": offers(model, HasAttention), "probe": "probe" in chosen}
+        has = {
+            "": True,
+            "attention": has_attention(model),
+            "loss": offers(model, HasEstimationLoss),
+            "residuals": offers(model, HasResiduals),
+            "probe": "probe" in chosen,
+        }
         if has[measurement.needs]:
             chosen.append(name)
         elif name in asked_for:

@@ -87,9 +87,11 @@ class PhysimCLI(LightningCLI):
         self.first_step = 0
         # Abbreviations would be taken for whatever they happen to begin.
         quiet = {"exit_on_error": False, "allow_abbrev": False}
+        own = arguments.own_network
         super().__init__(
-            PhysicsSimulator,
+            LightningModule if own else PhysicsSimulator,
             ParticleDataModule,
+            subclass_mode_model=own,  # only then: it would take our own options out of the help
             save_config_callback=None,
             seed_everything_default=0,
             parser_kwargs={**quiet, **{subcommand: dict(quiet) for subcommand in SUBCOMMANDS}},
@@ -124,6 +126,12 @@ class PhysimCLI(LightningCLI):
         if HELP & set(self.arguments.words):
             # Help shows the values that will be used. Otherwise they come as a configuration, which can be refused.
             parser.set_defaults(_flat(self.arguments.config))
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning takes the options of the network from the checkpoint. Of one of the user's own it needs the class
+        # too; that stands in the configuration of the run, with them.
+        if not self.arguments.own_network:
+            super()._parse_ckpt_path()
 
     def _set_seed(self) -> None:
         seed = self._get(self.config, "seed_everything")

@@ -59,7 +59,9 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     model, data, trainer = (config.get(name) or {} for name in ("model", "data", "trainer"))
     if "seed_everything" in config:
         yield f"seed {config['seed_everything']}"
-    if model:
+    if "class_path" in model:
+        yield str(model["class_path"])
+    elif model:
         yield describe_network(model.get("architecture", "transformer"), model)
     if data.get("permute_targets"):
         yield "permuted targets"
