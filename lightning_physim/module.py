@@ -255,7 +255,7 @@ class PhysicsSimulator(pl.LightningModule):
         values = {keys.of_split(split, key): value for key, value in errors["step"].compute().items()}
         values |= {keys.rollout_of(split, key): value for key, value in errors["rollout"].compute().items()}
         training = self.trainer.state.fn == "fit"
-        self.log_dict(values, logger=not training)
+        self.log_dict(values, logger=not training and bool(self.trainer.loggers))
         if training and not self.trainer.sanity_checking:
             # To the loggers directly, under names that each of them takes.
             log_row(self.trainer.loggers, {key: float(value) for key, value in values.items()}, self.global_step)

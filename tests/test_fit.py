@@ -262,11 +262,28 @@ def test_llc_shares_the_chains_among_processes(copied, tmp_path):
 
 
 def test_evaluation_commands_read_the_run_back(run, folder):
+    before = rows(run)
     done = physim("test", "--ckpt_path", str(run), "--data.cache_dir", "data", cwd=folder)
-    for key in ("test/loss_colliding", "ood_gravity/loss", "ood_restitution/rollout_mse@4", "ood_particles/loss"):
-        assert key in done.stdout, key
+    printed = done.stdout.splitlines()
+    header, *lines = printed[next(i for i, line in enumerate(printed) if "ood" in line) :]
+    assert re.split(r"\s{2,}", header.strip()) == ["test", "ood particles", "ood restitution", "ood gravity"]
+    shown = {name: cells for name, *cells in (re.split(r"\s{2,}", line.strip()) for line in lines)}
+    (row,) = rows(run)[len(before) :]
+    assert row["step"] == 30 and rows(run)[: len(before)] == before
+    splits = ["test", "ood_particles", "ood_restitution", "ood_gravity"]
+    for name, key in (
+        ("loss, colliding", "loss_colliding"),
+        ("no-pair oracle", "floor_no_pair"),
+        ("energy @4", "rollout_energy_error@4"),
+    ):
+        assert shown[name] == [f"{row[f'{split}/{key}']:.3g}" for split in splits]
+    assert "no logger" not in done.stderr
+    page = (run / "report.html").read_text()
+    assert "held out, at step 30" in page and f"<td>{shown['loss, colliding'][3]}</td>" in page
     done = physim("validate", "--ckpt_path", "last", cwd=folder)
-    assert "val/loss" in done.stdout
+    assert rows(run)[-1] == row  # nothing is left: it was measured while training ran
+    validated = read_metrics(run / "metrics.jsonl")["val/loss"][1][-1]
+    assert f"{validated:.3g}" in done.stdout
     physim("report", "last", cwd=folder)
 
 

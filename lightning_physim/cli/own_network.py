@@ -12,7 +12,7 @@ OFFERS = (
     "estimation_loss(batch), estimation_residuals(batch), attention(states) and torch.nn.MultiheadAttention are used "
     "where it has them"
 )
-PARTS = ("class_path", "init_args")
+SECTION = ("class_path", "init_args")
 """What the section of such a network holds."""
 
 
@@ -37,7 +37,7 @@ def with_own_network(config: dict[str, Any], words: list[str]) -> tuple[dict[str
     if not path.startswith("{"):
         _check(path)
     others = {name: content for name, content in config.items() if name != "model"}
-    return (others if named else others | {"model": {key: section[key] for key in PARTS if key in section}}), True
+    return (others if named else others | {"model": {key: section[key] for key in SECTION if key in section}}), True
 
 
 def following(word: str, rest: list[str]) -> str:

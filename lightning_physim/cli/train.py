@@ -4,8 +4,9 @@ import logging
 import shutil
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 import yaml
@@ -19,6 +20,8 @@ from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
 from lightning_physim.checkpoints import check_fits
 from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
+from lightning_physim.cli.evaluation import evaluate, run_of
+from lightning_physim.cli.evaluation import predict as predict_rollouts
 from lightning_physim.cli.loggers import brings_wandb, make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
 from lightning_physim.cli.ranks import (
@@ -170,9 +173,7 @@ class PhysimCLI(LightningCLI):
         if checkpoint is not None:
             check_fits(checkpoint, self.model)
         if self.subcommand != "fit":
-            # Evaluation prints; only fit leaves a run.
-            run = RunDirectory(Path(checkpoint).parent.parent)
-            return self._trainer(**kwargs, logger=make_loggers(self.wanted_loggers, run) or False)
+            return self._trainer(**kwargs, logger=make_loggers(self.wanted_loggers, run_of(checkpoint)) or False)
         self.run = self.resumed or new_run(self._get(self.config, "runs"), self.arguments.name)
         if self.resumed is None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             self.at_end.callback(self._forget)
@@ -241,6 +242,26 @@ class PhysimCLI(LightningCLI):
         """Remove the directory of a new run that never took a step: it is no run."""
         if self.run is not None and not self.kept:
             shutil.rmtree(self.run.path, ignore_errors=True)
+
+    def validate(self, **kwargs: Any) -> None:
+        self._evaluate(self.trainer.validate, kwargs, stays=False)
+
+    def test(self, **kwargs: Any) -> None:
+        self._evaluate(self.trainer.test, kwargs, stays=True)
+
+    def _evaluate(self, evaluation: Callable[..., Any], kwargs: dict[str, Any], stays: bool) -> None:
+        if self.arguments.own_network:  # whose numbers have names of their own, which Lightning's table shows
+            evaluation(**kwargs)
+        else:
+            evaluate(self.trainer, partial(evaluation, **kwargs | {"verbose": False}), self._checkpoint, stays)
+
+    def predict(self, **kwargs: Any) -> None:
+        prediction = partial(self.trainer.predict, **kwargs | {"return_predictions": True})
+        predict_rollouts(self.trainer, prediction, lambda: self.datamodule.split("test").states, self._checkpoint)
+
+    @property
+    def _checkpoint(self) -> str:
+        return str(self._get(self.config, "ckpt_path"))
 
     @rank_zero_only
     def after_fit(self) -> None:

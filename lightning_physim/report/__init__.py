@@ -13,6 +13,7 @@ from lightning_physim.report.run_page import write_report
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
 from lightning_physim.report.sections import RunContent
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
+from lightning_physim.report.splits import print_splits
 from lightning_physim.report.summary import headline, print_summary
 from lightning_physim.report.viewer import viewer_html
 
@@ -31,6 +32,7 @@ __all__ = [
     "llc_trace_figure",
     "loss_figure",
     "plot_html",
+    "print_splits",
     "print_summary",
     "rollout_animation_figure",
     "rollout_figure",

@@ -32,6 +32,8 @@ from lightning_physim.report.page import plot_html
 from lightning_physim.report.portrait_figures import portrait_figure
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
+from lightning_physim.report.splits import MEANING, split_table
+from lightning_physim.report.table import html_table
 from lightning_physim.report.viewer import Snapshots, viewer_html
 from lightning_physim.tracking import RunDirectory, arrays_folder, read_arrays, read_metrics, table_path
 
@@ -236,6 +238,22 @@ def _rollout(run: RunContent) -> "Figure | None":
     return rollout_figure(run.metrics) if logged else None
 
 
+def _splits(run: RunContent) -> str:
+    """What ``physim test`` has measured last, where it has."""
+    steps, values = {}, {}
+    for key, curve in run.metrics.items():
+        steps[key], values[key] = int(curve[0][-1]), float(curve[1][-1])
+    tested = {key: value for key, value in values.items() if key.startswith(("test/", "ood_"))}
+    splits, rows = split_table(tested)
+    if not splits:
+        return ""
+    step = max(steps[key] for key in tested)
+    return (
+        f"<h3>Splits that were held out, at step {step:,}</h3>"
+        f"{html_table(['', *splits], [[name, *cells] for name, cells in rows])}<p>{escape(MEANING)}</p>"
+    )
+
+
 def _step_of(key: str) -> Callable[[RunContent], Mapping[str, str]]:
     def fill(run: RunContent) -> Mapping[str, str]:
         table = run.table(key)
@@ -350,6 +368,7 @@ CONTENTS = {
         """The network applied to its own output. Energy and momentum say whether it still is physics where positions
         have become unpredictable. <i>Do not believe</i> positions beyond a few collisions: the true system is chaotic.
         Two exact simulations of slightly different states differ as much.""",
+        below=_splits,
     ),
     "rollout_animation": Content(_rollout_animation),
 }

@@ -1,16 +1,17 @@
 """``physim predict``: rollouts of the test split, by a trained network."""
 
-import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 import yaml
 
 from lightning_physim import PhysicsSimulator
+from lightning_physim.cli.evaluation import predict
+from lightning_physim.errors import InputError
 from lightning_physim.tracking import find_run, last_checkpoint
-from tests.helpers.fits import TINY, only_run, physim
+from tests.helpers.fits import TINY, only_run, physim, rows
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +25,15 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predicted(folder) -> np.ndarray:
-    """What the command gets from Lightning, ``[systems, times, particles, 4]``."""
-    batches = []
-    predict = pl.Trainer.predict
-
-    @functools.wraps(predict)  # the command reads its arguments off the signature
-    def listening(*args, **kwargs):
-        batches.extend(predict(*args, **kwargs))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pl.Trainer, "predict", listening)
-        physim("predict", "--ckpt_path", "last", "--config", "tiny.yaml", cwd=folder)
-    return torch.cat(batches).numpy()
+    """What the command leaves, ``[systems, times, particles, 4]``."""
+    done = physim("predict", "--ckpt_path", "last", "--config", "tiny.yaml", cwd=folder)
+    path = only_run(folder) / "predictions-00000002.npz"
+    assert done.stdout.strip().endswith(f"runs/{path.parent.name}/{path.name}")
+    with np.load(path) as arrays:
+        assert sorted(arrays) == ["predicted", "truth"]
+        (split,) = (folder / "data").glob("test-*")
+        assert np.array_equal(arrays["truth"], np.load(split / "states.npy"))
+        return arrays["predicted"]
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +60,18 @@ def test_a_rollout_is_the_trained_network_applied_to_its_own_output(predicted, t
 
 
 def test_predictions_have_the_errors_that_a_test_of_the_run_reports(predicted, true, folder):
-    shown = physim("test", "--ckpt_path", "last", "--config", "tiny.yaml", cwd=folder).stdout
+    physim("test", "--ckpt_path", "last", "--config", "tiny.yaml", cwd=folder)
+    reported = rows(only_run(folder))[-1]
     for horizon in TINY["model"]["rollout_horizons"]:
         error = np.square(predicted[:, horizon, :, :2].astype(float) - true[:, horizon, :, :2]).mean()
-        lines = {line for line in shown.splitlines() if f" test/rollout_mse@{horizon} " in line}
-        (reported,) = {float(line.strip("│ ").split()[-1]) for line in lines}
-        assert reported == pytest.approx(error, rel=1e-4)
+        assert reported[f"test/rollout_mse@{horizon}"] == pytest.approx(error, rel=1e-4)
 
 
 def test_a_prediction_leaves_nothing_behind(predicted, folder):
     assert only_run(folder)
     assert {path.name for path in folder.glob("[!.]*")} == {"tiny.yaml", "data", "runs"}
+
+
+def test_several_processes_are_refused_before_they_predict():
+    with pytest.raises(InputError, match="got 2: type --trainer.devices=1"):
+        predict(SimpleNamespace(world_size=2), None, None, "runs/a/checkpoints/step-00000001.ckpt")

@@ -1,0 +1,52 @@
+"""The examples run, and leave what their text says."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from lightning_physim import Run
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch) -> ModuleType:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    spec = importlib.util.spec_from_file_location("induction_heads", ROOT / "examples" / "induction_heads.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_comes_after_the_earlier_copy_is_the_next_token(example):
+    tokens, after = example.sequences(50, seed=3)
+    known = after >= 0
+    assert known.sum() == 50 * (example.COPY - 1)
+    following = torch.roll(tokens, -1, dims=1)
+    assert torch.equal(tokens.gather(1, after.clamp(min=0))[known], following[known])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_foreign_project_gets_the_whole_product(example):
+    path = example.main(steps=12, quick=True)
+    run = Run(path)
+    metrics = run.metrics
+    for region in ("L0H0", "L0H1", "L1H0", "L1H1"):
+        assert {f"probe/induction/{region}", f"llc/{region}/mean", f"geometry/{region}/trace"} <= {*metrics.columns}
+    chance = metrics["probe/induction/L1H0"].iloc[0]
+    assert 0.02 < chance < 0.2
+    page = run.directory.report.read_text()
+    assert all(heading in page for heading in ("learning coefficient", "Gauss")) and list(run.checkpoints)[-1] == 12
+
+
+def test_the_page_counts_the_lines_of_glue(example):
+    page = (ROOT / "docs" / "own.md").read_text()
+    text = (ROOT / "examples" / "induction_heads.py").read_text()
+    marked = len(re.findall("# glue", text))
+    probe = re.search(r"class InductionProbe.*?(?=\n\n\ndef _places)", text, re.S)[0].splitlines()
+    assert f"{marked} marked places" in page and f"{len(probe)} lines: a probe of its own" in page
