@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -62,6 +63,17 @@ def test_a_budget_thins_the_schedule(tmp_path, monkeypatch):
         assert 40 in llc.results
         assert llc.seconds <= overhead * llc.training.seconds + 2 * llc.seconds / llc.n_estimates
     assert counts[0.2] < counts[0.6] < counts[1e6] == 14
+
+
+@pytest.mark.parametrize("training, affordable", [(6.01, True), (5.99, False)])
+def test_the_budget_pays_for_what_there_was_and_one_more(training, affordable):
+    llc = make(first_step=1, steps_per_decade=1, max_overhead=0.5)
+    llc.stopwatch.seconds, llc.n_estimates, llc.training.seconds = 10.0, 2, training
+    # Ten steps of a hundred are half of the decades: half of 100 steps' time, halved, against 15 s for three estimates.
+    trainer = SimpleNamespace(
+        global_step=10, estimated_stepping_batches=100, strategy=SimpleNamespace(broadcast=lambda value: value)
+    )
+    assert llc.due(trainer, final=False) == affordable
 
 
 def test_estimates_go_on_where_they_were_after_a_resume(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from lightning_physim import PhysicsTransformer
 from lightning_physim.callbacks import Snapshots
 from lightning_physim.callbacks.snapshots import about_to_touch
 from lightning_physim.errors import InputError
@@ -76,6 +77,14 @@ def test_what_is_recorded_is_the_network():
     assert moved == pytest.approx(np.broadcast_to(0.01 * np.arange(6)[None, :, None], moved.shape), abs=1e-3)
     assert arrays["truth"].shape == (2, 6, 3, 2) and np.ptp(arrays["truth"], axis=1).max() == 0
     assert arrays["radii"].tolist() == pytest.approx([0.05] * 3) and arrays["box"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("left_out, there", [("n_states", "rollout"), ("n_rollouts", "attention")])
+def test_one_of_both_can_be_left_out(left_out, there):
+    module = PhysicsTransformer(n_layers=1, n_heads=2, d_model=8, d_mlp=8, d_embedding=8)
+    module.device = torch.device("cpu")
+    recorded = snapshots(module, **{left_out: 0}).record(module)
+    assert {"attention", "rollout"} & recorded.keys() == {there}
 
 
 def test_a_network_without_attention_that_diverges_leaves_its_rollouts():

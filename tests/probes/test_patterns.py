@@ -3,11 +3,13 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from lightning_physim import ParticleDataModule, PhysicsTransformer
 from lightning_physim.callbacks import CollisionProbe, Snapshots
 from lightning_physim.errors import InputError
+from lightning_physim.loggers import RunLogger
 from lightning_physim.probes import attention_patterns, has_attention
 from tests.helpers.systems import SIX
 
@@ -82,6 +84,26 @@ def test_what_cannot_be_seen_is_said():
         attention_patterns(encoder(), torch.zeros(3, 8))  # no batch
 
 
+class Tables(RunLogger, Logger):
+    """Remembers at which steps it got the table of attention against distance."""
+
+    name = version = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def log_metrics(self, metrics, step=None):
+        """Nothing."""
+
+    def log_hyperparams(self, *_, **__):
+        """Nothing."""
+
+    def log_table(self, key, columns, data, step=None):
+        assert key == "probe/attention_distance"
+        self.steps.append(step)
+
+
 class Foreign(pl.LightningModule):
     """A simulator that somebody has made of torch's own layers, and that knows nothing of this package."""
 
@@ -107,15 +129,17 @@ def test_the_probe_and_the_snapshots_take_a_foreign_network_without_glue(tmp_pat
     data = ParticleDataModule(
         SIX, n_train=8, n_val=4, n_test=2, n_intervals=3, velocity_std=0.7, batch_size=4, cache_dir=tmp_path
     )
-    probe, snapshots = CollisionProbe(n_states=6), Snapshots(n_states=2, n_rollouts=1)
+    probe, snapshots = CollisionProbe(n_states=6, steps_per_decade=2), Snapshots(n_states=2, n_rollouts=1)
+    tables = Tables()
     trainer = pl.Trainer(
-        max_steps=2, callbacks=[probe, snapshots], logger=False, enable_checkpointing=False, accelerator="cpu",
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path, limit_val_batches=0,
+        max_steps=40, max_epochs=-1, callbacks=[probe, snapshots], logger=[tables], enable_checkpointing=False,
+        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path, limit_val_batches=0,
     )  # fmt: skip
     module = Foreign()
     trainer.fit(module, datamodule=data)
     heads = {key.rpartition("/")[2] for key in probe.history}
     assert heads == {f"L{layer}H{head}" for layer in range(3) for head in range(2)}
     steps, values = probe.history["probe/partner_score/L2H1"]
-    assert steps == [0, 1, 2] and all(0 < value < 1 for value in values)
+    assert steps == [0, 1, 3, 10, 32, 40] and all(0 < value < 1 for value in values)
+    assert tables.steps == [1, 10, 40]  # once a decade, and at the end
     assert snapshots.record(module)["attention"].shape[:3] == (3, 2, 2)
