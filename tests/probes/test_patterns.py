@@ -133,7 +133,8 @@ def test_the_probe_and_the_snapshots_take_a_foreign_network_without_glue(tmp_pat
     tables = Tables()
     trainer = pl.Trainer(
         max_steps=40, max_epochs=-1, callbacks=[probe, snapshots], logger=[tables], enable_checkpointing=False,
-        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path, limit_val_batches=0,
+        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+        limit_val_batches=0,
     )  # fmt: skip
     module = Foreign()
     trainer.fit(module, datamodule=data)
