@@ -180,10 +180,13 @@ class LearningCoefficient(Observer):
         if self.n_failed > MAX_FAILED * self.n_regions:
             regions = [region for result in self.results.values() for region in result.values()]
             reasons = sorted({name for region in regions for name in region.failures})
-            rank_zero_warn(
+            said = (
                 f"LLC: {self.n_failed} of {self.n_regions} estimates fail their diagnostics ({', '.join(reasons)}); "
                 "they are logged with converged = 0"
             )
+            rank_zero_warn(said)
+            for logger in run_loggers(trainer.loggers):
+                logger.alert("Learning coefficients fail their diagnostics", said)
 
     def state_dict(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("n_estimates", "n_regions", "n_failed")}

@@ -85,12 +85,14 @@ class Safeguard(pl.Callback):
         told: Any = (bad, self._rates, _arrays(batch)) if trainer.global_rank == rank else None
         bad, rates, arrays = trainer.strategy.broadcast(told, src=rank)
         step = trainer.global_step
-        for logger in run_loggers(trainer.loggers):
-            logger.log_arrays(keys.DIVERGED_BATCH, arrays | {"lr": rates}, step)
-        raise Diverged(
+        said = (
             f"training diverged: {bad} at step {step}, with a learning rate of {', '.join(f'{x:.4g}' for x in rates)}; "
             f"lower --model.lr, or train on with --safeguard.allow_nan=true"
         )
+        for logger in run_loggers(trainer.loggers):
+            logger.log_arrays(keys.DIVERGED_BATCH, arrays | {"lr": rates}, step)
+            logger.alert("Training has diverged", said)
+        raise Diverged(said)
 
 
 def stop_requested(trainer: pl.Trainer) -> bool:

@@ -46,5 +46,11 @@ class RunLogger:
     def log_report(self, path: Path, step: int) -> None:
         """Take the report of a run that has ended."""
 
+    def log_summary(self, outcome: Mapping[str, float]) -> None:
+        """Take what the run has come to so far, under names by which tables of runs are sorted."""
+
+    def alert(self, title: str, text: str) -> None:
+        """Tell somebody who is not watching."""
+
     def finish(self) -> None:
         """Everything has been logged."""

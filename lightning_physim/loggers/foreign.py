@@ -140,6 +140,14 @@ class WandbMedia(ForeignLogger):
 
         self._send("the report", log)
 
+    @rank_zero_only
+    def log_summary(self, outcome: Mapping[str, float]) -> None:
+        self._send("the summary", lambda: self.logger.experiment.summary.update(dict(outcome)))
+
+    @rank_zero_only
+    def alert(self, title: str, text: str) -> None:
+        self._send("alerts", lambda: self.logger.experiment.alert(title=title, text=text))
+
 
 MEDIA: dict[type[Logger], type[ForeignLogger]] = {
     TensorBoardLogger: TensorBoardMedia,

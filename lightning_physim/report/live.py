@@ -8,12 +8,14 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zer
 
 from lightning_physim import keys
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
+from lightning_physim.curves import collision_heads
 from lightning_physim.loggers import RunLogger, run_loggers
 from lightning_physim.report.heads import head_table
 from lightning_physim.report.run_page import write_report
 from lightning_physim.report.sections import RunContent
+from lightning_physim.report.summary import headline, outcome
 from lightning_physim.stopwatch import Stopwatch
-from lightning_physim.tracking import RunDirectory
+from lightning_physim.tracking import RunDirectory, read_metrics
 
 MAX_SHARE = 0.01
 """Of the time since the start, that reports before the last one may take; the first is free."""
@@ -25,7 +27,8 @@ class LiveReport(pl.Callback):
     Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
     out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every
     :class:`lightning_physim.loggers.RunLogger` that shows the report. Everything comes from the files of the run.
-    Rank zero alone, no collective. A report that cannot be written costs a line, and training goes on.
+    They also get the outcome so far, and an alert when the first head has passed five times uniform attention. Rank
+    zero alone, no collective. A report that cannot be written costs a line, and training goes on.
 
     Args:
         run: the run directory.
@@ -38,9 +41,14 @@ class LiveReport(pl.Callback):
         self.last_step = -1
         self.stopwatch = Stopwatch()
         self.start = 0.0
+        self.told = False
+        """Whether somebody has been told of the first head."""
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.start = time.perf_counter()
+        # A run that goes on has told of the heads that it had. No state of a checkpoint: evaluations would miss it.
+        resumed = trainer.global_step > 0 and self.run.metrics.is_file()
+        self.told = resumed and bool(collision_heads(read_metrics(self.run.metrics)))
         for logger in trainer.loggers:
             if not run_loggers([logger]):
                 rank_zero_info(
@@ -73,7 +81,12 @@ class LiveReport(pl.Callback):
     def _log(self, loggers: list[RunLogger], content: RunContent, step: int) -> None:
         figures = content.figures()
         heads = head_table(content.metrics)
+        emerged = bool(collision_heads(content.metrics)) and not self.told
+        self.told = self.told or emerged
         for logger in loggers:
+            logger.log_summary(outcome(content.metrics))
+            if emerged:
+                logger.alert("The first head has emerged", f"{self.run.id}, step {step:,}: {headline(content.metrics)}")
             logger.log_figures({part.key: figures[part.name] for part in keys.SECTIONS if part.name in figures}, step)
             if heads:
                 columns = list(heads[0])

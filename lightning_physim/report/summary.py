@@ -58,6 +58,27 @@ def _about_loss(metrics: Metrics) -> Iterator[str]:
         yield f"the loss on colliding particles is {percent:.{digits}f}\u00a0% of free flight’s"
 
 
+def outcome(metrics: Metrics) -> dict[str, float]:
+    """What a run has come to so far, by names without slashes, as far as it has been measured.
+
+    Returns:
+        ``n_heads_5x``, heads beyond five times uniform attention; ``first_step_5x``, when the first got there;
+        ``best_enrichment`` and ``llc_best_head`` of the strongest head; ``loss_share``, the loss on colliding particles
+        over that of free flight.
+    """
+    curves = head_curves(metrics, keys.ENRICHMENT)
+    strong = collision_heads(metrics)
+    steps = [step for head in strong if (step := first_step(curves[head], COLLISION_HEAD)) is not None]
+    found = {
+        "n_heads_5x": float(len(strong)) if curves else np.nan,
+        "first_step_5x": float(min(steps, default=np.nan)),
+        "best_enrichment": last(metrics, keys.BEST_ENRICHMENT),
+        "llc_best_head": last(metrics, keys.LLC_MEAN.of(region=strong[0])) if strong else np.nan,
+        "loss_share": last(metrics, keys.VAL_LOSS_COLLIDING) / last(metrics, keys.FLOOR_BALLISTIC_COLLIDING),
+    }
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
 def print_summary(run: RunDirectory, metrics: Metrics | None = None, report: Path | None = None) -> None:
     """Print the heads, the losses against their floors, and where the report is. The caller sees to rank zero.
 

@@ -183,6 +183,18 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         with self._optional(path.name):
             log_file(self.experiment, "report", path, self._lineage(step), [])
 
+    @rank_zero_only
+    def log_summary(self, outcome: Mapping[str, float]) -> None:
+        """Set the columns by which W&B sorts its table of runs; it knows no names with slashes there."""
+        with self._optional("the summary"):
+            self.experiment.summary.update(dict(outcome))
+
+    @rank_zero_only
+    def alert(self, title: str, text: str) -> None:
+        """Send an alert by e-mail or Slack, as the user has set it up in W&B."""
+        with self._optional("an alert"):
+            self.experiment.alert(title=title, text=text)
+
     @contextmanager
     def _optional(self, what: str) -> Iterator[None]:
         """What asks the server something costs that much when it fails, never the training."""

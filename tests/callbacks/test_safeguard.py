@@ -43,6 +43,10 @@ class Kept(RunLogger, pl.loggers.logger.DummyLogger):
     def __init__(self) -> None:
         super().__init__()
         self.arrays: list[tuple] = []
+        self.alerts: list[tuple[str, str]] = []
+
+    def alert(self, title, text):
+        self.alerts.append((title, text))
 
     def log_arrays(self, key, arrays, step):
         self.arrays.append((key, step, arrays))
@@ -145,6 +149,8 @@ def test_a_loss_that_is_not_finite_ends_training_with_step_rate_and_batch(tmp_pa
     assert checkpoints(tmp_path) == ["step-00000001", "step-00000002", "step-00000003"]
     ((key, step, arrays),) = logger.arrays
     assert (key, step, arrays["lr"]) == (keys.DIVERGED_BATCH, 4, [0.25])
+    ((title, text),) = logger.alerts
+    assert title == "Training has diverged" and text.startswith("training diverged: the loss is nan at step 4")
     assert arrays["0"].ravel().tolist() == torch.linspace(-1, 1, 32)[6:8].tolist()
 
 

@@ -148,6 +148,7 @@ class WandbServer:
         artifacts: in order of creation; an identical upload is the same artifact.
         sweeps: by id.
         views: workspaces and reports, ``{id: fields of the mutation}``.
+        alerts: fields of the mutations, in order.
         charts: Vega presets, ``{name: fields of the mutation}``.
         requests: ``(seconds, method, path, operation)`` of every request.
         unknown: operations and paths that the server could not answer.
@@ -159,6 +160,7 @@ class WandbServer:
         self.artifacts: list[Artifact] = []
         self.sweeps: dict[str, Sweep] = {}
         self.views: dict[str, dict[str, Any]] = {}
+        self.alerts: list[dict[str, Any]] = []
         self.charts: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[float, str, str, str]] = []
         self.unknown: list[str] = []
@@ -290,6 +292,10 @@ class WandbServer:
         if v.get("config"):
             run.raw_config = json.loads(v["config"])
         return {"upsertBucket": {"bucket": run.bucket(), "inserted": inserted}}
+
+    def _on_NotifyScriptableRunAlert(self, v: dict[str, Any]) -> Any:
+        self.alerts.append(v)
+        return {"notifyScriptableRunAlert": {"success": True}}
 
     def _on_CreateRunFiles(self, v: dict[str, Any]) -> Any:
         files = [{"name": name, "uploadUrl": self._url("run", v["run"], name)} for name in v["files"]]

@@ -157,6 +157,9 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     assert f"W&B: {wandb_server.url}/tester/lightning_physim/runs/{run.name}" in said
     assert_complete(wandb_server, run)
     assert [row["_step"] for row in online.history()] == list(range(len(online.history())))
+    assert {"n_heads_5x", "best_enrichment", "loss_share"} <= online.summary.keys()  # none of the heads has emerged
+    assert online.summary["best_enrichment"] == online.summary["probe/best_enrichment"]
+    assert [alert["title"] for alert in wandb_server.alerts] == ["Learning coefficients fail their diagnostics"]
     assert online.config["model.d_model"] == 16 and online.config["data.system.radius"] == 0.08
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert not {"model", "data", "trainer"} & set(online.config)
@@ -192,6 +195,21 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     assert synced.config == online.config | {"runs": "offline"}
     assert media(synced) == media(online) and len(media(online)) == N_FILES
     assert synced.state == "finished" and wandb_server.unknown == []
+
+
+@pytest.mark.slow
+def test_an_alert_reaches_the_server(folder, wandb_server, monkeypatch):
+    monkeypatch.chdir(folder)
+    code = """
+from lightning_physim.tracking import PhysimWandbLogger, RunDirectory
+run = RunDirectory(__import__("pathlib").Path("runs/a")); run.path.mkdir(parents=True)
+logger = PhysimWandbLogger(run); logger.log_metrics({"a": 1.0}, 1)
+logger.alert("The first head has emerged", "L0H1"); logger.log_summary({"first_step_5x": 7.0}); logger.finish()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+    (alert,) = wandb_server.alerts
+    assert (alert["title"], alert["text"]) == ("The first head has emerged", "L0H1")
+    assert wandb_server.only_run().summary["first_step_5x"] == 7 and wandb_server.unknown == []
 
 
 @pytest.mark.slow

@@ -1,0 +1,78 @@
+"""What loggers that show the report are told beside it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lightning_physim.loggers import RunLogger
+from lightning_physim.report import LiveReport
+from lightning_physim.report.summary import outcome
+from lightning_physim.tracking import JsonlLogger, RunDirectory
+
+ROWS = {
+    1: {"probe/enrichment/L0H0": 1.0, "probe/enrichment/L0H1": 1.0, "probe/best_enrichment": 1.0},
+    10: {"probe/enrichment/L0H0": 12.0, "probe/enrichment/L0H1": 1.0, "probe/best_enrichment": 12.0},
+    20: {
+        "probe/enrichment/L0H0": 7.0, "probe/enrichment/L0H1": 8.0, "probe/best_enrichment": 8.0,
+        "llc/L0H0/mean": 2.0, "llc/L0H1/mean": 3.0, "val/loss_colliding": 0.5, "val/floor_ballistic_colliding": 2.0,
+    },
+    30: {"probe/enrichment/L0H0": 7.0, "probe/enrichment/L0H1": 20.0, "probe/best_enrichment": 20.0},
+}  # fmt: skip
+
+
+class Told(RunLogger):
+    """Remembers what it is told."""
+
+    shows_report = True
+
+    def __init__(self) -> None:
+        self.summaries: list[dict] = []
+        self.alerts: list[tuple[str, str]] = []
+
+    def log_summary(self, outcome):
+        self.summaries.append(outcome)
+
+    def alert(self, title, text):
+        self.alerts.append((title, text))
+
+
+@pytest.fixture
+def run(tmp_path) -> RunDirectory:
+    return RunDirectory(tmp_path / "run")
+
+
+def reported(run: RunDirectory, logger: Told, steps: list[int], resumed: bool = False) -> Told:
+    """A training that measures and reports at some steps."""
+    report, rows = LiveReport(run), JsonlLogger(run.metrics)
+    trainer = SimpleNamespace(global_step=5 if resumed else 0, max_steps=-1, loggers=[logger])
+    report.on_train_start(trainer)
+    for step in steps:
+        trainer.global_step = step
+        rows.log_metrics(ROWS[step], step)
+        report._write(trainer)
+    return logger
+
+
+def test_the_first_head_is_told_once_and_the_outcome_each_time(run):
+    told = reported(run, Told(), [1, 10, 20, 30])
+    ((title, text),) = told.alerts
+    # What a head scores is the mean of its last measurements.
+    assert title == "The first head has emerged" and text.startswith("run, step 10: 1 of 2 attention heads has learned")
+    assert [summary["n_heads_5x"] for summary in told.summaries] == [0, 1, 1, 2]
+    assert told.summaries[0] == {"n_heads_5x": 0.0, "best_enrichment": 1.0}
+    step = told.summaries[-1].pop("first_step_5x")
+    assert 1 < step <= 10
+    wanted = {"n_heads_5x": 2.0, "best_enrichment": 20.0, "llc_best_head": 3.0, "loss_share": 0.25}
+    assert told.summaries[-1] == wanted
+
+
+def test_a_run_that_goes_on_does_not_tell_again(run):
+    assert reported(run, Told(), [1, 10]).alerts
+    assert reported(run, Told(), [20, 30], resumed=True).alerts == []
+
+
+def test_nothing_is_made_up():
+    assert outcome({}) == {}
+    only_loss = {"val/loss_colliding": (np.array([1]), np.array([0.5]))}
+    assert outcome(only_loss) == {}
