@@ -5,9 +5,12 @@ import atexit
 import errno
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
+from lightning_physim import __version__
+from lightning_physim.cli.noise import without_noise
 from lightning_physim.errors import Diverged, InputError, Interrupted, RankLost
 from lightning_physim.signals import SIGNALS, die_of, raising_signals
 
@@ -121,9 +124,13 @@ def run(argv: list[str]) -> int:
     if name in ("-h", "--help"):
         print(overview(), end="")
         return 0
+    if name in ("-V", "--version"):
+        print(__version__)
+        return 0
     if name not in COMMANDS:
         *most, last = COMMANDS
-        raise InputError(f"the command must be {', '.join(most)} or {last}; got {name}")
+        close = "".join(f": type physim {each}" for each in get_close_matches(name, COMMANDS, 1))
+        raise InputError(f"the command must be {', '.join(most)} or {last}; got {name}{close}")
     if "" not in sys.path:
         sys.path.append("")  # classes that options name may lie in the current folder
     command = COMMANDS[name]
@@ -132,7 +139,8 @@ def run(argv: list[str]) -> int:
         from lightning_physim.physics.beside import compile_beside
 
         compile_beside()
-    return getattr(import_module(f"lightning_physim.cli.{command.module}"), command.function)(rest) or 0
+    with without_noise():
+        return getattr(import_module(f"lightning_physim.cli.{command.module}"), command.function)(rest) or 0
 
 
 def overview() -> str:

@@ -7,6 +7,7 @@ from importlib import import_module
 import pytest
 import yaml
 
+import lightning_physim
 from lightning_physim.cli import main
 from lightning_physim.cli.configs import resolve_config
 from lightning_physim.cli.main import COMMANDS
@@ -91,3 +92,14 @@ def test_the_package_lists_its_api():
         assert getattr(lightning_physim, name).__name__ == name and name in dir(lightning_physim)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = lightning_physim.nothing
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == lightning_physim.__version__
+
+
+@pytest.mark.parametrize("typed, meant", [("ft", "fit"), ("simulat", "simulate"), ("reprot", "report")])
+def test_a_mistyped_command_is_told_what_was_meant(typed, meant, capsys):
+    assert main([typed]) == 2
+    assert capsys.readouterr().err.strip().endswith(f"; got {typed}: type physim {meant}")
