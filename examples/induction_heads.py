@@ -8,6 +8,7 @@ here is a particle. The lines marked ``glue`` are all that this package asks for
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -15,9 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_physim.callbacks import EmergenceMonitor, Geometry, LearningCoefficient, LogSpacedCheckpoint, Observer
+from lightning_physim.callbacks import (
+    NETWORK_SGLD,
+    EmergenceMonitor,
+    Geometry,
+    LearningCoefficient,
+    LogSpacedCheckpoint,
+    Observer,
+)
 from lightning_physim.keys import head_name
-from lightning_physim.llc import SGLDConfig, head_regions
+from lightning_physim.llc import head_regions
 from lightning_physim.probes import attention_patterns
 from lightning_physim.report import LiveReport
 from lightning_physim.tracking import new_loggers, new_run
@@ -107,20 +115,18 @@ def main(steps: int = 3000, runs: str = "runs", quick: bool = False) -> Path:
     run = new_run(runs, name="induction")  # glue
     held_out = sequences(64 if quick else 128, seed=1)
     model = SequenceModel()
-    sampler = SGLDConfig(
-        n_beta=1000.0, localization=1000.0, n_chains=4, n_draws=12 if quick else 40, n_burn_in=10, batch_size=32
-    )
+    sampler = replace(NETWORK_SGLD, n_chains=2, n_draws=12, n_burn_in=10) if quick else NETWORK_SGLD
     trainer = pl.Trainer(
         logger=new_loggers(run),  # glue
         callbacks=[
             InductionProbe(*held_out),
             EmergenceMonitor(score="probe/induction/"),  # glue: growth laws and forecasts of that score
             LearningCoefficient(  # glue: of every head of torch.nn.TransformerEncoderLayer
-                loss_fn=lambda module, batch: module.loss(batch), data=held_out, sgld=sampler, first_step=10,
-                steps_per_decade=2,
+                loss_fn=SequenceModel.loss, residual_fn=SequenceModel.residuals, data=held_out, sgld=sampler,
+                first_step=10 if quick else 100, steps_per_decade=2,
             ),
             Geometry(  # glue: the spectrum of every head
-                residual_fn=lambda module, batch: module.residuals(batch), data=tuple(each[:4] for each in held_out),
+                residual_fn=SequenceModel.residuals, data=tuple(each[:4] for each in held_out),
                 regions=head_regions(model), steps_per_decade=2,
             ),
             LogSpacedCheckpoint(),  # glue
