@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.report import print_splits, try_report
-from lightning_physim.tracking import JsonlLogger, RunDirectory, checkpoint_step, only_writer
+from lightning_physim.tracking import JsonlLogger, PhysimWandbLogger, RunDirectory, checkpoint_step, only_writer
 
 
 def run_of(checkpoint: str) -> RunDirectory:
@@ -28,7 +28,8 @@ def evaluate(trainer: Trainer, evaluation: Callable[[], Any], checkpoint: str, s
         trainer: of the evaluation.
         evaluation: by the trainer, without its own table.
         checkpoint: of the network.
-        stays: whether the numbers become a row of the run's ``metrics.jsonl`` and part of its report.
+        stays: whether the numbers become a row of the run's ``metrics.jsonl``, part of its report and of its summary in
+            W&B.
 
     Raises:
         InputError: the numbers are to stay in a run that is being trained.
@@ -42,6 +43,10 @@ def evaluate(trainer: Trainer, evaluation: Callable[[], Any], checkpoint: str, s
     if stays and run.metrics.is_file() and step is not None:
         with only_writer(run):
             JsonlLogger(run.metrics).log_metrics(values, step)
+            if (run.path / "wandb").is_dir():
+                wandb = PhysimWandbLogger(run)
+                wandb.log_summary(values)
+                wandb.finish()
         try_report(run)
         print(f"in {run.metrics} and {run.report}")
 

@@ -20,7 +20,7 @@ import yaml
 from lightning_physim import keys
 from lightning_physim.tracking import RunDirectory, checkpoint_step, last_checkpoint
 from lightning_physim.tracking.reading import read_rows
-from tests.helpers.fits import TINY, only_run, physim, rows, values, without
+from tests.helpers.fits import TINY, only_run, physim, physim_process, rows, values, without
 from tests.helpers.processes import until
 from tests.helpers.wandb_server import Artifact, Faults, Run, WandbServer
 
@@ -195,6 +195,23 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     assert synced.config == online.config | {"runs": "offline"}
     assert media(synced) == media(online) and len(media(online)) == N_FILES
     assert synced.state == "finished" and wandb_server.unknown == []
+
+
+@pytest.mark.slow
+def test_a_test_of_the_run_reaches_its_summary(folder, wandb_server):
+    fit("--config", "quick.yaml", "--trainer.max_steps=3", cwd=folder)
+    before = dict(wandb_server.only_run().summary)
+    physim_process("test", "--ckpt_path=last", cwd=folder, env=os.environ)
+    there = wandb_server.only_run()
+    row = rows(only_run(folder))[-1]
+    assert "test/loss" in row and "ood_gravity/rollout_mse@4" in row
+    assert {key: there.summary[key] for key in row.keys() - {"step", "time"}} == untimed_row(row)
+    assert all(there.summary[key] == before[key] for key in ("val/loss", "n_heads_5x"))
+    assert there.state == "finished" and wandb_server.unknown == []
+
+
+def untimed_row(row: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in row.items() if key not in ("step", "time")}
 
 
 @pytest.mark.slow
