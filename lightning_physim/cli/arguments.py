@@ -12,9 +12,10 @@ from lightning_physim.cli.configs import merged, read_config, resolve_config
 from lightning_physim.cli.loggers import completed, completed_words
 from lightning_physim.cli.measurements import MEASUREMENTS, normalised
 from lightning_physim.cli.own_network import with_own_network
+from lightning_physim.cli.runs import chosen_run
 from lightning_physim.cli.shipped import BASE, DEFAULT, SHIPPED
 from lightning_physim.errors import InputError
-from lightning_physim.tracking import RunDirectory, find_run, last_checkpoint
+from lightning_physim.tracking import RunDirectory, last_checkpoint
 
 HELP = {"-h", "--help"}
 ASKS_ONLY = ("--help", "-h", "--print_config")
@@ -65,7 +66,7 @@ def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run
     given, rest = known.parse_known_args(argv[1:])
     run = None
     if given.ckpt_path is not None and not Path(given.ckpt_path).is_file():
-        run = find_run(given.runs, given.ckpt_path)
+        run = chosen_run(given.runs, given.ckpt_path)
         if command == "fit" and not any(word.startswith(ASKS_ONLY) for word in rest):
             claim(run)
         given.ckpt_path = str(last_checkpoint(run))

@@ -17,12 +17,13 @@ from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
 from lightning_physim.cli.ranks import add_rank_timeout, end_ranks, is_of_another_rank, rank_lost, rank_timeout
+from lightning_physim.cli.runs import chosen_run
 from lightning_physim.data import data_module
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
 from lightning_physim.protocols import HasEstimationLoss, HasResiduals, offers, require
 from lightning_physim.report import print_summary, write_report
-from lightning_physim.tracking import JsonlLogger, RunDirectory, checkpoints_by_step, find_run
+from lightning_physim.tracking import JsonlLogger, RunDirectory, checkpoints_by_step
 
 
 def llc(argv: list[str]) -> None:
@@ -37,7 +38,7 @@ def llc(argv: list[str]) -> None:
             parser.print_help()
             return
         raise InputError(f"physim llc begins with a run; got {' '.join(argv) or 'nothing'}: type physim llc last")
-    run = find_run(parser.parse_args(argv).runs, argv[0])
+    run = chosen_run(parser.parse_args(argv).runs, argv[0])
     config = normalised(read_config(run.config), str(run.config)) if run.config.is_file() else {}
     if "data" not in config:
         raise InputError(f"physim llc needs the run's config.yaml with its data; {run.path} has none")

@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
+from lightning_physim.cli.runs import chosen_run
 from lightning_physim.errors import InputError
 from lightning_physim.report import RunContent, print_summary, write_comparison, write_report, write_runs
 from lightning_physim.sweeps import read_trials
-from lightning_physim.tracking import RunDirectory, find_run
+from lightning_physim.tracking import RunDirectory
 
 
 def report(argv: list[str]) -> None:
@@ -33,7 +34,7 @@ def report(argv: list[str]) -> None:
             found = [RunDirectory(sweeps[which].parent / row["run_id"]) for row in read_trials(sweeps[which])]
             runs += [run for run in found if run.metrics.is_file()]
         else:
-            runs.append(find_run(given.runs, which))
+            runs.append(chosen_run(given.runs, which))
     for run in runs:
         if not run.metrics.is_file():
             raise InputError(f"a report needs metrics.jsonl; {run.path} has none")
