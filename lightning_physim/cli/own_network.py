@@ -31,6 +31,8 @@ def with_own_network(config: dict[str, Any], words: list[str]) -> tuple[dict[str
     """
     section = config.get("model") or {}
     named = [following(word, words[i + 1 :]) for i, word in enumerate(words) if word.partition("=")[0] == "--model"]
+    # A mapping without a class holds options of our network.
+    named = [value for value in named if not value.startswith("{") or "class_path" in value]
     path = named[-1] if named else section.get("class_path")
     if path is None:
         return config, False

@@ -103,7 +103,10 @@ def test_what_is_named_is_a_network(folder):
 def test_options_of_our_network_do_not_reach_another(folder):
     _, network = folder
     ours = {"model": {"n_layers": 2, "d_model": 16}, "data": {}}
-    assert with_own_network(ours, ["--model.lr=1"]) == (ours, False)
+    for word in ("--model.lr=1", "--model={'n_heads': 8}", '--model={"lr": 1.0}'):
+        assert with_own_network(ours, [word]) == (ours, False)
+    whole = f'--model={{"class_path": "{network}", "init_args": {{"width": 3}}}}'
+    assert with_own_network(ours, [whole]) == ({"data": {}}, True)
     for words in ([f"--model={network}"], ["--model", network, "--model.width=3"]):
         assert with_own_network(ours, words) == ({"data": {}}, True)
     named = {"model": ours["model"] | {"class_path": network, "init_args": {"width": 3}}, "data": {}}

@@ -50,7 +50,7 @@ def test_a_region_that_is_not_there_is_refused(region, words):
 
 
 def test_heads_of_a_module_without_heads_are_refused():
-    with refuses("needs submodules with n_heads and head_masks(head); got Linear"):
+    with refuses("needs submodules torch.nn.MultiheadAttention, or with n_heads and head_masks(head); got Linear"):
         head_regions(nn.Linear(3, 2))
 
 
