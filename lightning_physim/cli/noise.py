@@ -10,15 +10,10 @@ from pathlib import Path
 PACKAGE = str(Path(__file__).parents[1])
 ADVERTS = ("💡 Tip", "TPU available")
 """Beginnings of what Lightning's logger says of other products, and of devices that are not there."""
-NOTICES = "|".join(
-    (
-        # Lightning looks into torch's pytrees the way that torch deprecates.
-        re.escape("`isinstance(treespec, LeafSpec)` is deprecated"),
-        # Ours are the same on every rank when they are logged.
-        r"It is recommended to use `self\.log\(.*sync_dist=True",
-    )
-)
-"""Warnings that are about the code of others, or do not hold for ours."""
+NOTICE = re.escape("`isinstance(treespec, LeafSpec)` is deprecated")
+"""A warning about Lightning, which looks into torch's pytrees the way that torch deprecates."""
+UNSYNCED = r"It is recommended to use `self\.log\(.*sync_dist=True"
+"""Lightning's warning about values that may differ from rank to rank. Those of our network do not."""
 
 
 class _NoAdverts(logging.Filter):
@@ -41,7 +36,7 @@ def without_noise() -> Iterator[None]:
     lightning.addFilter(quiet)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", NOTICES)
+            warnings.filterwarnings("ignore", NOTICE)
             warnings.formatwarning = formatted
             yield
     finally:

@@ -4,6 +4,7 @@ import logging
 import shutil
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +25,7 @@ from lightning_physim.cli.evaluation import evaluate, run_of
 from lightning_physim.cli.evaluation import predict as predict_rollouts
 from lightning_physim.cli.loggers import brings_wandb, make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
+from lightning_physim.cli.noise import UNSYNCED
 from lightning_physim.cli.ranks import (
     add_rank_timeout,
     end_ranks,
@@ -91,6 +93,8 @@ class PhysimCLI(LightningCLI):
         # Abbreviations would be taken for whatever they happen to begin.
         quiet = {"exit_on_error": False, "allow_abbrev": False}
         own = arguments.own_network
+        if not own:
+            warnings.filterwarnings("ignore", UNSYNCED)  # until the command ends, which puts all filters back
         super().__init__(
             LightningModule if own else PhysicsSimulator,
             ParticleDataModule,

@@ -1,6 +1,6 @@
 """Figures and tables for the loggers that Lightning brings, each in the form that it takes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.loggers.base import RunLogger
+from lightning_physim.loggers.extras import Extras
 from lightning_physim.protocols import FigureSink, offers
-from lightning_physim.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,21 +25,12 @@ DRAWING_TIMEOUT = 30.0
 """Seconds that a picture may take before training goes on without."""
 
 
-class _Kept:
-    """What lasts between two looks at one logger: seconds spent, and what it does not get."""
-
-    def __init__(self) -> None:
-        self.stopwatch = Stopwatch()
-        self.lost: set[str] = set()
-
-
-_KEPT: "WeakKeyDictionary[Logger, _Kept]" = WeakKeyDictionary()
+_EXTRAS: "WeakKeyDictionary[Logger, Extras]" = WeakKeyDictionary()
+"""What lasts between two looks at one logger."""
 
 
 class ForeignLogger(RunLogger):
     """A logger of somebody else's, seen as one of ours.
-
-    Media are extras: what cannot be logged costs one line and that kind of media, and training goes on.
 
     Args:
         logger: of a class that this one knows how to talk to.
@@ -49,23 +40,13 @@ class ForeignLogger(RunLogger):
 
     def __init__(self, logger: Any) -> None:
         self.logger = logger
-        self._kept = _KEPT.setdefault(logger, _Kept())
+        self._extras = _EXTRAS.setdefault(logger, Extras(type(logger).__name__))
+        self._send = self._extras.send
 
     @property
     def seconds(self) -> float:
         """Seconds spent in logging figures, tables and reports so far."""
-        return self._kept.stopwatch.seconds
-
-    def _send(self, kind: str, call: Callable[[], object]) -> None:
-        if kind in self._kept.lost:
-            return
-        with self._kept.stopwatch:
-            try:
-                call()
-            except Exception as error:  # whatever the logger's trouble is, it is not a reason not to train
-                self._kept.lost.add(kind)
-                reason = " ".join(str(error).split())[:200]
-                rank_zero_info(f"{type(self.logger).__name__} goes without {kind}, training goes on: {reason}")
+        return self._extras.stopwatch.seconds
 
 
 class SinkMedia(ForeignLogger):

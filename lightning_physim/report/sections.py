@@ -239,15 +239,12 @@ def _rollout(run: RunContent) -> "Figure | None":
 
 
 def _splits(run: RunContent) -> str:
-    """What ``physim test`` has measured last, where it has."""
-    steps, values = {}, {}
-    for key, curve in run.metrics.items():
-        steps[key], values[key] = int(curve[0][-1]), float(curve[1][-1])
-    tested = {key: value for key, value in values.items() if key.startswith(("test/", "ood_"))}
-    splits, rows = split_table(tested)
+    """What ``physim test`` has measured at the last step that it was called for."""
+    # Keys of a fit have a row of their own; those of other splits are formed like those of validation.
+    splits, rows = split_table({key: last(run.metrics, key) for key in run.metrics if keys.find(key) is None})
     if not splits:
         return ""
-    step = max(steps[key] for key in tested)
+    step = int(run.metrics[keys.of_split(splits[0], keys.VAL_LOSS.quantity)][0][-1])
     return (
         f"<h3>Splits that were held out, at step {step:,}</h3>"
         f"{html_table(['', *splits], [[name, *cells] for name, cells in rows])}<p>{escape(MEANING)}</p>"

@@ -1,6 +1,6 @@
 """What a run came to, in a sentence and a few lines for the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from lightning_physim import keys
 from lightning_physim.curves import (
     COLLISION_HEAD,
+    Curve,
     Metrics,
     collision_heads,
     final,
@@ -34,8 +35,7 @@ def _about_heads(metrics: Metrics) -> Iterator[str]:
     curves = head_curves(metrics, keys.ENRICHMENT)
     strong = collision_heads(metrics)
     if strong:
-        steps = [first_step(curves[head], COLLISION_HEAD) for head in strong]
-        since = min(step for step in steps if step is not None)
+        since = int(_first_passed(curves, strong))
         have = "has" if len(strong) == 1 else "have"
         yield (
             f"{len(strong)} of {len(curves)} attention heads {have} learned to find near particles: the first passed "
@@ -49,6 +49,12 @@ def _about_heads(metrics: Metrics) -> Iterator[str]:
             f"None of {len(curves)} heads puts {COLLISION_HEAD:g} times the uniform attention on near particles; "
             f"the highest, {best}, puts {means[best]:.1f} times"
         )
+
+
+def _first_passed(curves: Mapping[str, Curve], strong: list[str]) -> float:
+    """When the first of the collision heads was one; NaN where there is none."""
+    steps = [first_step(curves[head], COLLISION_HEAD) for head in strong]
+    return float(min((step for step in steps if step is not None), default=np.nan))
 
 
 def _about_loss(metrics: Metrics) -> Iterator[str]:
@@ -68,10 +74,9 @@ def outcome(metrics: Metrics) -> dict[str, float]:
     """
     curves = head_curves(metrics, keys.ENRICHMENT)
     strong = collision_heads(metrics)
-    steps = [step for head in strong if (step := first_step(curves[head], COLLISION_HEAD)) is not None]
     found = {
-        "n_heads_5x": float(len(strong)) if curves else np.nan,
-        "first_step_5x": float(min(steps, default=np.nan)),
+        f"n_heads_{COLLISION_HEAD:g}x": float(len(strong)) if curves else np.nan,
+        f"first_step_{COLLISION_HEAD:g}x": _first_passed(curves, strong),
         "best_enrichment": last(metrics, keys.BEST_ENRICHMENT),
         "llc_best_head": last(metrics, keys.LLC_MEAN.of(region=strong[0])) if strong else np.nan,
         "loss_share": last(metrics, keys.VAL_LOSS_COLLIDING) / last(metrics, keys.FLOOR_BALLISTIC_COLLIDING),

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.files import flatten
-from lightning_physim.loggers import RunLogger
-from lightning_physim.stopwatch import Stopwatch
+from lightning_physim.loggers import Extras, RunLogger
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -51,8 +50,7 @@ class TrackioLogger(RunLogger, Logger):
         self._start = {"project": project, "name": name, "group": group, **(options or {})}
         self._config: dict[str, Any] = {}
         self._run: Any = None
-        self._stopwatch = Stopwatch()
-        self._warned = False
+        self._extras = Extras(type(self).__name__)
 
     @property
     def name(self) -> str:
@@ -65,7 +63,7 @@ class TrackioLogger(RunLogger, Logger):
     @property
     def seconds(self) -> float:
         """Seconds spent in logging so far."""
-        return self._stopwatch.seconds
+        return self._extras.stopwatch.seconds
 
     @property
     @rank_zero_experiment
@@ -86,33 +84,25 @@ class TrackioLogger(RunLogger, Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        with self._stopwatch:
+        with self._extras.stopwatch:
             self.experiment.log({key: float(value) for key, value in metrics.items()}, step=step)
 
     @rank_zero_only
     def log_figure(self, key: str, figure: "Figure", step: int) -> None:
         """Log an interactive figure."""
-        self._extra(key, lambda trackio: trackio.Html(figure), step)
+        self._send("figures", key, lambda trackio: trackio.Html(figure), step)
 
     @rank_zero_only
     def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:
         """Log a table."""
-        self._extra(key, lambda trackio: trackio.Table(columns=[*columns], data=data), step)
+        self._send("tables", key, lambda trackio: trackio.Table(columns=[*columns], data=data), step)
 
     @rank_zero_only
     def log_report(self, path: Path, step: int) -> None:
         """Log the report."""
-        self._extra("report", lambda trackio: trackio.Html(path), step)
+        self._send("the report", "report", lambda trackio: trackio.Html(path), step)
 
-    def _extra(self, key: str, make: Callable[[Any], Any], step: int | None) -> None:
+    def _send(self, kind: str, key: str, make: Callable[[Any], Any], step: int | None) -> None:
         import trackio
 
-        with self._stopwatch:
-            try:
-                self.experiment.log({key: make(trackio)}, step=step)
-            except Exception as error:  # whatever trackio's trouble is, it is not a reason not to train
-                if not self._warned:
-                    rank_zero_info(
-                        f"trackio goes without {key}, training goes on: {' '.join(str(error).split())[:150]}"
-                    )
-                self._warned = True
+        self._extras.send(kind, lambda: self.experiment.log({key: make(trackio)}, step=step))
