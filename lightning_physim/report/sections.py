@@ -291,11 +291,11 @@ CONTENTS = {
         _emergence,
         """Forecasts and exponents as they were while training ran. The upper panel shows the score of each emerging
         head. Beside it stand forecasts of its last value, at the steps where they were made, from a tenth of the run
-        on. Their bars are as wide as the errors of earlier runs were, for 95 % of them. The lower panel shows the
-        exponent of a power law fitted to the approach so far, with 95 % intervals for parameters and noise. <i>Do not
-        believe</i> the forecast of a head that is in the midst of its rise. <i>Do not believe</i> an exponent whose bar
-        reaches across the panel. The table of heads tells where another law describes the growth better: no exponent is
-        to be believed there.""",
+        on. Their bars hold 95 % of the errors of earlier runs; no fresh runs have confirmed that yet. The lower panel
+        shows the exponent of a power law fitted to the approach so far, with 95 % intervals for parameters and noise.
+        <i>Do not believe</i> a forecast that was made before a head began to rise. <i>Do not believe</i> an exponent
+        whose bar reaches across the panel. The table of heads tells where another law describes the growth better: no
+        exponent is to be believed there.""",
     ),
     "portrait": Content(
         _portrait,
