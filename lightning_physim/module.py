@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_physim import keys
 from lightning_physim.errors import InputError
+from lightning_physim.flow import RungeKuttaChebyshev
 from lightning_physim.loggers import log_row
 from lightning_physim.metrics import OneStepError, RolloutError
 from lightning_physim.model import make_network, rollout
@@ -29,6 +30,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], tuple[str, ...]]] = {
     "adam": (Adam, ()),
     "adamw": (AdamW, ("weight_decay",)),
     "sgd": (SGD, ("momentum", "weight_decay")),
+    "rkc": (RungeKuttaChebyshev, ("stages",)),
 }
 """Optimizers by name, with the options that they take beside ``lr``."""
 
@@ -53,12 +55,14 @@ class PhysicsSimulator(pl.LightningModule):
         norm: ``"layer"``, ``"rms"`` or ``"none"``.
         attend_self: let a particle attend to itself. Of the transformer alone.
         cutoff: distance within which particles exchange messages, contact diameters. Of the interaction network alone.
-        optimizer: ``"adam"``, ``"adamw"`` or ``"sgd"`` (with ``momentum``).
-        lr: peak learning rate.
+        optimizer: ``"adam"``, ``"adamw"``, ``"sgd"`` (with ``momentum``), or ``"rkc"``, gradient flow by
+            :class:`lightning_physim.flow.RungeKuttaChebyshev` (with ``stages``; best without warm-up).
+        lr: peak learning rate; of ``"rkc"`` the step of time of a cycle.
         warmup_steps: optimizer steps over which the learning rate rises linearly from 0.
         schedule: ``"constant"`` after the warm-up, or ``"cosine"`` to zero at ``trainer.max_steps``.
         momentum: of SGD.
         weight_decay: of AdamW and SGD.
+        stages: gradients, each an optimizer step, in a cycle of ``"rkc"``.
         rollout_horizons: intervals after which rollouts are judged; must not exceed the length of a validation
             trajectory.
         compile: compile the training loss by ``torch.compile``: faster steps after a wait of 10 to 20 s, which pays
@@ -89,18 +93,20 @@ class PhysicsSimulator(pl.LightningModule):
         norm: Literal["layer", "rms", "none"] = "layer",
         attend_self: bool = False,
         cutoff: float = 2.5,
-        optimizer: Literal["adam", "adamw", "sgd"] = "adam",
+        optimizer: Literal["adam", "adamw", "sgd", "rkc"] = "adam",
         lr: float = 2e-3,
         warmup_steps: int = 100,
         schedule: Literal["constant", "cosine"] = "constant",
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        stages: int = 12,
         rollout_horizons: tuple[int, ...] = (1, 5, 10, 20),
         compile: bool = False,
     ) -> None:
         super().__init__()
         check_positive(lr=lr)
         check_counts(0, warmup_steps=warmup_steps)
+        check_counts(stages=stages)
         check_not_negative(momentum=momentum, weight_decay=weight_decay)
         if not rollout_horizons or min(rollout_horizons) < 1:
             raise InputError(f"rollout_horizons must be one or more positive integers; got {rollout_horizons}")
@@ -197,13 +203,11 @@ class PhysicsSimulator(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         hp = self.hparams
         make, options = OPTIMIZERS[hp["optimizer"]]
-        # Fused: all parameters in one call. Under a gradient scaler that would rule out gradient clipping.
-        optimizer = make(
-            self.parameters(),
-            lr=hp["lr"],
-            fused=self.trainer.precision != "16-mixed",
-            **{name: hp[name] for name in options},
-        )
+        given = {name: hp[name] for name in options}
+        if make is not RungeKuttaChebyshev:
+            # Fused: all parameters in one call. Under a gradient scaler that would rule out gradient clipping.
+            given["fused"] = self.trainer.precision != "16-mixed"
+        optimizer = make(self.parameters(), lr=hp["lr"], **given)
         max_steps = self.trainer.max_steps
         if hp["schedule"] == "cosine" and max_steps <= hp["warmup_steps"]:
             raise InputError(
