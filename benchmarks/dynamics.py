@@ -14,6 +14,16 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.signal import lfilter
 
+from lightning_physim.claims.growth import (
+    DEGENERATE_START,
+    OPEN_GROWTH,
+    REGULAR_START,
+    SEVERAL,
+    FlowHead,
+    answers,
+    flow_head,
+    measure,
+)
 from lightning_physim.claims.statistics import t_answer
 from lightning_physim.emergence import UNDECIDED
 from lightning_physim.emergence.dynamics import growth_order, shape_ratio
@@ -129,10 +139,61 @@ def _answer(orders: np.ndarray) -> str:
     return "open"
 
 
+KINDS = {
+    "logistic": ("logistic (saddle, x²)",),
+    "saddle x³": ("saddle x³",),
+    "saddle x² to x³": ("saddle x² to x³",),
+    "exponential": ("exponential (slope to x²)",),
+    "logistic; saddle x³": ("logistic (saddle, x²)", "saddle x³"),
+    "logistic; two stages": ("logistic (saddle, x²)", "two stages"),
+    "logistic; saddle x² to x³": ("logistic (saddle, x²)", "saddle x² to x³"),
+    "logistic; logistic, seen as x²": ("logistic (saddle, x²)", "logistic, seen as x²"),
+}
+"""Potentials that the heads of a study take turns to have."""
+SEEN = 600.0
+"""Time at which runs of a study end: heads are at different shares of their rises."""
+
+
+def studies(n: int) -> Iterator[str]:
+    """Of the table of claim (c): ``n`` studies a row, of ten seeds with one or two heads each, at two step sizes."""
+    yield (
+        "| heads | noise | heads with an end of their own | start called degenerate / not / open, % | several "
+        "potentials, % |\n|---|---|---|---|---|"
+    )
+    curves = {name: make() for name, (make, _) in HEADS.items()}
+    for label, kinds in KINDS.items():
+        for noise in NOISES:
+            complete, starts, several = 0, Counter[str](), 0
+            for study in range(n):
+                rng = np.random.default_rng([study, len(label)])
+                heads = [_head(curves[kinds[i % len(kinds)]], i % 10, noise, rng) for i in range(15)]
+                numbers = measure([head for head in heads if head is not None], [])
+                found = answers(numbers)
+                complete += numbers.shape_heads
+                starts[found["start"]] += 1
+                several += found["shapes"] == SEVERAL
+            called = " / ".join(f"{100 * starts[a] / n:.0f}" for a in (DEGENERATE_START, REGULAR_START, OPEN_GROWTH))
+            yield f"| {label} | {noise:g} | {complete / n:.1f} of 15 | {called} | {100 * several / n:.0f} |"
+
+
+def _head(curve: np.ndarray, seed: int, noise: float, rng: np.random.Generator) -> FlowHead | None:
+    """One head with scales of its own, measured twice, until :data:`SEEN`; None where the claim would not count it."""
+    stretch, height = np.exp(rng.normal(0, 0.3)), rng.uniform(0.5, 0.8)
+    kept = TIME <= SEEN
+    runs = []
+    for _ in range(2):
+        values = height * noisy(np.interp(TIME / stretch, TIME, curve), noise, int(rng.integers(2**32)))
+        runs.append((TIME[kept], values[kept]))
+    found = flow_head(seed, "L0H0", *runs, uniform=0.0)
+    return found if found.in_flow else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dynamics", description=__doc__.splitlines()[0])
     parser.add_argument("--curves", type=int, default=100, help="of every row, a multiple of ten (default: 100)")
-    for row in rows(parser.parse_args().curves):
+    parser.add_argument("--studies", type=int, default=100, help="of every row of the second table (default: 100)")
+    given = parser.parse_args()
+    for row in (*rows(given.curves), "", *studies(given.studies)):
         print(row, flush=True)
 
 

@@ -3,7 +3,7 @@
 from lightning_physim.claims.evidence import Head, heads_of
 from lightning_physim.claims.findings import Findings, Peer, Training, gather
 from lightning_physim.claims.geometry import emergence_goes_with_degeneracy
-from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
+from lightning_physim.claims.growth import emergence_has_a_potential, growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.plan import ROLES, SEED
 from lightning_physim.claims.verdict import Claim, Study, undecidable
@@ -19,8 +19,8 @@ __all__ = [
     "Training",
     "collision_heads_exist",
     "emergence_goes_with_degeneracy",
+    "emergence_has_a_potential",
     "gather",
-    "growth_is_power_law",
     "growth_of_used_heads",
     "heads_of",
     "undecidable",

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.claims.geometry import emergence_goes_with_degeneracy
-from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
+from lightning_physim.claims.growth import emergence_has_a_potential, growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.plan import ROLES, SEED
 from lightning_physim.claims.verdict import Claim, Study
@@ -83,7 +83,6 @@ class Findings:
         claims: (a), (b) and (c).
         growth: of the collision heads of every seed.
         losses: of the losses on colliding particles of every seed.
-        sgd: of the collision heads under SGD.
         peers: rows of the table.
         horizon: intervals after which rollouts are compared.
         trainings: all of them, finished or not.
@@ -94,7 +93,6 @@ class Findings:
     claims: Sequence[Claim]
     growth: Sequence[Growth]
     losses: Sequence[Growth]
-    sgd: Sequence[Growth]
     peers: Sequence[Peer]
     horizon: int
     trainings: Sequence[Training]
@@ -118,19 +116,18 @@ def gather(trainings: Sequence[Training], floor_rollouts: FloorRollouts) -> Find
             by_role[training.role][training.seed] = training.metrics
             if training.role == SEED:
                 seeds[training.name] = training.metrics
-    sgd_run, no_attention = (next(iter(by_role[role].values()), None) for role in ("sgd", "no_attention"))
-    study = Study(by_role[SEED], by_role["permuted"], sgd_run, no_attention)
+    no_attention = next(iter(by_role["no_attention"].values()), None)
+    study = Study(by_role[SEED], by_role["permuted"], by_role["flow"], by_role["flow_fine"], no_attention)
     growth = [row for name, metrics in seeds.items() for row in growth_of_used_heads(name, metrics)]
     losses = [row for name, metrics in seeds.items() if (row := growth_of_loss(metrics, name)) is not None]
-    sgd = growth_of_used_heads(ROLES["sgd"].label, study.sgd) if study.sgd else []
     claims = (
         collision_heads_exist(study),
         emergence_goes_with_degeneracy(study),
-        growth_is_power_law(growth, losses, sgd),
+        emergence_has_a_potential(study),
     )
     horizon = max((int(k) for m in seeds.values() for key in m if (k := keys.ROLLOUT_MSE.match(key))), default=1)
     peers = _peers([t for t in trainings if t.metrics is not None], horizon, floor_rollouts)
-    return Findings(study, seeds, claims, growth, losses, sgd, peers, horizon, trainings)
+    return Findings(study, seeds, claims, growth, losses, peers, horizon, trainings)
 
 
 def _peers(done: Sequence[Training], horizon: int, floor_rollouts: FloorRollouts) -> list[Peer]:

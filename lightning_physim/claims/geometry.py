@@ -10,6 +10,7 @@ from lightning_physim.claims.evidence import Head, half_rise_step
 from lightning_physim.claims.statistics import (
     MIN_FOR_T,
     NO_INTERVAL,
+    SIGNIFICANCE,
     Answer,
     Interval,
     bootstrap_within,
@@ -25,8 +26,6 @@ from lightning_physim.emergence import UNDECIDED
 from lightning_physim.llc.diagnostics import MAX_FAILED
 
 GEOMETRY_CLAIM = "Emergence goes with degenerate geometry"
-SIGNIFICANCE = 0.05
-"""Of the three questions together, by Holm's rule."""
 REGULAR, ORDER_MARGIN = 2.0, 0.1
 """The order of a regular basin, and how near to it an order is regular: quartic directions then make up less than 5 %
 of the learning coefficient."""

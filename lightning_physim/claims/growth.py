@@ -1,23 +1,97 @@
-"""Claim (c): heads emerge by a power law, as gradient flow in a degenerate effective potential does."""
+"""Claim (c): in gradient flow, collision heads emerge as down one degenerate effective potential."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import f_oneway
 
+from lightning_physim import keys
 from lightning_physim.claims.evidence import heads_of
-from lightning_physim.claims.statistics import Interval, bootstrap_clusters, interval
-from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim
-from lightning_physim.curves import Metrics
-from lightning_physim.emergence import UNDECIDED, Growth, growth_of_head, is_power_law, label
+from lightning_physim.claims.plan import ROLES
+from lightning_physim.claims.statistics import MIN_FOR_T, SIGNIFICANCE, Answer, holm, t_answer
+from lightning_physim.claims.verdict import NOT_SUPPORTED, SUPPORTED, Claim, Study
+from lightning_physim.curves import NOTHING, Curve, Metrics, final
+from lightning_physim.emergence import (
+    UNDECIDED,
+    Growth,
+    baseline,
+    collapse,
+    growth_of_head,
+    growth_order,
+    own_end,
+    relaxation,
+    shape_ratio,
+)
+from lightning_physim.errors import InputError
 
-GROWS_BY_POWER_LAW = "The score of a collision head grows by a power law"
-MIN_DECIDED = 0.5
-"""Fraction of the heads that must have a clear law."""
-MAJORITY = 0.5
-POWER_LAW = "power_law"
+POTENTIAL = "Collision heads emerge as down one degenerate effective potential"
+IN_FLOW = 0.1
+"""Logarithm of the ratio of the times at half of a rise, of the two step sizes, below which a curve is one of gradient
+flow."""
+SADDLE, ORDER_MARGIN_OF_GROWTH = 1.0, 0.25
+"""Order of the growth away from a regular saddle, and by how much that of a degenerate one must lie above it: a saddle
+that is seen as a square reads up to 0.12 too low."""
+LEAST_SHAPE_SD = 0.15
+"""Standard deviation of the shape ratio between heads, less noise, from which there are several potentials: a third of
+what lies between a saddle and a slope."""
+MOST_LOSSES = 0.8
+"""Share of the losses that one law must be called for."""
+DEGENERATE_START, REGULAR_START = "degenerate start", "no degenerate start"
+SEVERAL, ONE = "several potentials", "no sign of several"
+POWER_LAW, EXPONENTIAL = "power_law", "exponential"
+"""Names of the laws of an approach."""
+OPEN_GROWTH = "open"
+"""What the questions can end as, but for the approach, which ends as a law."""
+
+
+@dataclass(frozen=True)
+class FlowHead:
+    """A collision head that is used, in gradient flow at both step sizes.
+
+    Args:
+        seed: of its network.
+        name: ``"L{l}H{h}"``.
+        collapse: logarithm of the ratio of the times at half of its rise, coarse steps over fine ones; NaN where either
+            run ends before the rise does (:func:`lightning_physim.emergence.own_end`).
+        order: of its growth in the fine steps; NaN where that is too short.
+        shapes: :func:`lightning_physim.emergence.shape_ratio` in coarse and in fine steps.
+    """
+
+    seed: int
+    name: str
+    collapse: float
+    order: float = math.nan
+    shapes: tuple[float, float] = (math.nan, math.nan)
+
+    @property
+    def in_flow(self) -> bool:
+        """Whether the two step sizes agree."""
+        return abs(self.collapse) < IN_FLOW
+
+
+@dataclass(frozen=True)
+class FlowLoss:
+    """The loss on colliding particles of a seed.
+
+    Args:
+        seed: of its network.
+        collapse: as of a head.
+        called: law of its approach, by :func:`lightning_physim.emergence.relaxation`.
+        exponent: of a power law of its approach; NaN where that is too short.
+    """
+
+    seed: int
+    collapse: float
+    called: str = UNDECIDED
+    exponent: float = math.nan
+
+    @property
+    def in_flow(self) -> bool:
+        """Whether the two step sizes agree."""
+        return abs(self.collapse) < IN_FLOW
 
 
 @dataclass(frozen=True)
@@ -25,49 +99,56 @@ class Numbers:
     """What the rule looks at.
 
     Args:
-        heads: collision heads that are used, of every seed.
-        decided: of them, those with a clear law.
-        seeds: with a decided head.
-        fraction, fraction_interval: of power laws among the decided, with its 95 % interval.
-        verdicts: heads by verdict.
-        wins: held-out extrapolations by the law that wins them, power laws of any form counted as one.
-        losses, losses_power_law: losses on colliding particles, the control.
-        sgd, sgd_decided, sgd_power_law: collision heads that are used, under plain SGD.
+        seeds: trained at both step sizes.
+        heads: collision heads that are used there.
+        heads_in_flow: of them, at the limit of gradient flow; the three answers below are about these.
+        order: mean of the orders of growth of a seed's heads; p is of the likelier side of the limit, doubled.
+        is_degenerate: that side is the upper one.
+        shape_heads: heads whose shape is known at both step sizes.
+        shape_p: probability that shapes differ so much between heads, or more, where only noise makes them differ, by
+            the F test of one-way analysis of variance. Both step sizes of a head are one group.
+        shape_sd, shape_noise: standard deviation of the shapes between heads, less what noise makes, and of one
+            measurement.
+        losses_in_flow: seeds whose loss on colliding particles is at the limit.
+        called: laws of the approaches of these losses.
+        exponent: of those that are called a power law. Reported, and asked by no rule.
     """
 
-    heads: int
-    decided: int
     seeds: int
-    fraction: float
-    fraction_interval: Interval
-    verdicts: Counter[str]
-    wins: Counter[str]
-    losses: int
-    losses_power_law: int
-    sgd: int
-    sgd_decided: int
-    sgd_power_law: int
+    heads: int
+    heads_in_flow: int
+    order: Answer
+    is_degenerate: bool
+    shape_heads: int
+    shape_p: float
+    shape_sd: float
+    shape_noise: float
+    losses_in_flow: int
+    called: Counter[str]
+    exponent: Answer
 
-    @property
-    def rival(self) -> int:
-        """Extrapolations that the best other law wins."""
-        return max((count for law, count in self.wins.items() if law != POWER_LAW), default=0)
+    def adjusted(self) -> dict[str, float]:
+        """p of each question by Holm's rule; 1 for one that could not be asked."""
+        return holm({"start": self.order.p, "shapes": self.shape_p})
 
     def table(self) -> dict[str, float]:
         """By name, for the page."""
-        return {
-            "collision heads that are used": float(self.heads),
-            **{f"called {label(law)}": float(count) for law, count in self.verdicts.items()},
-            "share of power laws among the decided": self.fraction,
-            "share, low": self.fraction_interval[0],
-            "share, high": self.fraction_interval[1],
-            **{f"extrapolations won by {label(law)}": float(count) for law, count in self.wins.items()},
-            "losses called power law": float(self.losses_power_law),
-            "losses": float(self.losses),
-            "collision heads that are used, under SGD": float(self.sgd),
-            "of them decided": float(self.sgd_decided),
-            "of these called power law": float(self.sgd_power_law),
+        table: dict[str, float] = {
+            "seeds in gradient flow at two step sizes": self.seeds,
+            "collision heads that are used": self.heads,
+            "of them at the limit of gradient flow": self.heads_in_flow,
         }
+        for name, answer in {"order of growth": self.order, "exponent of the loss": self.exponent}.items():
+            low, high = answer.interval
+            table |= {name: answer.effect, f"{name}, low": low, f"{name}, high": high, f"{name}, seeds": answer.n}
+        table |= {f"p of {name}, by Holm": p for name, p in self.adjusted().items()}
+        table |= {
+            "heads whose shape is known": self.shape_heads,
+            "shape ratio, standard deviation between heads, less noise": self.shape_sd,
+            "shape ratio, standard deviation of one measurement": self.shape_noise,
+            "losses at the limit of gradient flow": self.losses_in_flow,
+        }
+        return table | {f"losses called {name}": count for name, count in sorted(self.called.items())}
 
 
 def growth_of_used_heads(run: str, metrics: Metrics) -> list[Growth]:
@@ -75,79 +156,157 @@ def growth_of_used_heads(run: str, metrics: Metrics) -> list[Growth]:
     return [growth_of_head(metrics, head.name, run) for head in heads_of(metrics) if head.is_used_collision_head]
 
 
-def measure(heads: Sequence[Growth], losses: Sequence[Growth], sgd: Sequence[Growth]) -> Numbers:
-    """Numbers of heads, losses and heads under SGD."""
-    decided = [growth for growth in heads if growth.is_decided]
-    runs = dict.fromkeys(growth.run for growth in decided)
-    groups = [np.array([growth.is_power_law for growth in decided if growth.run == run]) for run in runs]
+def flow_heads(seed: int, coarse: Metrics, fine: Metrics) -> list[FlowHead]:
+    """The collision heads of the fine run that its network uses, held against the same ones of the coarse run."""
+    return [
+        flow_head(
+            seed,
+            head.name,
+            in_time(coarse.get(keys.PARTNER_SCORE.of(head=head.name), NOTHING), "flow"),
+            in_time(head.score, "flow_fine"),
+            uniform=float(head.score[1][-1] / head.enrichment[1][-1]),
+        )
+        for head in heads_of(fine)
+        if head.is_used_collision_head
+    ]
+
+
+def flow_head(seed: int, name: str, coarse: Curve, fine: Curve, uniform: float) -> FlowHead:
+    """What the scores of a head over the time of gradient flow say, in coarse and in fine steps.
+
+    The rise begins at the score of ``uniform`` attention. A start from the first points makes orders look smaller.
+    """
+    ends = own_end(coarse, uniform), own_end(fine, uniform)
+    if not all(map(math.isfinite, ends)):
+        return FlowHead(seed, name, math.nan)
+    shapes = shape_ratio(coarse, uniform, ends[0]), shape_ratio(fine, uniform, ends[1])
+    return FlowHead(seed, name, collapse(coarse, fine, (uniform + ends[1]) / 2), _order(fine, uniform, ends[1]), shapes)
+
+
+def flow_loss(seed: int, coarse: Metrics, fine: Metrics) -> FlowLoss:
+    """The loss on colliding particles, which falls: half of its fall in the fine run, and the approach there."""
+    curves = [
+        (time, -values)
+        for time, values in (
+            in_time(metrics.get(keys.VAL_LOSS_COLLIDING, NOTHING), role)
+            for metrics, role in ((coarse, "flow"), (fine, "flow_fine"))
+        )
+    ]
+    if not all(len(values) for _, values in curves):
+        return FlowLoss(seed, math.nan)
+    level = (baseline(curves[1][1]) + final(curves[1])) / 2
+    agreed = collapse(curves[0], curves[1], level)
+    try:
+        found = relaxation(*curves[1])
+    except InputError:
+        return FlowLoss(seed, agreed)
+    return FlowLoss(seed, agreed, found.verdict, found.power.shapes["exponent"])
+
+
+def in_time(curve: Curve, role: str) -> Curve:
+    """A curve over steps as one over the time of gradient flow."""
+    steps, values = curve
+    return steps * ROLES[role].time, values
+
+
+def measure(heads: Sequence[FlowHead], losses: Sequence[FlowLoss]) -> Numbers:
+    """Numbers of the heads and losses of every seed."""
+    flowing = [head for head in heads if head.in_flow]
+    seeds = dict.fromkeys(head.seed for head in flowing)
+    orders = [[head.order for head in flowing if head.seed == seed and math.isfinite(head.order)] for seed in seeds]
+    order, is_degenerate = start_answer([float(np.mean(found)) for found in orders if found])
+    shapes = np.array([head.shapes for head in flowing if all(map(math.isfinite, head.shapes))]).reshape(-1, 2)
+    noise = float(np.mean(np.diff(shapes) ** 2)) / 2 if len(shapes) else math.nan
+    between = float(shapes.mean(1).var(ddof=1)) - noise / 2 if len(shapes) > 1 else math.nan
+    at_limit = [loss for loss in losses if loss.in_flow]
     return Numbers(
+        seeds=len(losses),
         heads=len(heads),
-        decided=len(decided),
-        seeds=len(groups),
-        fraction=float(np.mean([growth.is_power_law for growth in decided])) if decided else math.nan,
-        fraction_interval=(
-            interval(bootstrap_clusters(lambda sample: float(sample.mean()), groups))
-            if len(groups) >= MIN_SEEDS
-            else (math.nan, math.nan)
-        ),
-        verdicts=Counter(growth.verdict for growth in heads),
-        wins=Counter(_kind(winner) for growth in heads if (winner := growth.extrapolation.winner)),
-        losses=len(losses),
-        losses_power_law=sum(growth.is_power_law for growth in losses),
-        sgd=len(sgd),
-        sgd_decided=sum(growth.is_decided for growth in sgd),
-        sgd_power_law=sum(growth.is_power_law for growth in sgd),
+        heads_in_flow=len(flowing),
+        order=order,
+        is_degenerate=is_degenerate,
+        shape_heads=len(shapes),
+        shape_p=float(f_oneway(*shapes).pvalue) if len(shapes) >= MIN_FOR_T else math.nan,
+        shape_sd=float(np.sqrt(np.maximum(between, 0.0))),
+        shape_noise=float(np.sqrt(noise)),
+        losses_in_flow=len(at_limit),
+        called=Counter(loss.called for loss in at_limit),
+        exponent=t_answer([loss.exponent for loss in at_limit if loss.called == POWER_LAW]),
     )
 
 
-def judge(n: Numbers) -> tuple[str, list[str]]:
-    """The verdict, and what decided."""
-    low, high = n.fraction_interval
-    if n.seeds < MIN_SEEDS or n.decided < MIN_DECIDED * n.heads:
-        return UNDECIDED, ["too few are decided"]
-    if high < MAJORITY:
-        return NOT_SUPPORTED, []
-    against = {
-        "interval": not low > MAJORITY,
-        "extrapolation": n.wins[POWER_LAW] <= n.rival,
-        "loss": n.losses_power_law >= 0.5 * max(n.losses, 1),
-        "SGD": n.sgd_power_law < max(0.5 * n.sgd_decided, 1),
-    }
-    return (UNDECIDED, [name for name, holds in against.items() if holds]) if any(against.values()) else (SUPPORTED, [])
+def start_answer(orders: Sequence[float]) -> tuple[Answer, bool]:
+    """Whether a mean order of growth lies above that of a saddle by :data:`ORDER_MARGIN_OF_GROWTH`, or below that.
 
-
-def tell(n: Numbers, verdict: str, decided_by: list[str]) -> str:
-    """What decided, in a sentence."""
-    low, high = n.fraction_interval
-    if "too few are decided" in decided_by:
-        few = f"of {n.heads} collision heads that are used {n.decided} have a clear law, on {n.seeds} seeds"
-        return f"{few}; it takes half of them, and {MIN_SEEDS} seeds"
-    seen = f"of {n.heads} collision heads that are used {n.decided} have a clear law, "
-    seen += f"{100 * n.fraction:.0f} % of them a power law ({100 * low:.0f} to {100 * high:.0f})"
-    won = f"win {n.wins[POWER_LAW]} of {n.wins.total()} held-out extrapolations"
-    sgd = f"{n.sgd_decided} of {n.sgd} collision heads that are used have a clear law"
-    against = {
-        "interval": "the interval reaches below one half",
-        "extrapolation": f"power laws {won}, another law {n.rival}",
-        "loss": "the loss on colliding particles is a power law too, and scores may inherit its form",
-        "SGD": f"under SGD {sgd}, where it takes one, and half of them power laws",
-    }
-    closing = [f"they {won}"] if verdict == SUPPORTED else [against[name] for name in decided_by]
-    return "; ".join([seen, *closing])
-
-
-def growth_is_power_law(heads: Sequence[Growth], losses: Sequence[Growth], sgd: Sequence[Growth]) -> Claim:
-    """Claim (c), judged.
+    Both sides are asked, so that the smaller p is doubled.
 
     Args:
-        heads: of every seed.
-        losses: of every seed, the control.
-        sgd: collision heads that are used, under plain SGD.
+        orders: one for each seed.
+
+    Returns:
+        The answer, and whether the smaller p is that of the upper side.
     """
-    numbers = measure(heads, losses, sgd)
-    verdict, decided_by = judge(numbers)
-    return Claim(GROWS_BY_POWER_LAW, verdict, tell(numbers, verdict, decided_by), numbers.table())
+    limit = SADDLE + ORDER_MARGIN_OF_GROWTH
+    above, below = (t_answer(orders, limit, side).p for side in ("greater", "less"))
+    return replace(t_answer(orders, SADDLE), p=float(np.minimum(1.0, 2 * min(above, below)))), above < below
 
 
-def _kind(law: str) -> str:
-    return POWER_LAW if is_power_law(law) else law
+def answers(n: Numbers) -> dict[str, str]:
+    """What each question ends as."""
+    decided = {question for question, p in n.adjusted().items() if p < SIGNIFICANCE}
+    found = {"start": OPEN_GROWTH, "shapes": OPEN_GROWTH, "approach": UNDECIDED}
+    if "start" in decided:
+        found["start"] = DEGENERATE_START if n.is_degenerate else REGULAR_START
+    if n.shape_heads >= MIN_FOR_T:
+        found["shapes"] = SEVERAL if "shapes" in decided and n.shape_sd > LEAST_SHAPE_SD else ONE
+    if n.losses_in_flow >= MIN_FOR_T:
+        law, count = n.called.most_common(1)[0]
+        found["approach"] = law if count >= MOST_LOSSES * n.losses_in_flow else UNDECIDED
+    return found
+
+
+def judge(n: Numbers) -> str:
+    """The verdict."""
+    found = answers(n)
+    if found["start"] == DEGENERATE_START and found["shapes"] == ONE and found["approach"] != EXPONENTIAL:
+        return SUPPORTED
+    if found["start"] == REGULAR_START and (found["shapes"] == SEVERAL or found["approach"] == EXPONENTIAL):
+        return NOT_SUPPORTED
+    return UNDECIDED
+
+
+def tell(n: Numbers) -> str:
+    """What the questions ended as, in a sentence each."""
+    if not n.seeds:
+        return "no training followed gradient flow at two step sizes: --claims=c trains them"
+    found, adjusted = answers(n), n.adjusted()
+    low, high = n.order.interval
+    within = f" ({low:.2f} to {high:.2f})" if math.isfinite(low) else ""
+    limit = f"{n.heads_in_flow} of {n.heads} collision heads that are used are at the limit of gradient flow"
+    start = f"their growth has an order of {n.order.effect:.2f}{within}, {found['start']}"
+    start += f", p {adjusted['start']:.2g} by Holm" if math.isfinite(n.order.p) else f", as it takes {MIN_FOR_T} seeds"
+    shapes = f"shapes differ by {n.shape_sd:.2f} between heads and by {n.shape_noise:.2f} between step sizes, "
+    shapes += f"{found['shapes']}, p {adjusted['shapes']:.2g} by Holm"
+    if n.shape_heads < MIN_FOR_T:
+        shapes = f"shapes are known of {n.shape_heads} heads and it takes {MIN_FOR_T}"
+    laws = ", ".join(f"{count} {law.replace('_', ' ')}" for law, count in n.called.most_common()) or "none"
+    approach = f"of {n.seeds} losses on colliding particles {n.losses_in_flow} are at the limit, approaches: {laws}"
+    return "; ".join([limit, start, shapes, approach])
+
+
+def emergence_has_a_potential(study: Study) -> Claim:
+    """Claim (c), judged."""
+    heads, losses = [], []
+    for seed, (coarse, fine) in study.flows().items():
+        heads += flow_heads(seed, coarse, fine)
+        losses.append(flow_loss(seed, coarse, fine))
+    numbers = measure(heads, losses)
+    return Claim(POTENTIAL, judge(numbers), tell(numbers), {name: float(x) for name, x in numbers.table().items()})
+
+
+def _order(curve: Curve, start: float, end: float) -> float:
+    time, values = curve
+    try:
+        return growth_order(time[time > 0], values[time > 0], start, end).order
+    except InputError:
+        return math.nan

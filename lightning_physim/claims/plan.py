@@ -1,5 +1,6 @@
 """What is trained for the claims: seeds, and beside them a training for every role."""
 
+import math
 from dataclasses import dataclass
 
 SEED = "seed"
@@ -9,6 +10,8 @@ CONSTANT = ("--model.schedule=constant", "--model.lr=2e-3")
 MIN_STEPS = 3000
 """Steps of a training whose configuration has fewer. Claim (a) asks for half of the loss on colliding particles that a
 network without attention has. At this rate ``smoke`` leaves 62 % after its own 1000 steps and 40 % after 3000."""
+OF_TRAINED, OF_FLOW = "ab", "c"
+"""Letters of the claims about what is trained as usual, and of that about gradient flow."""
 OF_SEEDS = ("--geometry.steps_per_decade=8", "--geometry.every=8")
 """Options of the trainings of the seeds: half-rises of the spectra are compared with those of scores."""
 
@@ -23,6 +26,8 @@ class Role:
         options: of ``physim fit``, after all others.
         stretch: its steps over those of the seeds.
         every_seed: trained for every seed, in place of the first alone.
+        claims: the letters of the claims that it is trained for.
+        time: of gradient flow, per step; NaN where it follows none.
     """
 
     label: str
@@ -30,16 +35,42 @@ class Role:
     options: tuple[str, ...]
     stretch: float = 1.0
     every_seed: bool = False
+    claims: str = OF_TRAINED
+    time: float = math.nan
 
 
+FLOW = (
+    "--model.optimizer=rkc",
+    "--model.warmup_steps=0",
+    "--llc=false",
+    "--geometry=false",
+    "--snapshots=false",
+    "--emergence=false",
+    "--probe.steps_per_decade=40",
+    "--validation.steps_per_decade=40",
+)
+"""Options of gradient flow. Claim (c) asks for curves of scores and losses, and for nothing else. Both step sizes end
+at a time of 320 where a seed takes 3000 steps."""
 ROLES = {
-    # First, as it takes longest: it learns more slowly. No momentum: gradient flow is what the effective potential is
-    # about.
-    "sgd": Role(
-        "SGD",
-        "transformer, SGD",
-        ("--model.optimizer=sgd", "--model.lr=0.2", "--model.momentum=0", "--llc=false"),
-        stretch=2.5,
+    # Steps of half the time, and a third of the noise of minibatches. Stable up to curvatures of 1800 and 1500; those
+    # of `smoke` grow to 900.
+    "flow_fine": Role(
+        "gradient flow, fine steps",
+        "transformer, gradient flow, fine steps",
+        (*FLOW, "--model.lr=0.125", "--model.stages=11", "--data.batch_size=512"),
+        stretch=28_160 / MIN_STEPS,
+        every_seed=True,
+        claims=OF_FLOW,
+        time=0.125 / 11,
+    ),
+    "flow": Role(
+        "gradient flow",
+        "transformer, gradient flow",
+        (*FLOW, "--model.lr=0.25", "--model.stages=14", "--data.batch_size=256"),
+        stretch=17_920 / MIN_STEPS,
+        every_seed=True,
+        claims=OF_FLOW,
+        time=0.25 / 14,
     ),
     "permuted": Role(
         "permuted outcomes",

@@ -11,6 +11,8 @@ N_BOOTSTRAP = 2000
 N_PERMUTATIONS = 20_000
 MIN_FOR_T = 5
 """Values without which Student's t decides nothing here."""
+SIGNIFICANCE = 0.05
+"""Of the questions of a claim together, by Holm's rule."""
 Interval = tuple[float, float]
 """Ends of an interval; NaN where there is none."""
 NO_INTERVAL: Interval = (math.nan, math.nan)

@@ -23,18 +23,23 @@ class Study:
     Args:
         seeds: metrics of the runs that differ in their seed alone, by seed.
         permuted: with permuted outcomes, by seed: each starts from the network of that seed.
-        sgd: under plain SGD.
+        flow, flow_fine: in gradient flow, by seed, in coarse and in fine steps.
         no_attention: of the network without attention.
     """
 
     seeds: Mapping[int, Metrics]
     permuted: Mapping[int, Metrics] = field(default_factory=dict)
-    sgd: Metrics | None = None
+    flow: Mapping[int, Metrics] = field(default_factory=dict)
+    flow_fine: Mapping[int, Metrics] = field(default_factory=dict)
     no_attention: Metrics | None = None
 
     def heads(self) -> dict[int, list[Head]]:
         """The heads of every seed."""
         return {seed: heads_of(metrics) for seed, metrics in self.seeds.items()}
+
+    def flows(self) -> dict[int, tuple[Metrics, Metrics]]:
+        """Gradient flow in coarse and in fine steps, of every seed that has both."""
+        return {seed: (coarse, self.flow_fine[seed]) for seed, coarse in self.flow.items() if seed in self.flow_fine}
 
     def permuted_heads(self) -> dict[int, list[Head]]:
         """The heads of every seed on permuted outcomes."""
@@ -58,13 +63,14 @@ class Claim:
     numbers: dict[str, float]
 
 
-def undecidable(n_seeds: int) -> str:
-    """What so few seeds cannot decide, and what to type; empty where they may decide everything."""
-    if n_seeds < MIN_SEEDS:
-        return f"{n_seeds} seeds decide no claim, {MIN_SEEDS} may decide (a) and (c): --seeds={MIN_SEEDS} or more"
-    if n_seeds < MIN_FOR_T:
-        return f"{n_seeds} seeds cannot decide claim (b), which takes {MIN_FOR_T}: --seeds={MIN_FOR_T} or more"
-    return ""
+def undecidable(n_seeds: int, claims: str) -> str:
+    """What so few seeds cannot decide of some claims, and what to type; empty where they may decide them all."""
+    least = {"a": MIN_SEEDS, "b": MIN_FOR_T, "c": MIN_FOR_T}
+    open_ones = [f"({letter}), which takes {least[letter]}" for letter in claims if n_seeds < least[letter]]
+    if not open_ones:
+        return ""
+    enough = max(least[letter] for letter in claims)
+    return f"{n_seeds} seeds cannot decide claim {', nor '.join(open_ones)}: --seeds={enough} or more"
 
 
 def highest(values: Iterable[float]) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning_physim import keys
 from lightning_physim.claims import Claim, Training, gather, undecidable
-from lightning_physim.claims.plan import MIN_STEPS
+from lightning_physim.claims.plan import MIN_STEPS, OF_FLOW, OF_TRAINED
 from lightning_physim.cli.configs import read_config, resolve_config
 from lightning_physim.cli.train import check
 from lightning_physim.curves import last
@@ -34,7 +34,9 @@ def reproduce(argv: list[str]) -> int:
     """
     given, options = build_parser().parse_known_args(argv)
     read_config(resolve_config(given.config))  # refuses what is none
-    plan = Reproduction(resolve_config(given.config), given.seeds, tuple(options), given.runs, given.first_seed)
+    plan = Reproduction(
+        resolve_config(given.config), given.seeds, tuple(options), given.runs, given.first_seed, given.claims
+    )
     sweep = LocalSweep(plan, given.runs, None, 0)
     if given.check:
         for trial in sweep.trials:
@@ -43,7 +45,7 @@ def reproduce(argv: list[str]) -> int:
             check(command[3:])
         return 0
     print(f"{len(sweep.trials)} trainings of {plan.config.stem}, of {plan.max_steps:,} steps for every seed")
-    if few := undecidable(given.seeds):
+    if few := undecidable(given.seeds, given.claims):
         print(few)
     signal = sweep.run(given.jobs)
     done = trainings(plan, {row["run_id"]: row["state"] for row in sweep.results()})
@@ -69,8 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="physim reproduce",
         description="Train a configuration on several seeds at a constant learning rate (2e-3), every seed on permuted "
-        "outcomes as well, the same under plain SGD and without attention, and an interaction network; then judge the "
-        "claims of Hitchcock et al. 2025 by the rules of docs/claims.md. The same command again runs what is left and "
+        "outcomes as well, the same without attention, and an interaction network; then judge the claims of Hitchcock "
+        "et al. 2025 by the rules of docs/claims.md. The same command again runs what is left and "
         "writes the page again; with more seeds it adds them. Everything is under RUNS/<id>/: sweep.jsonl, the logs, "
         "claims.json and claims.html.",
         epilog="Options of `physim fit`, spelled --trainer.max_steps=2000 or --model.lr=1e-3, go to every training. "
@@ -81,6 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", default="demo", help="shipped configuration, or a YAML file (default: demo)")
     parser.add_argument("--seeds", type=int, default=5, help="trainings that differ in their seed alone (default: 5)")
     parser.add_argument("--first_seed", type=int, default=0, help="the lowest of them (default: 0)")
+    parser.add_argument(
+        "--claims",
+        choices=[OF_TRAINED, OF_FLOW, OF_TRAINED + OF_FLOW],
+        default=OF_TRAINED,
+        help="claims whose trainings are made: c takes two of every seed in gradient flow (default: ab)",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time (default: 2)")
     parser.add_argument("--check", action="store_true", help="print the commands and check their options; run nothing")
     parser.add_argument("--runs", default="runs", help="folder that holds the run directories (default: runs)")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
-from lightning_physim.curves import Curve, crossing_step
+from lightning_physim.curves import Curve, crossing_step, final
 from lightning_physim.emergence.curve import checked
 from lightning_physim.errors import InputError
 
@@ -27,6 +27,12 @@ ORDER_RANGE = (-2.0, 5.0)
 """Range of the order of growth."""
 FIRST_ORDERS = (0.0, 1.0, 2.0)
 """Orders of growth that fits start from."""
+OWN_SPANS = 2.0
+"""Times from a tenth to half of a rise, after half of it, at which :func:`own_end` ends it."""
+NEAR_END = 3
+"""Points around that time that the value there is the mean of."""
+MAX_ROUNDS = 200
+"""In which that end is found: each is nearer by a factor of its own."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,38 @@ def rise_times(curve: Curve, start: float, end: float) -> tuple[float, float, fl
     """Times at which a curve passes a tenth, half and nine tenths of its rise for good; NaN where it does not."""
     tenth, half, most = (crossing_step(curve, start + share * (end - start)) for share in (0.1, 0.5, 0.9))
     return tenth, half, most
+
+
+def own_end(curve: Curve, start: float) -> float:
+    """The value at which a rise is taken to end: that at a time of its own, twice that from a tenth to half after half.
+
+    Curves of one potential that were looked at for different lengths end at one share of their rises there. Those of
+    the last measurement do not. A logistic ends at 0.988.
+
+    Args:
+        curve: times and values ``[points]``.
+        start: value before the rise.
+
+    Returns:
+        In units of the values; NaN where the curve ends before that time, or does not rise.
+    """
+    time, values = curve
+    after = time > 0
+    time, values = time[after], values[after]
+    if len(time) < NEAR_END:
+        return float("nan")
+    smooth = np.convolve(np.pad(values, NEAR_END // 2, mode="edge"), np.full(NEAR_END, 1 / NEAR_END), "valid")
+    end = final(curve)
+    for _ in range(MAX_ROUNDS):
+        tenth, half, _ = rise_times((time, values), start, end)
+        at = half + OWN_SPANS * (half - tenth)
+        if not (end > start and at <= time[-1]):
+            return float("nan")
+        found = float(np.interp(np.log(at), np.log(time), smooth))
+        if abs(found - end) < 1e-6 * abs(end - start):
+            break
+        end = found
+    return end
 
 
 def shape_ratio(curve: Curve, start: float, end: float) -> float:

@@ -111,7 +111,7 @@ def _sections(findings: Findings) -> Iterator[str]:
     if findings.growth:
         rows = [*findings.growth, *findings.losses]
         header = ["curve", "law", "best extrapolation", "exponent α", "p = 2 + 1/α", "1/p", "LLC"]
-        body = [growth_row(growth, findings.seeds.get(growth.run)) for growth in [*rows, *findings.sgd]]
+        body = [growth_row(growth, findings.seeds.get(growth.run)) for growth in rows]
         plots = _plot("laws", laws_figure(rows)) + _collapse(findings)
         if any(growth.fit for growth in findings.growth):
             plots += _plot("exponents", exponents_figure(findings.growth))

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from lightning_physim import keys
-from lightning_physim.claims.plan import CONSTANT, MIN_STEPS, OF_SEEDS, ROLES, SEED
+from lightning_physim.claims.plan import CONSTANT, MIN_STEPS, OF_SEEDS, OF_TRAINED, ROLES, SEED
 from lightning_physim.errors import InputError
 from lightning_physim.sweeps.spec import Trial
 
@@ -25,6 +25,7 @@ class Reproduction:
         config: YAML file that every training starts from.
         n_seeds: trainings that differ in their seed alone.
         first_seed: the lowest of the seeds.
+        claims: the letters of the claims whose trainings are wanted.
         options: of ``physim fit``, for every training.
         runs: folder that holds the run directories.
 
@@ -37,6 +38,7 @@ class Reproduction:
     options: tuple[str, ...] = ()
     runs: str = "runs"
     first_seed: int = 0
+    claims: str = OF_TRAINED
     metric = str(keys.VAL_LOSS_COLLIDING)
     parameters = ()
     content: Mapping[str, Any] = field(default_factory=dict)
@@ -91,8 +93,11 @@ class Reproduction:
     def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
         """One training of every role, with the first seed, then the seeds, then what every seed has of other roles."""
         first, *more = range(self.first_seed, self.first_seed + self.n_seeds)
-        named = [(role, first) for role in ROLES] + [(SEED, number) for number in (first, *more)]
-        named += [(role, number) for number in more for role in ROLES if ROLES[role].every_seed]
+        roles = {name: role for name, role in ROLES.items() if role.claims in self.claims}
+        named = [(role, first) for role in roles]
+        if OF_TRAINED in self.claims:
+            named += [(SEED, number) for number in (first, *more)]
+        named += [(role, number) for number in more for role in roles if roles[role].every_seed]
         return [
             Trial(index, {"role": role, "seed": number}, f"{self.id()}-{role.replace('_', '-')}-{number}")
             for index, (role, number) in enumerate(named)

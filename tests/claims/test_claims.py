@@ -6,7 +6,7 @@ from scipy import stats
 
 from lightning_physim.claims.evidence import half_rise_step, heads_of
 from lightning_physim.claims.geometry import emergence_goes_with_degeneracy, half_rises, order_answer
-from lightning_physim.claims.growth import growth_is_power_law, growth_of_used_heads
+from lightning_physim.claims.growth import growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.statistics import (
     bootstrap_within,
@@ -18,8 +18,8 @@ from lightning_physim.claims.statistics import (
     t_answer,
 )
 from lightning_physim.claims.verdict import Study
-from lightning_physim.curves import NOTHING, final, rise
-from lightning_physim.emergence import Extrapolation, Growth, GrowthComparison, growth_of_loss
+from lightning_physim.curves import final, rise
+from lightning_physim.emergence import growth_of_loss
 from tests.helpers.studies import ENDS, LLC_STEPS, STEPS, UNIFORM, a_run, a_study, rising
 
 
@@ -273,54 +273,6 @@ def test_the_correlation_of_unrelated_quantities_is_rarely_far_from_zero():
         lo, hi = interval(samples)
         covered += lo <= 0 <= hi
     assert stats.binomtest(covered, 200, 0.95).pvalue > 0.01, covered
-
-
-def growths(*verdicts: str, n_seeds: int = 5, winner: str = "power_law") -> list[Growth]:
-    """A curve with each of these verdicts on every seed."""
-    found = Extrapolation({winner: 0.1, "constant": 0.2}, 0.3, "")
-    rows = []
-    for seed in range(n_seeds):
-        for i, verdict in enumerate(verdicts):
-            rows.append(growth := Growth(f"seed {seed}", f"L0H{i}", NOTHING))
-            # What would be computed from the curve when it is looked at.
-            vars(growth).update(comparison=GrowthComparison({}, {}, verdict, ""), extrapolation=found, fit=None)
-    return rows
-
-
-MOSTLY = ("power_law", "broken_power_law", "power_law", "undecided", "exponential")
-LOSSES, SGD = growths("exponential"), growths("power_law", "undecided", n_seeds=1)
-
-
-def test_power_laws_that_most_heads_follow_are_found_to():
-    claim = growth_is_power_law(growths(*MOSTLY), LOSSES, SGD)
-    assert claim.verdict == "supported", claim.reason
-    assert claim.numbers["share of power laws among the decided"] == 0.75
-    assert claim.numbers["called undecided"] == 5 and claim.numbers["extrapolations won by power law"] == 25
-
-
-@pytest.mark.parametrize(
-    ("heads", "losses", "sgd", "verdict", "reason"),
-    [
-        (
-            growths("logistic", *["exponential"] * 4, "power_law"),
-            LOSSES,
-            SGD,
-            "not supported",
-            "17 % of them a power law",
-        ),
-        (growths("power_law", "exponential"), LOSSES, SGD, "undecided", "reaches below one half"),
-        (growths("power_law", "undecided", "undecided"), LOSSES, SGD, "undecided", "5 have a clear law"),
-        (growths(*MOSTLY, n_seeds=2), LOSSES, SGD, "undecided", "3 seeds"),
-        (growths(*MOSTLY, winner="exponential"), LOSSES, SGD, "undecided", "another law 25"),
-        (growths(*MOSTLY), growths("broken_power_law", n_seeds=3) + LOSSES[3:], SGD, "undecided", "inherit its form"),
-        (growths(*MOSTLY), LOSSES, growths("undecided", n_seeds=1), "undecided", "under SGD 0 of 1"),
-        (growths(*MOSTLY), LOSSES, growths("logistic", n_seeds=1), "undecided", "under SGD 1 of 1"),
-        ([], [], [], "undecided", "of 0 collision heads"),
-    ],
-)
-def test_claim_c_is_refused_where_its_rule_says_so(heads, losses, sgd, verdict, reason):
-    claim = growth_is_power_law(heads, losses, sgd)
-    assert claim.verdict == verdict and reason in claim.reason, claim.reason
 
 
 def test_the_growth_of_a_run_is_that_of_its_collision_heads_and_of_its_falling_loss():

@@ -130,7 +130,7 @@ def test_a_reproduction_judges_the_rest_and_names_who_diverged(folder, tmp_path)
     seed = next(tmp_path / "runs" / name for name in ran if name.endswith("seed-1"))
     lines = (seed / "metrics.jsonl").read_text().replace('"val/loss":', '"val/loss": "NaN", "was":')
     (seed / "metrics.jsonl").write_text(lines)
-    broken = next(tmp_path / "runs" / name for name in ran if "sgd" in name)
+    broken = next(tmp_path / "runs" / name for name in ran if "interaction" in name)
     (broken / "metrics.jsonl").write_text("garbage\n" * 3)
     done = physim(*words, cwd=tmp_path)
     assert f"left out: {seed.name}: diverged" in done.stdout and f"left out: {broken.name}: each line of" in done.stdout

@@ -14,7 +14,7 @@ from lightning_physim.claims import (
     Training,
     collision_heads_exist,
     emergence_goes_with_degeneracy,
-    growth_is_power_law,
+    emergence_has_a_potential,
     growth_of_used_heads,
 )
 from lightning_physim.emergence import growth_of_loss
@@ -283,7 +283,7 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
     claims = (
         collision_heads_exist(study),
         emergence_goes_with_degeneracy(study),
-        growth_is_power_law(growth, losses, []),
+        emergence_has_a_potential(study),
     )
     findings = Findings(
         study=study,
@@ -291,13 +291,12 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
         claims=claims,
         growth=growth,
         losses=losses,
-        sgd=[],
         peers=[Peer("transformer", (0.1, 0.2, 0.3), (0.4, 0.5), 19684, 120.0, n=3)],
         horizon=20,
         trainings=[
             Training("seed", 0, "finished", "../seed-0/report.html"),
             Training("permuted", 0, "finished", metrics=study.permuted[0]),
-            Training("sgd", 0, "started"),
+            Training("flow", 0, "started"),
         ],
     )
     show(chromium, write_reproduction(tmp_path / "claims.html", "a study", ["3 seeds"], findings, ""), width)

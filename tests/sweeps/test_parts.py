@@ -294,8 +294,9 @@ def test_a_reproduction_takes_its_steps_from_the_last_option_or_the_file(tmp_pat
         and plan.folder == tmp_path / plan.id()
         and re.fullmatch("reproduce-mine-[0-9a-f]{6}", plan.id())
     )
-    stretched = [word for word in plan.command(plan.trials()[0]) if word.startswith("--trainer.max_steps=")]
-    assert stretched[-1] == f"--trainer.max_steps={round(30 * ROLES['sgd'].stretch)}"
+    flow = Reproduction(config, n_seeds=1, options=given, claims="c")
+    stretched = [word for word in flow.command(flow.trials()[0]) if word.startswith("--trainer.max_steps=")]
+    assert stretched[-1] == f"--trainer.max_steps={round(30 * ROLES['flow_fine'].stretch)}"
     assert plan.trials()[-1].parameters == {"role": "seed", "seed": 0}
     with pytest.raises(InputError, match="trainings need an end"):
         Reproduction(config, options=("--trainer.max_steps=0",))
