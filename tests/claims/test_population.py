@@ -6,7 +6,7 @@ import pytest
 from lightning_physim.claims import heads
 from lightning_physim.claims.plan import ROLES
 from lightning_physim.claims.verdict import Study, highest
-from tests.helpers.studies import STEPS, a_run
+from tests.helpers.studies import a_run
 
 
 def test_controls_are_the_worst_of_every_head_and_seed():

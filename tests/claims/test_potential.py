@@ -85,7 +85,8 @@ def test_a_degenerate_start_is_supported_unless_the_loss_says_otherwise():
 def test_nothing_is_said_of_what_is_not_at_the_limit():
     claim = emergence_has_a_potential(flows(["logistic", "slope"], late=1.2))
     assert claim.verdict == "undecided"
-    assert claim.reason.startswith("0 of 12") and "of 6 losses on colliding particles 0 are at the limit" in claim.reason
+    assert claim.reason.startswith("0 of 12")
+    assert "of 6 losses on colliding particles 0 are at the limit" in claim.reason
 
 
 def test_a_head_whose_run_is_over_too_soon_or_that_is_not_used_is_left_out():
