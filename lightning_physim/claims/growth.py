@@ -23,6 +23,7 @@ from lightning_physim.emergence import (
     growth_order,
     own_end,
     relaxation,
+    rise_times,
     shape_ratio,
 )
 from lightning_physim.errors import InputError
@@ -47,24 +48,30 @@ OPEN_GROWTH = "open"
 """What the questions can end as, but for the approach, which ends as a law."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlowHead:
     """A collision head that is used, in gradient flow at both step sizes.
 
     Args:
         seed: of its network.
         name: ``"L{l}H{h}"``.
+        coarse, fine: its score over the time of gradient flow, at both step sizes.
         collapse: logarithm of the ratio of the times at half of its rise, coarse steps over fine ones; NaN where either
             run ends before the rise does (:func:`lightning_physim.emergence.own_end`).
         order: of its growth in the fine steps; NaN where that is too short.
         shapes: :func:`lightning_physim.emergence.shape_ratio` in coarse and in fine steps.
+        own: share of the rise in the fine steps, from uniform attention to the head's own end, over the time since half
+            of it, in times from a tenth to half. Heads of one potential are one curve here.
     """
 
     seed: int
     name: str
+    coarse: Curve
+    fine: Curve
     collapse: float
     order: float = math.nan
     shapes: tuple[float, float] = (math.nan, math.nan)
+    own: Curve = NOTHING
 
     @property
     def in_flow(self) -> bool:
@@ -156,6 +163,11 @@ def growth_of_used_heads(run: str, metrics: Metrics) -> list[Growth]:
     return [growth_of_head(metrics, head.name, run) for head in heads_of(metrics) if head.is_used_collision_head]
 
 
+def heads_in_flow(study: Study) -> list[FlowHead]:
+    """Of every seed that was trained at both step sizes; whether they are at the limit, each says."""
+    return [head for seed, runs in study.flows().items() for head in flow_heads(seed, *runs)]
+
+
 def flow_heads(seed: int, coarse: Metrics, fine: Metrics) -> list[FlowHead]:
     """The collision heads of the fine run that its network uses, held against the same ones of the coarse run."""
     return [
@@ -178,9 +190,12 @@ def flow_head(seed: int, name: str, coarse: Curve, fine: Curve, uniform: float) 
     """
     ends = own_end(coarse, uniform), own_end(fine, uniform)
     if not all(map(math.isfinite, ends)):
-        return FlowHead(seed, name, math.nan)
+        return FlowHead(seed, name, coarse, fine, math.nan)
     shapes = shape_ratio(coarse, uniform, ends[0]), shape_ratio(fine, uniform, ends[1])
-    return FlowHead(seed, name, collapse(coarse, fine, (uniform + ends[1]) / 2), _order(fine, uniform, ends[1]), shapes)
+    agreed = collapse(coarse, fine, (uniform + ends[1]) / 2)
+    tenth, half, _ = rise_times(fine, uniform, ends[1])
+    own = (fine[0] - half) / (half - tenth), (fine[1] - uniform) / (ends[1] - uniform)
+    return FlowHead(seed, name, coarse, fine, agreed, _order(fine, uniform, ends[1]), shapes, own)
 
 
 def flow_loss(seed: int, coarse: Metrics, fine: Metrics) -> FlowLoss:
@@ -296,11 +311,8 @@ def tell(n: Numbers) -> str:
 
 def emergence_has_a_potential(study: Study) -> Claim:
     """Claim (c), judged."""
-    heads, losses = [], []
-    for seed, (coarse, fine) in study.flows().items():
-        heads += flow_heads(seed, coarse, fine)
-        losses.append(flow_loss(seed, coarse, fine))
-    numbers = measure(heads, losses)
+    losses = [flow_loss(seed, *runs) for seed, runs in study.flows().items()]
+    numbers = measure(heads_in_flow(study), losses)
     return Claim(POTENTIAL, judge(numbers), tell(numbers), {name: float(x) for name, x in numbers.table().items()})
 
 

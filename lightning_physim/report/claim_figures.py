@@ -3,19 +3,36 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lightning_physim import keys
 from lightning_physim.claims import Study, heads_of
 from lightning_physim.claims.evidence import MAX_ORDER_C, RANK_C
 from lightning_physim.claims.geometry import N_GEOMETRY, half_rises
+from lightning_physim.claims.growth import FlowHead
 from lightning_physim.curves import COLLISION_HEAD, Metrics, final
-from lightning_physim.emergence import LAWS, Growth, label
-from lightning_physim.report.plot import add_level, add_line, error_bars, new_figure, panel, panel_grid
+from lightning_physim.emergence import LAWS, Growth, GrowthEquation, label
+from lightning_physim.emergence.dynamics import OWN_SPANS
+from lightning_physim.report.plot import (
+    add_level,
+    add_line,
+    axis_title,
+    error_bars,
+    name_once,
+    new_figure,
+    panel,
+    panel_grid,
+)
 from lightning_physim.report.style import DOTTED, FAINT, HUES, INK, NOTE, PAPER, marker
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+OWN_TIMES = (-3.0, OWN_SPANS)
+"""Of the head's own time: what is shown of its rise."""
+REFERENCE_TIMES = np.linspace(-60.0, 0.0, 6001)
+"""Where a saddle is looked at to find a tenth of its rise."""
 RANK_TITLE = f"directions that count at c = {keys.CURVATURES[RANK_C]:g}"
 """What the rank is of, as axes and panels call it."""
 
@@ -100,6 +117,33 @@ def timing_figure(study: Study) -> "Figure":
         add_line(figure, [min(ends), max(ends)], [min(ends), max(ends)], "same step", FAINT, "dot", legend=False)
     figure.update_xaxes(type="log", dtick="D2", tickformat="~g")
     figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
+    return figure
+
+
+def flow_figure(heads: Sequence[FlowHead]) -> "Figure":
+    """Scores over the time of gradient flow at both step sizes, and those at the limit as shares of their own rises.
+
+    A line is a head, a colour a seed. Faint are two potentials: a regular saddle and a degenerate one of degree 3.
+    """
+    figure = panel_grid(["partner score, coarse steps dotted", "share of the head’s own rise"], 320, "")
+    seeds = list(dict.fromkeys(head.seed for head in heads))
+    for head in heads:
+        color, name = seed_color(seeds.index(head.seed)), f"seed {head.seed}"
+        for (time, score), dash in ((head.fine, "solid"), (head.coarse, "dot")):
+            add_line(figure, time[time > 0], score[time > 0], name, color, dash, width=1.5, **panel(0))
+        if head.in_flow:
+            add_line(figure, *head.own, name, color, width=1.5, **panel(1))
+    at = np.linspace(*OWN_TIMES, 200)
+    for order, dash in ((1.0, "dash"), (2.0, "dashdot")):
+        equation = GrowthEquation(order, 1.0, 1.0, 0.0)
+        tenth = float(np.interp(0.1, equation.share(REFERENCE_TIMES), REFERENCE_TIMES))
+        add_line(figure, at, equation.share(-tenth * at), f"saddle of degree {order + 1:g}", FAINT, dash, **panel(1))
+    name_once(figure)
+    flow_time = axis_title("time of gradient flow", small=True)
+    figure.update_xaxes(type="log", dtick=1, title=flow_time, **panel(0))
+    in_own = axis_title("time since half of it, from a tenth to half = 1", small=True)
+    figure.update_xaxes(range=OWN_TIMES, title=in_own, **panel(1))
+    figure.update_yaxes(range=[-0.05, 1.15], **panel(1))
     return figure
 
 

@@ -12,11 +12,13 @@ import numpy as np
 from lightning_physim import keys
 from lightning_physim.claims import ROLES, SEED, Claim, Findings, heads_of
 from lightning_physim.claims.evidence import RANK_C
+from lightning_physim.claims.growth import heads_in_flow
 from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, final
 from lightning_physim.emergence import Growth, ends_of_rise, label, shape_ratio
 from lightning_physim.emergence.dynamics import MIN_VELOCITY
 from lightning_physim.report.claim_figures import (
     exponents_figure,
+    flow_figure,
     geometry_figure,
     heads_figure,
     laws_figure,
@@ -54,6 +56,10 @@ CLAIM_CAPTIONS = {
         given in units of its own rise, and of its own time from a tenth to half of it. Heads that roll down one
         potential are one line, whatever their scales. $shape <i>Do not believe</i> a potential because
         lines agree at the left: their scales are taken from there.""",
+    "flow": """A line is a collision head that is used, a colour a seed. At the left are its scores over the time of
+        gradient flow. Where the dotted line of coarse steps lies on that of fine ones, the head is at the limit. At the
+        right are the heads at the limit, in units of their own rise and time. Heads of one potential are one line
+        there. <i>Do not believe</i> an order that is read off a score alone: a score is not the coordinate.""",
     "exponents": """Exponent of a power law fitted to the approach of each head, with its 95 % interval; filled where a
         power law is the verdict. <i>Do not believe</i> a hollow one: whatever saturates can be given an exponent.""",
 }
@@ -115,7 +121,9 @@ def _sections(findings: Findings) -> Iterator[str]:
         plots = _plot("laws", laws_figure(rows)) + _collapse(findings)
         if any(growth.fit for growth in findings.growth):
             plots += _plot("exponents", exponents_figure(findings.growth))
-        yield section("(c) Growth laws", plots + folded("Every curve", html_table(header, body)))
+        yield section("Growth laws under Adam", plots + folded("Every curve", html_table(header, body)))
+    if flowing := heads_in_flow(findings.study):
+        yield section("(c) Gradient flow", _plot("flow", flow_figure(flowing)))
     yield section("Peers", _peers(findings))
     yield section("Trainings", _runs(findings))
 

@@ -2,59 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 
 from lightning_physim.claims import Study, emergence_has_a_potential
-from lightning_physim.claims.plan import ROLES
-
-UNIFORM = 0.1
-TIMES = np.geomspace(2.0, 320.0, 89)
-
-
-def risen(order: float, approach: float, first: float, half: float) -> np.ndarray:
-    """Share of the rise of ``dx/dt = x^order (1 - x)^approach`` at :data:`TIMES`, half of it at a time."""
-
-    def slope(_, x):
-        return np.clip(x, 0, 1) ** order * np.clip(1 - x, 0, 1) ** approach
-
-    def passes(level):
-        return lambda _, x: x[0] - level
-
-    found = solve_ivp(
-        slope, (0, 1e5), [first], events=[passes(0.1), passes(0.5)], rtol=1e-9, atol=1e-12, dense_output=True
-    )
-    tenth, middle = (float(times[0]) for times in found.t_events)
-    return found.sol(np.clip(middle + (TIMES - half) * (middle - tenth) / (0.5 * half), 0, 1e5))[0]
-
-
-KINDS = {
-    "logistic": lambda half: risen(1, 1, 1e-6, half),
-    "cubic": lambda half: risen(2, 1, 1e-3, half),
-    "slope": lambda half: risen(0, 1, 0.0, half),
-}
-
-
-def flows(kinds: list[str], late: float = 1.0, n_seeds: int = 6) -> Study:
-    """A study in gradient flow, a head of each kind on every seed; coarse steps are later by a factor."""
-    found: dict[str, dict[int, dict]] = {"flow": {}, "flow_fine": {}}
-    for seed in range(n_seeds):
-        for role, runs in found.items():
-            rng = np.random.default_rng([seed, len(role)])
-            steps = np.append(0, np.round(TIMES / ROLES[role].time))
-            factor = late if role == "flow" else 1.0
-            run = {}
-            for i, kind in enumerate(kinds):
-                share = KINDS[kind](factor * (70 + 8 * (seed + i)))
-                share = np.append(share[:1], share + rng.normal(0, 0.004, len(share)))
-                score = UNIFORM + (0.6 + 0.02 * i) * share
-                run |= {
-                    f"probe/partner_score/L0H{i}": (steps, score),
-                    f"probe/enrichment/L0H{i}": (steps, score / UNIFORM),
-                    f"probe/ablation/L0H{i}": (steps[1:], np.full(len(steps) - 1, 0.3)),
-                }
-            loss = 0.3 + 0.7 * np.exp(-TIMES / (60 * factor)) + rng.normal(0, 0.0015, len(TIMES))
-            runs[seed] = run | {"val/loss_colliding": (steps[1:], loss)}
-    return Study({}, flow=found["flow"], flow_fine=found["flow_fine"])
+from tests.helpers.studies import TIMES, UNIFORM, flows
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from lightning_physim.claims import (
 from lightning_physim.emergence import growth_of_loss
 from lightning_physim.report import write_report, write_reproduction, write_runs
 from lightning_physim.tracking import JsonlLogger, RunDirectory
-from tests.helpers.studies import a_study
+from tests.helpers.studies import a_study, flows
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -276,7 +277,8 @@ def test_runs_are_laid_over_each_other(chromium, run, tmp_path):
 
 @pytest.mark.parametrize("width", [375, 1280])
 def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
-    study = a_study(3)
+    flow = flows(["logistic", "cubic"], n_seeds=2)
+    study = replace(a_study(3), flow=flow.flow, flow_fine=flow.flow_fine)
     seeds = {f"seed {number}": metrics for number, metrics in study.seeds.items()}
     growth = [row for name, metrics in seeds.items() for row in growth_of_used_heads(name, metrics)]
     losses = [growth_of_loss(metrics, name) for name, metrics in seeds.items()]
@@ -304,7 +306,7 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
         "return Object.fromEntries([...document.querySelectorAll('.js-plotly-plot')].map(plot => [plot.id,"
         "plot.querySelectorAll('.point, .scatterlayer path, .heatmaplayer image').length]))"
     )
-    assert set(drawn) == {"heads", "geometry", "timing", "laws", "collapse", "exponents"}
+    assert set(drawn) == {"heads", "geometry", "timing", "laws", "collapse", "exponents", "flow"}
     assert drawn["heads"] > 3 * 16 and drawn["geometry"] >= 3 * 24 and drawn["exponents"] >= 12 and drawn["laws"] == 1
     shown = chromium.find_element("css selector", "body").text
     for claim in claims:
