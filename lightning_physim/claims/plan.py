@@ -53,7 +53,7 @@ FLOW = (
 at a time of 320 where a seed takes 3000 steps."""
 ROLES = {
     # Steps of half the time, and a third of the noise of minibatches. Stable up to curvatures of 1800 and 1500; those
-    # of `smoke` grow to 900.
+    # of `smoke` grow beyond 800.
     "flow_fine": Role(
         "gradient flow, fine steps",
         "transformer, gradient flow, fine steps",
