@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from jsonargparse import ArgumentParser
 
 from lightning_physim.cli.configs import read_config, resolve_config
 from lightning_physim.cli.shipped import DEFAULT
-from lightning_physim.data import ParticleDataModule
+from lightning_physim.data import ParticleDataModule, export_splits
+from lightning_physim.data.formats import FORMATS
 from lightning_physim.errors import InputError
 from lightning_physim.report.animation import write_animation
 
@@ -28,6 +30,9 @@ def simulate(argv: list[str]) -> None:
     data.prepare_data()
     data.setup()
     print(data.describe())
+    if options.export:
+        written = export_splits(data, Path(options.export), options.format)
+        print(f"\nexported: {', '.join(map(str, written))}")
     if options.animate:
         _animate(data, options.split, options.system_index, options.animate)
         print(f"\nanimation: {options.animate}")
@@ -47,6 +52,8 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_class_arguments(ParticleDataModule, "data")
     parser.add_argument("--animate", type=str | None, help="HTML file for an animation of one trajectory.")
+    parser.add_argument("--export", type=str | None, help="Folder to write train, valid and test to, for others.")
+    parser.add_argument("--format", choices=[*FORMATS], default="h5", help="Of the exported files; see docs/data.md.")
     parser.add_argument("--split", type=str, default="val", help="Split that the animation is taken from.")
     parser.add_argument("--system_index", type=int, default=0, help="Number of the trajectory in the split, from 0.")
     return parser

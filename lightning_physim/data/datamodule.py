@@ -3,10 +3,13 @@
 import copy
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentParser
@@ -15,6 +18,7 @@ from torch import Tensor
 from lightning_physim.data.batch import ProbeSet, TrajectoryDataset
 from lightning_physim.data.describe import describe_splits
 from lightning_physim.data.generate import SplitSpec, check_room, make_split
+from lightning_physim.data.imported import ImportedSpec, keep_arrays
 from lightning_physim.data.loader import BatchLoader, Position, ShardedBatchSampler
 from lightning_physim.data.store import find_fault, read_metadata
 from lightning_physim.errors import InputError
@@ -55,6 +59,9 @@ class ParticleDataModule(pl.LightningDataModule):
         seed: of the initial states, and of the order of training batches where ``seed_everything`` was not called.
         cache_dir: folder that holds the splits, each in a directory named by a hash of what made it.
         num_workers: processes that read batches ahead; 0 is fastest unless the disk is slow.
+        source: folder of trajectories to read in place of simulating them, in HDF5 as of LagrangeBench, NumPy or LAMMPS
+            (docs/data.md). ``system`` then says what they are of: radii, box, gravity and the interval. ``n_train`` and
+            the like are pieces of ``n_intervals`` intervals. There are no out-of-distribution splits.
 
     Raises:
         InputError: a value out of its range.
@@ -79,6 +86,7 @@ class ParticleDataModule(pl.LightningDataModule):
         seed: int = 0,
         cache_dir: str = "data",
         num_workers: int = 0,
+        source: str | None = None,
     ) -> None:
         super().__init__()
         counts = {
@@ -101,6 +109,7 @@ class ParticleDataModule(pl.LightningDataModule):
                 **counts, "system": asdict(system), "velocity_std": velocity_std, "ood": ood,
                 "integrator": integrator, "dt": dt, "input_noise": input_noise,
                 "permute_targets": permute_targets, "seed": seed, "cache_dir": cache_dir, "num_workers": num_workers,
+                "source": source,
             },
             logger=False,
         )  # fmt: skip
@@ -109,17 +118,53 @@ class ParticleDataModule(pl.LightningDataModule):
         self.train_window, self.input_noise, self.permute_targets = train_window, input_noise, permute_targets
         self.seed, self.num_workers = seed, num_workers
         self.cache_dir = Path(cache_dir)
-        changed = default_ood(system) if ood is None else ood
+        if source is not None and ood:
+            raise InputError(f"ood must be none where trajectories are read from source; got {', '.join(ood)}")
+        changed = ood if ood is not None else default_ood(system) if source is None else {}
         systems = {"train": system, "val": system, "test": system}
         systems |= {f"ood_{name}": _changed(system, name, fields) for name, fields in changed.items()}
         sizes = {"train": n_train, "val": n_val}
         self.specs = {
-            name: SplitSpec(
+            name: (SplitSpec if source is None else partial(ImportedSpec, source=source))(
                 name, changed_system, sizes.get(name, n_test), n_intervals, velocity_std, integrator, dt, seed
             )
             for name, changed_system in systems.items()
         }
         self._splits: dict[str, TrajectoryDataset] = {}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        system: ParticleSystem,
+        train: Sequence[np.ndarray],
+        val: Sequence[np.ndarray],
+        test: Sequence[np.ndarray] | None = None,
+        cache_dir: str = "data",
+        **options: Any,
+    ) -> "ParticleDataModule":
+        """A data module of trajectories that are at hand, kept as a ``source`` under ``cache_dir``.
+
+        Args:
+            system: what they are of: radii, box, gravity and the interval.
+            train, val: positions ``[trajectories, times, particles, 2]``, and perhaps velocities of the same shape,
+                which are central differences otherwise.
+            test: the same; None for those of ``val``.
+            cache_dir: as of the class.
+            options: others of the class; those that say how many trajectories of how many intervals are there are all
+                that there are by default.
+
+        Raises:
+            InputError: arrays of other shapes, and as of the class.
+        """
+        splits = {"train": train, "val": val, "test": val if test is None else test}
+        for name, arrays in splits.items():
+            if not 1 <= len(arrays) <= 2 or any(np.ndim(each) != 4 or np.shape(each)[3] != 2 for each in arrays):
+                got = [np.shape(each) for each in arrays]
+                raise InputError(f"{name} must be positions and perhaps velocities [n, times, N, 2]; got {got}")
+            options.setdefault(f"n_{name}", len(arrays[0]))
+        lost = 1 if len(train) == 2 else 3  # central differences lose a state at both ends
+        options.setdefault("n_intervals", np.shape(train[0])[1] - lost)
+        return cls(system, source=str(keep_arrays(splits, Path(cache_dir))), cache_dir=cache_dir, **options)
 
     def prepare_data(self) -> None:
         check_room(self.specs.values(), self.cache_dir)

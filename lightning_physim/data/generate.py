@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -35,6 +35,22 @@ CHUNK_STATES = 2**19
 """States of one particle at one time that are simulated at a time: 32 MiB of them, and their copy."""
 TOLD_FROM = 2e9
 """Bytes of a data set from which its size is told before it is made."""
+
+
+class Chunk(NamedTuple):
+    """Some trajectories of a split, c of T intervals and N particles.
+
+    Attributes:
+        states: float64 ``[c, T + 1, N, 4]``.
+        contacts: interval t of trajectory i is number ``i T + t``.
+        wall_contacts: bool ``[c, T, N]``.
+        no_pair: ``[c, T, N, 4]``, see :func:`no_pair_oracle`; None where that is still to be asked.
+    """
+
+    states: np.ndarray
+    contacts: ContactPairs
+    wall_contacts: np.ndarray
+    no_pair: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,10 @@ class SplitSpec:
 
     def directory(self, cache_dir: Path, layout: int = LAYOUT_VERSION) -> Path:
         return cache_dir / directory_name(self.name, self.canonical(layout))
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All trajectories, some at a time: simulated."""
+        return _simulate_in_chunks(self)
 
     @property
     def n_bytes(self) -> int:
@@ -137,13 +157,15 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
             for name, (row, dtype) in layout.items()
         }
         arrays["contact_starts"].append(np.zeros(1))
-        for states, contacts, wall_contacts in _simulate_in_chunks(spec):
+        for states, contacts, wall_contacts, no_pair in spec.chunks():
             arrays["states"].append(states)
             arrays["contact_starts"].append(arrays["contact_pairs"].length + contacts.starts[1:])
             arrays["contact_pairs"].append(contacts.pairs)
             arrays["wall_contacts"].append(wall_contacts)
             if "no_pair" in arrays:
-                arrays["no_pair"].append(no_pair_oracle(spec.system, states[:, :-1], spec.integrator, spec.dt))
+                if no_pair is None:
+                    no_pair = no_pair_oracle(spec.system, states[:, :-1], spec.integrator, spec.dt)
+                arrays["no_pair"].append(no_pair)
             touched += int(contacts.touching(np.arange(len(states) * t), p).sum())
             walls += int(wall_contacts.sum())
             energy += _energy(spec.system, states[:, [0, -1]]).sum(0)
@@ -161,8 +183,7 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
     }
 
 
-def _simulate_in_chunks(spec: SplitSpec) -> Iterator[tuple[np.ndarray, ContactPairs, np.ndarray]]:
-    """States float64 ``[c, T+1, N, 4]``, contacts and wall contacts of all trajectories, ``c`` at a time."""
+def _simulate_in_chunks(spec: SplitSpec) -> Iterator[Chunk]:
     system, t, p = spec.system, spec.n_intervals, spec.system.n_particles
     chunk = min(256, max(1, CHUNK_STATES // ((t + 1) * p)))
     # Where nobody watches, in a log, a line every ten seconds.
@@ -174,7 +195,8 @@ def _simulate_in_chunks(spec: SplitSpec) -> Iterator[tuple[np.ndarray, ContactPa
                 system, count, spec.seed, velocity_std=spec.velocity_std, split=spec.name, first_index=first
             )
             run = simulate(system, x, v, t, integrator=spec.integrator, dt=spec.dt)
-            yield np.concatenate((run.positions, run.velocities), axis=-1), run.contact_pairs, run.wall_contacts
+            states = np.concatenate((run.positions, run.velocities), axis=-1)
+            yield Chunk(states, run.contact_pairs, run.wall_contacts)
             progress.update(count)
 
 

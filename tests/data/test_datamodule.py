@@ -335,6 +335,7 @@ def test_defaults() -> None:
         "n_train": 4000, "n_val": 200, "n_test": 200, "n_intervals": 20, "velocity_std": 1.0, "ood": None,
         "integrator": "averaged", "dt": None, "batch_size": 64, "eval_batch_size": 50, "train_window": 1,
         "input_noise": 0.0, "permute_targets": False, "seed": 0, "cache_dir": "data", "num_workers": 0,
+        "source": None,
     }  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def test_the_size_that_is_told_is_that_on_disk(tmp_path: Path, name: str) -> Non
 @pytest.mark.parametrize(("states", "sizes"), [(1, [1] * 7), (71, [1] * 7), (72, [2, 2, 2, 1]), (10**6, [7])])
 def test_a_chunk_holds_as_many_states_as_it_may(monkeypatch: pytest.MonkeyPatch, states: int, sizes: list[int]) -> None:
     monkeypatch.setattr(generate, "CHUNK_STATES", states)  # a trajectory has six times of six particles
-    assert [len(chunk) for chunk, _, _ in generate._simulate_in_chunks(spec())] == sizes
+    assert [len(chunk.states) for chunk in generate._simulate_in_chunks(spec())] == sizes
 
 
 @pytest.mark.parametrize("name", ["train", "val"])
