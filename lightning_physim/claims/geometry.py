@@ -20,7 +20,7 @@ from lightning_physim.claims.statistics import (
     permutation_answer,
     t_answer,
 )
-from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim, Study
+from lightning_physim.claims.verdict import MIN_SEEDS, NO_SEED, NOT_SUPPORTED, SUPPORTED, Claim, Study
 from lightning_physim.curves import N_FINAL, Curve, final, rise
 from lightning_physim.emergence import UNDECIDED
 from lightning_physim.llc.diagnostics import MAX_FAILED
@@ -206,7 +206,7 @@ def tell(n: Numbers) -> str:
 def emergence_goes_with_degeneracy(study: Study) -> Claim:
     """Claim (b), judged."""
     numbers = measure(study)
-    return Claim(GEOMETRY_CLAIM, judge(numbers), tell(numbers), numbers.table())
+    return Claim(GEOMETRY_CLAIM, judge(numbers), tell(numbers) if study.seeds else NO_SEED, numbers.table())
 
 
 def order_answer(orders: Sequence[float]) -> tuple[Answer, bool]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from lightning_physim import keys
-from lightning_physim.claims.verdict import MIN_SEEDS, NOT_SUPPORTED, SUPPORTED, Claim, Study, highest
+from lightning_physim.claims.verdict import MIN_SEEDS, NO_SEED, NOT_SUPPORTED, SUPPORTED, Claim, Study, highest
 from lightning_physim.curves import NOTHING, ONSET, final
 from lightning_physim.emergence import UNDECIDED
 
@@ -84,6 +84,8 @@ def judge(n: Numbers) -> tuple[str, str]:
 
 def tell(n: Numbers, decided_by: str) -> str:
     """What decided, in a sentence."""
+    if not n.seeds:
+        return NO_SEED
     untrained = f"untrained heads reach {n.untrained:.1f} times uniform attention"
     permuted = f"heads trained on permuted outcomes reach {n.permuted:.1f} times uniform"
     loss = f"a loss on colliding particles is {100 * n.loss:.0f} % of that without attention"

@@ -14,6 +14,8 @@ from lightning_physim.curves import Metrics
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 MIN_SEEDS = 3
 """Seeds without which no claim is judged."""
+NO_SEED = "no seed was trained for it: --claims=ab trains them"
+"""Reason where only gradient flow was asked for."""
 
 
 @dataclass(frozen=True)
