@@ -1,6 +1,7 @@
 """Gradient flow, at a price: a Runge-Kutta-Chebyshev method as an optimizer."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -72,6 +73,7 @@ class RungeKuttaChebyshev(Optimizer):
         return state["move"]
 
 
+@cache
 def coefficients(stages: int) -> list[tuple[float, float]]:
     """What a stage keeps of the move of the one before, and its rate over that of the cycle; for each stage."""
     centre = 1 + DAMPING / stages**2

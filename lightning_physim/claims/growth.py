@@ -49,56 +49,56 @@ OPEN_GROWTH = "open"
 
 
 @dataclass(frozen=True, eq=False)
-class FlowHead:
-    """A collision head that is used, in gradient flow at both step sizes.
+class Flowing:
+    """What was seen in gradient flow at both step sizes.
 
     Args:
         seed: of its network.
+        collapse: logarithm of the ratio of the times at half of its rise, coarse steps over fine ones; NaN where one of
+            them does not pass it.
+    """
+
+    seed: int
+    collapse: float
+
+    @property
+    def in_flow(self) -> bool:
+        """Whether the two step sizes agree."""
+        return abs(self.collapse) < IN_FLOW
+
+
+@dataclass(frozen=True, eq=False)
+class FlowHead(Flowing):
+    """A collision head that is used; without a collapse where either run ends before its rise does.
+
+    Args:
         name: ``"L{l}H{h}"``.
         coarse, fine: its score over the time of gradient flow, at both step sizes.
-        collapse: logarithm of the ratio of the times at half of its rise, coarse steps over fine ones; NaN where either
-            run ends before the rise does (:func:`lightning_physim.emergence.own_end`).
         order: of its growth in the fine steps; NaN where that is too short.
         shapes: :func:`lightning_physim.emergence.shape_ratio` in coarse and in fine steps.
         own: share of the rise in the fine steps, from uniform attention to the head's own end, over the time since half
             of it, in times from a tenth to half. Heads of one potential are one curve here.
     """
 
-    seed: int
     name: str
     coarse: Curve
     fine: Curve
-    collapse: float
     order: float = math.nan
     shapes: tuple[float, float] = (math.nan, math.nan)
     own: Curve = NOTHING
 
-    @property
-    def in_flow(self) -> bool:
-        """Whether the two step sizes agree."""
-        return abs(self.collapse) < IN_FLOW
 
-
-@dataclass(frozen=True)
-class FlowLoss:
+@dataclass(frozen=True, eq=False)
+class FlowLoss(Flowing):
     """The loss on colliding particles of a seed.
 
     Args:
-        seed: of its network.
-        collapse: as of a head.
         called: law of its approach, by :func:`lightning_physim.emergence.relaxation`.
         exponent: of a power law of its approach; NaN where that is too short.
     """
 
-    seed: int
-    collapse: float
     called: str = UNDECIDED
     exponent: float = math.nan
-
-    @property
-    def in_flow(self) -> bool:
-        """Whether the two step sizes agree."""
-        return abs(self.collapse) < IN_FLOW
 
 
 @dataclass(frozen=True)
@@ -190,12 +190,12 @@ def flow_head(seed: int, name: str, coarse: Curve, fine: Curve, uniform: float) 
     """
     ends = own_end(coarse, uniform), own_end(fine, uniform)
     if not all(map(math.isfinite, ends)):
-        return FlowHead(seed, name, coarse, fine, math.nan)
+        return FlowHead(seed, math.nan, name, coarse, fine)
     shapes = shape_ratio(coarse, uniform, ends[0]), shape_ratio(fine, uniform, ends[1])
     agreed = collapse(coarse, fine, (uniform + ends[1]) / 2)
     tenth, half, _ = rise_times(fine, uniform, ends[1])
     own = (fine[0] - half) / (half - tenth), (fine[1] - uniform) / (ends[1] - uniform)
-    return FlowHead(seed, name, coarse, fine, agreed, _order(fine, uniform, ends[1]), shapes, own)
+    return FlowHead(seed, agreed, name, coarse, fine, _order(fine, uniform, ends[1]), shapes, own)
 
 
 def flow_loss(seed: int, coarse: Metrics, fine: Metrics) -> FlowLoss:

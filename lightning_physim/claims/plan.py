@@ -50,28 +50,29 @@ FLOW = (
     "--validation.steps_per_decade=40",
 )
 """Options of gradient flow. Claim (c) asks for curves of scores and losses, and for nothing else. Both step sizes end
-at a time of 320 where a seed takes 3000 steps."""
+at a time of :data:`FLOW_TIME` where a seed takes :data:`MIN_STEPS`."""
+FLOW_TIME = 320
+
+
+def _flow(words: str, lr: float, stages: int, batch_size: int) -> Role:
+    """Gradient flow at a step of time, which its label tells."""
+    own = (f"--model.lr={lr}", f"--model.stages={stages}", f"--data.batch_size={batch_size}")
+    return Role(
+        f"gradient flow{words}",
+        f"transformer, gradient flow{words}",
+        (*FLOW, *own),
+        stretch=FLOW_TIME * stages / lr / MIN_STEPS,
+        every_seed=True,
+        claims=OF_FLOW,
+        time=lr / stages,
+    )
+
+
 ROLES = {
     # Steps of half the time, and a third of the noise of minibatches. Stable up to curvatures of 1800 and 1500; those
     # of `smoke` grow beyond 800.
-    "flow_fine": Role(
-        "gradient flow, fine steps",
-        "transformer, gradient flow, fine steps",
-        (*FLOW, "--model.lr=0.125", "--model.stages=11", "--data.batch_size=512"),
-        stretch=28_160 / MIN_STEPS,
-        every_seed=True,
-        claims=OF_FLOW,
-        time=0.125 / 11,
-    ),
-    "flow": Role(
-        "gradient flow",
-        "transformer, gradient flow",
-        (*FLOW, "--model.lr=0.25", "--model.stages=14", "--data.batch_size=256"),
-        stretch=17_920 / MIN_STEPS,
-        every_seed=True,
-        claims=OF_FLOW,
-        time=0.25 / 14,
-    ),
+    "flow_fine": _flow(", fine steps", lr=0.125, stages=11, batch_size=512),
+    "flow": _flow("", lr=0.25, stages=14, batch_size=256),
     "permuted": Role(
         "permuted outcomes",
         "transformer, permuted outcomes",

@@ -7,7 +7,7 @@ import numpy as np
 
 from lightning_physim.data.batch import TrajectoryDataset
 from lightning_physim.data.datamodule import ParticleDataModule
-from lightning_physim.data.formats import FORMATS, SPLIT_FILES, VALID, Recorded, write_metadata, write_trajectories
+from lightning_physim.data.formats import FORMATS, SPLIT_FILES, Recorded, write_metadata, write_trajectories
 from lightning_physim.errors import InputError
 
 
@@ -29,11 +29,10 @@ def export_splits(data: ParticleDataModule, folder: Path, form: str = "h5") -> l
     """
     if form not in FORMATS:
         raise InputError(f"a format is one of {', '.join(FORMATS)}; got {form}")
-    names = {name: VALID if VALID in files else name for name, files in SPLIT_FILES.items()}
-    paths = [folder / f"{name}{FORMATS[form][0]}" for name in names.values()]
+    paths = [folder / f"{names[-1]}{FORMATS[form][0]}" for names in SPLIT_FILES.values()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for split, path in zip(names, paths, strict=True):
+        for split, path in zip(SPLIT_FILES, paths, strict=True):
             write_trajectories(path, _recorded(data.split(split)))
         write_metadata(folder, _metadata(data))
     except OSError as error:

@@ -25,9 +25,7 @@ from lightning_physim.physics import ContactPairs
 FORMATS = {"h5": (".h5", ".hdf5"), "npz": (".npz",), "lammpstrj": (".lammpstrj",)}
 """Names of the formats, and the endings of their files; the first is the one that is written."""
 SPLIT_FILES = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
-"""What the file of a split may be called."""
-VALID = "valid"
-"""What LagrangeBench calls validation: exports follow it."""
+"""What the file of a split may be called; the last is LagrangeBench's name, which is the one that is written."""
 
 
 class Recorded(NamedTuple):
