@@ -148,7 +148,7 @@ def rise_times(curve: Curve, start: float, end: float) -> tuple[float, float, fl
 
 
 def own_end(curve: Curve, start: float) -> float:
-    """The value at which a rise is taken to end: that at a time of its own, twice that from a tenth to half after half.
+    """The value at which a rise is taken to end: two spans after half of it; a span is the time from a tenth to half.
 
     Curves of one potential that were looked at for different lengths end at one share of their rises there. Those of
     the last measurement do not. A logistic ends at 0.988.
