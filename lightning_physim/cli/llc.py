@@ -16,14 +16,14 @@ from lightning_physim.checkpoints import UnusableCheckpoint, load_network
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
-from lightning_physim.cli.ranks import add_rank_timeout, end_ranks, is_of_another_rank, rank_lost, rank_timeout
-from lightning_physim.cli.runs import chosen_run
+from lightning_physim.cli.ranks import add_rank_timeout, ending_ranks, rank_timeout
+from lightning_physim.cli.runs import chosen_checkpoints, chosen_run
 from lightning_physim.data import data_module
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
 from lightning_physim.protocols import HasEstimationLoss, HasResiduals, offers, require
 from lightning_physim.report import print_summary, write_report
-from lightning_physim.tracking import JsonlLogger, RunDirectory, checkpoints_by_step
+from lightning_physim.tracking import JsonlLogger, RunDirectory
 
 
 def llc(argv: list[str]) -> None:
@@ -44,7 +44,7 @@ def llc(argv: list[str]) -> None:
         raise InputError(f"physim llc needs the run's config.yaml with its data; {run.path} has none")
     parser.set_defaults(_settings_of(config))
     given = parser.instantiate(parser.parse_args(argv))
-    checkpoints = _checkpoints(run, given.steps)
+    checkpoints = chosen_checkpoints(run, given.steps)
     if given.calibrate:
         checkpoints = dict([max(checkpoints.items())])
     set_arithmetic(given.threads)
@@ -52,13 +52,8 @@ def llc(argv: list[str]) -> None:
     strategy = DDPStrategy(timeout=timeout) if given.devices > 1 else "auto"
     fabric = Fabric(accelerator=given.accelerator, devices=given.devices, strategy=strategy)
     fabric.launch()
-    try:
+    with ending_ranks(fabric.strategy, given.rank_timeout):
         _measure(fabric, run, config, checkpoints, given)
-    except BaseException as error:
-        lost = end_ranks(fabric.strategy)
-        if is_of_another_rank(error):
-            raise rank_lost(error, lost, given.rank_timeout) from error
-        raise
     if fabric.is_global_zero:
         write_report(run.path)
         print_summary(run)
@@ -101,17 +96,6 @@ def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
     if "n_samples" in section:
         settings["n_samples"] = section["n_samples"]
     return settings | {"threads": config.get("threads")}
-
-
-def _checkpoints(run: RunDirectory, steps: list[int] | None) -> dict[int, Path]:
-    found = checkpoints_by_step(run)
-    missing = sorted(set(steps or ()) - found.keys())
-    if missing or not found:
-        raise InputError(
-            f"--steps are steps with a checkpoint, {', '.join(map(str, sorted(found))) or f'none in {run.checkpoints}'}"
-            f"; got {', '.join(map(str, missing)) or 'none to choose from'}"
-        )
-    return {step: found[step] for step in sorted(steps or found)}
 
 
 def _measure(

@@ -1,6 +1,8 @@
 """The processes of a distributed training that this one has started, when it does not end well."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytorch_lightning as pl
@@ -42,21 +44,36 @@ def limit_waiting(trainer: pl.Trainer, seconds: float) -> None:
         trainer.strategy._timeout = rank_timeout(seconds)
 
 
-def is_of_another_rank(error: BaseException) -> bool:
+@contextmanager
+def ending_ranks(strategy: Strategy | pl.strategies.Strategy, seconds: float) -> Iterator[None]:
+    """What fails inside ends the other processes, too.
+
+    Args:
+        strategy: whose launcher has started them.
+        seconds: ``--rank_timeout``.
+
+    Raises:
+        RankLost: another process is gone or does not answer.
+    """
+    try:
+        yield
+    except BaseException as error:
+        lost = _end_ranks(strategy)
+        if _is_of_another_rank(error):
+            raise RankLost(
+                "another process has failed, see above, or has not answered within "
+                f"--rank_timeout={seconds:g} s: {lost or str(error)[:200]}"
+            ) from error
+        raise
+
+
+def _is_of_another_rank(error: BaseException) -> bool:
     """Whether an error says that another process of the training is gone or does not answer."""
     # NCCL has types of its own; gloo raises plain RuntimeErrors that name its source files.
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
-def rank_lost(error: BaseException, lost: str, seconds: float) -> RankLost:
-    """What to raise for an error of another rank, with what ``end_ranks`` has found."""
-    return RankLost(
-        f"another process has failed, see above, or has not answered within --rank_timeout={seconds:g} s: "
-        f"{lost or str(error)[:200]}"
-    )
-
-
-def end_ranks(strategy: Strategy | pl.strategies.Strategy) -> str:
+def _end_ranks(strategy: Strategy | pl.strategies.Strategy) -> str:
     """Wait a little for the processes that Lightning's launcher has started, and kill what is left of them.
 
     Returns:

@@ -2,9 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from lightning_physim.tracking import RunDirectory, find_run
+from lightning_physim.errors import InputError
+from lightning_physim.tracking import RunDirectory, checkpoints_by_step, find_run
 
 
 def chosen_run(root: str | Path, which: str) -> RunDirectory:
@@ -18,3 +20,19 @@ def chosen_run(root: str | Path, which: str) -> RunDirectory:
     ):  # processes that a launcher has started say nothing
         print(f"last: {run.path}", file=sys.stderr)
     return run
+
+
+def chosen_checkpoints(run: RunDirectory, steps: Iterable[int] | None) -> dict[int, Path]:
+    """The checkpoints of a run by step, ascending: those of ``steps``, or all.
+
+    Raises:
+        InputError: there is none, or none of one of the steps.
+    """
+    found = checkpoints_by_step(run)
+    missing = sorted({*(steps or ())} - found.keys())
+    if missing or not found:
+        raise InputError(
+            f"--steps are steps with a checkpoint, {', '.join(map(str, sorted(found))) or f'none in {run.checkpoints}'}"
+            f"; got {', '.join(map(str, missing)) or 'none to choose from'}"
+        )
+    return {step: found[step] for step in sorted({*(steps or found)})}

@@ -28,10 +28,8 @@ from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse
 from lightning_physim.cli.noise import UNSYNCED
 from lightning_physim.cli.ranks import (
     add_rank_timeout,
-    end_ranks,
-    is_of_another_rank,
+    ending_ranks,
     limit_waiting,
-    rank_lost,
     rank_timeout,
 )
 from lightning_physim.data import ParticleDataModule
@@ -217,16 +215,14 @@ class PhysimCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         leave_out_unused_hooks(self.trainer, self.model)
-        try:
-            self.trainer.fit(**kwargs)
-        except BaseException as error:
-            if is_ending(self.trainer) and self.trainer.global_rank > 0:
-                return  # rank zero tells what has ended them all
-            self._end(_state_after(error, max(self.trainer.global_step, self.first_step)))
-            lost = end_ranks(self.trainer.strategy)
-            if is_of_another_rank(error):
-                raise rank_lost(error, lost, self._get(self.config, "rank_timeout")) from error
-            raise
+        with ending_ranks(self.trainer.strategy, self._get(self.config, "rank_timeout")):
+            try:
+                self.trainer.fit(**kwargs)
+            except BaseException as error:
+                if is_ending(self.trainer) and self.trainer.global_rank > 0:
+                    return  # rank zero tells what has ended them all
+                self._end(_state_after(error, max(self.trainer.global_step, self.first_step)))
+                raise
         self._end(RunState("finished", self.trainer.global_step))
 
     @rank_zero_only
