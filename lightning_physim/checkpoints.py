@@ -11,6 +11,7 @@ from torch import nn
 
 from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
+from lightning_physim.target import ResidualTarget
 
 
 class UnusableCheckpoint(InputError):
@@ -49,6 +50,21 @@ def check_fits(path: str | Path, module: nn.Module) -> None:
         UnusableCheckpoint: what :func:`read_checkpoint` raises, or weights of another network.
     """
     _compare(path, read_checkpoint(path)["state_dict"], module.state_dict())
+
+
+def statistics(path: str | Path) -> ResidualTarget:
+    """The units in which a network of ours predicts, from its checkpoint.
+
+    Raises:
+        UnusableCheckpoint: it is none, or of a network that has no such units.
+    """
+    target = ResidualTarget()
+    prefix = "network.target."
+    weights = read_checkpoint(path)["state_dict"]
+    ours = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    _compare(path, ours, target.state_dict())
+    target.load_state_dict(ours)
+    return target
 
 
 def _compare(path: str | Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

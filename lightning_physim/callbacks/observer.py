@@ -55,14 +55,14 @@ class Observer(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step in (0, self.given_up):
-            self._observe(trainer, pl_module, final=False)
+            self.observe(trainer, pl_module, final=False)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        self._observe(trainer, pl_module, is_final_step(trainer))
+        self.observe(trainer, pl_module, is_final_step(trainer))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # For a run that max_steps did not end: by epochs, by time, or by hand.
-        self._observe(trainer, pl_module, final=True)
+        self.observe(trainer, pl_module, final=True)
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "last_step": self.last_step, "given_up": self.given_up}
@@ -71,7 +71,8 @@ class Observer(pl.Callback):
         self.stopwatch.seconds, self.last_step = state_dict["seconds"], state_dict["last_step"]
         self.given_up = state_dict.get("given_up", -1)  # older checkpoints have none
 
-    def _observe(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> None:
+    def observe(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> None:
+        """Measure if it is due, and log; ``final`` as of :meth:`measure`. Every rank is here."""
         # With gradient accumulation several batches end at one step.
         if trainer.global_step == self.last_step or not self.due(trainer, final):
             return

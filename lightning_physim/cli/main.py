@@ -46,6 +46,9 @@ COMMANDS = {
         simulates=True,
     ),
     "llc": Command("llc", "llc", "RUN [--calibrate]", "learning coefficients at the checkpoints of a run"),
+    "measure": Command(
+        "measure", "measure", "RUN --probe.radius=1.2", "other settings of a measurement, at the checkpoints of a run"
+    ),
     "sweep": Command(
         "sweep", "sweep", "FILE [--count N] [--jobs J] [--online]",
         "many trainings, as a file in W&B's sweep format asks for",

@@ -31,23 +31,29 @@ class Measurement(NamedTuple):
         callback: what the options of the section make.
         needs: what the network or the other sections must have; a key of :data:`NEEDS`.
         skip: arguments of the callback that only Python can give.
+        of_network: whether it measures a network as it stands, which a checkpoint has too.
     """
 
     callback: type[pl.Callback]
     needs: str = ""
     skip: frozenset[str] = frozenset()
+    of_network: bool = False
 
 
 MEASUREMENTS = {
     # In this order they are called: the clock counts what comes before it as training, the monitor reads the probe.
     "clock": Measurement(TrainingClock),
     "validation": Measurement(LogSpacedValidation),
-    "probe": Measurement(CollisionProbe, needs="attention"),
-    "emergence": Measurement(EmergenceMonitor, needs="probe"),
-    "snapshots": Measurement(Snapshots),
+    "probe": Measurement(CollisionProbe, needs="attention", of_network=True),
+    "emergence": Measurement(EmergenceMonitor, needs="probe", of_network=True),
+    "snapshots": Measurement(Snapshots, of_network=True),
     "checkpoints": Measurement(LogSpacedCheckpoint),
-    "llc": Measurement(LearningCoefficient, needs="loss", skip=frozenset({"loss_fn", "data", "regions"})),
-    "geometry": Measurement(Geometry, needs="residuals", skip=frozenset({"residual_fn", "data", "regions"})),
+    "llc": Measurement(
+        LearningCoefficient, needs="loss", skip=frozenset({"loss_fn", "data", "regions"}), of_network=True
+    ),
+    "geometry": Measurement(
+        Geometry, needs="residuals", skip=frozenset({"residual_fn", "data", "regions"}), of_network=True
+    ),
     "safeguard": Measurement(Safeguard),
     "progress": Measurement(StepProgressBar),
 }

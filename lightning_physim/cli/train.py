@@ -18,7 +18,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
-from lightning_physim.checkpoints import check_fits
+from lightning_physim.checkpoints import check_fits, statistics
 from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.evaluation import evaluate, run_of
@@ -162,6 +162,9 @@ class PhysimCLI(LightningCLI):
                 cause = cause.__cause__
             raise cause or error from error
         self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
+        checkpoint = self._get(self.config, "ckpt_path")
+        if self.subcommand != "fit" and checkpoint is not None and not self.arguments.own_network:
+            self.datamodule.standardize_as(statistics(checkpoint))
         listed = self._get(self.config_init, "trainer").get("callbacks") or []
         refuse_second(listed if isinstance(listed, list) else [listed])
         chosen, left_out = supported(enabled, self.model, self.arguments.asked_for)
@@ -284,22 +287,22 @@ class DryCLI(PhysimCLI):
 
 def fit(argv: list[str]) -> None:
     """``physim fit`` with the words that follow it."""
-    _run(PhysimCLI, ["fit", *argv])
+    run_cli(PhysimCLI, ["fit", *argv])
 
 
 def validate(argv: list[str]) -> None:
     """``physim validate`` with the words that follow it."""
-    _run(PhysimCLI, ["validate", *argv])
+    run_cli(PhysimCLI, ["validate", *argv])
 
 
 def test(argv: list[str]) -> None:
     """``physim test`` with the words that follow it."""
-    _run(PhysimCLI, ["test", *argv])
+    run_cli(PhysimCLI, ["test", *argv])
 
 
 def predict(argv: list[str]) -> None:
     """``physim predict`` with the words that follow it."""
-    _run(PhysimCLI, ["predict", *argv])
+    run_cli(PhysimCLI, ["predict", *argv])
 
 
 def check(argv: list[str]) -> None:
@@ -310,18 +313,19 @@ def check(argv: list[str]) -> None:
     """
     logging.disable(logging.INFO)  # what Lightning tells of seeds and devices
     try:
-        _run(DryCLI, argv)
+        run_cli(DryCLI, argv)
     finally:
         logging.disable(logging.NOTSET)
 
 
-def _run(cli: type[PhysimCLI], argv: list[str]) -> None:
+def run_cli(cli: type[PhysimCLI], argv: list[str]) -> None:
+    """One command of Lightning's, with the words that follow it; what Lightning refuses is the user's to read."""
     typed = sys.argv
     try:
         with ExitStack() as at_end:
 
             def claim(run: RunDirectory) -> None:
-                if cli is PhysimCLI and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+                if cli is not DryCLI and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
                     at_end.enter_context(only_writer(run))
 
             arguments = expand(argv, claim)

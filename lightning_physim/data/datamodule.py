@@ -131,6 +131,7 @@ class ParticleDataModule(pl.LightningDataModule):
             for name, changed_system in systems.items()
         }
         self._splits: dict[str, TrajectoryDataset] = {}
+        self._standard: ResidualTarget | None = None
 
     @classmethod
     def from_arrays(
@@ -180,7 +181,7 @@ class ParticleDataModule(pl.LightningDataModule):
             if fault is not None:
                 raise InputError(f"split {name!r} must be made before setup; got {directory}: {fault}: prepare_data()")
         statistics = read_metadata(directories["train"])["statistics"]
-        target = ResidualTarget(
+        target = self._standard or ResidualTarget(
             statistics["state_mean"], statistics["state_std"], statistics["residual_rms"],
             statistics["interval"], statistics["gravity"],
         )  # fmt: skip
@@ -188,6 +189,20 @@ class ParticleDataModule(pl.LightningDataModule):
             name: TrajectoryDataset(directory, target, self.train_window if name == "train" else None)
             for name, directory in directories.items()
         }
+
+    def standardize_as(self, target: ResidualTarget) -> None:
+        """Give targets the units of a network that is trained already, on these data or others; before :meth:`setup`.
+
+        Raises:
+            InputError: the network has learnt another interval than that of these data.
+        """
+        learnt, here = float(target.interval), self.system.interval
+        if not math.isclose(learnt, here, rel_tol=1e-6):
+            raise InputError(
+                f"data for a trained network must have its interval, {learnt:g}; got {here:g}: "
+                "leave out --data.system.interval"
+            )
+        self._standard = copy.deepcopy(target)
 
     @property
     def target(self) -> ResidualTarget:
