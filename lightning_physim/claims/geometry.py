@@ -121,7 +121,7 @@ def measure(study: Study) -> Numbers:
         for seed, heads in used.items()
     }
     over_initial = {seed: [_directions(head) - _at_first(head) for head in heads] for seed, heads in used.items()}
-    over_others = [_mean(map(_directions, used[seed])) - _mean(map(_directions, others[seed])) for seed in every]
+    over_others = [log_directions(used[seed]) - log_directions(others[seed]) for seed in every]
     orders = {seed: _mean(map(_order, heads)) for seed, heads in used.items()}
     order, is_regular = order_answer([*orders.values()])
     order_over_others = [orders[seed] - _mean(map(_order, others[seed])) for seed in every]
@@ -207,6 +207,11 @@ def emergence_goes_with_degeneracy(study: Study) -> Claim:
     """Claim (b), judged."""
     numbers = measure(study)
     return Claim(GEOMETRY_CLAIM, judge(numbers), tell(numbers) if study.seeds else NO_SEED, numbers.table())
+
+
+def log_directions(heads: Iterable[Head]) -> float:
+    """Decimal logarithm of the directions that count of a head at the end, mean over heads; NaN without any."""
+    return _mean(map(_directions, heads))
 
 
 def order_answer(orders: Sequence[float]) -> tuple[Answer, bool]:

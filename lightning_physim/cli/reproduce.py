@@ -3,24 +3,24 @@
 import argparse
 import json
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_physim import keys
 from lightning_physim.claims import Claim, Training, gather, undecidable
+from lightning_physim.claims.across import CELLS, SEEDS_PER_CELL
 from lightning_physim.claims.plan import MIN_STEPS, OF_FLOW, OF_TRAINED
+from lightning_physim.cli.across import MAPPED, across, check_all
 from lightning_physim.cli.configs import read_config, resolve_config
-from lightning_physim.cli.train import check
-from lightning_physim.curves import last
+from lightning_physim.cli.runs import logged, unreadable
+from lightning_physim.cli.shipped import DEFAULT
 from lightning_physim.data import data_module, floor_rollouts
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import write_reproduction
 from lightning_physim.sweeps import LocalSweep, Reproduction
-from lightning_physim.tracking import RunDirectory, read_metrics
+from lightning_physim.tracking import RunDirectory
 
 
 def reproduce(argv: list[str]) -> int:
@@ -33,19 +33,18 @@ def reproduce(argv: list[str]) -> int:
         InputError, argparse.ArgumentError: an option that cannot be.
     """
     given, options = build_parser().parse_known_args(argv)
-    read_config(resolve_config(given.config))  # refuses what is none
+    read_config(resolve_config(given.config or DEFAULT))  # refuses what is none
+    if given.across:
+        return across(given, tuple(options))
+    claims, seeds = given.claims or OF_TRAINED, 5 if given.seeds is None else given.seeds
     plan = Reproduction(
-        resolve_config(given.config), given.seeds, tuple(options), given.runs, given.first_seed, given.claims
+        resolve_config(given.config or DEFAULT), seeds, tuple(options), given.runs, given.first_seed, claims=claims
     )
     sweep = LocalSweep(plan, given.runs, None, 0)
     if given.check:
-        for trial in sweep.trials:
-            command = sweep.command(trial)
-            print(shlex.join(command))
-            check(command[3:])
-        return 0
+        return check_all(sweep)
     print(f"{len(sweep.trials)} trainings of {plan.config.stem}, of {plan.max_steps:,} steps for every seed")
-    if few := undecidable(given.seeds, given.claims):
+    if few := undecidable(seeds, claims):
         print(few)
     signal = sweep.run(given.jobs)
     done = trainings(plan, {row["run_id"]: row["state"] for row in sweep.results()})
@@ -80,13 +79,24 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         exit_on_error=False,
     )
-    parser.add_argument("--config", default="demo", help="shipped configuration, or a YAML file (default: demo)")
-    parser.add_argument("--seeds", type=int, default=5, help="trainings that differ in their seed alone (default: 5)")
+    parser.add_argument(
+        "--config", help=f"shipped configuration, or a YAML file (default: {DEFAULT}; {MAPPED} with --across)"
+    )
+    parser.add_argument(
+        "--across",
+        action="store_true",
+        help=f"train a map of where the claims hold instead: {len(CELLS)} settings of depth, attention to oneself and "
+        "how often particles collide; nothing is said of a single one (docs/claims.md)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help=f"trainings that differ in their seed alone (default: 5; {SEEDS_PER_CELL} of each setting with --across)",
+    )
     parser.add_argument("--first_seed", type=int, default=0, help="the lowest of them (default: 0)")
     parser.add_argument(
         "--claims",
         choices=[OF_TRAINED, OF_FLOW, OF_TRAINED + OF_FLOW],
-        default=OF_TRAINED,
         help="claims whose trainings are made: c takes two of every seed in gradient flow (default: ab)",
     )
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time (default: 2)")
@@ -105,17 +115,13 @@ def trainings(plan: Reproduction, states: dict[str, str]) -> list[Training]:
     rows = []
     for trial in plan.trials():
         run = RunDirectory(Path(plan.runs) / trial.run_id)
-        state, metrics, size = states.get(trial.run_id, "not started"), None, math.nan
-        if state == "finished":
+        size = math.nan
+        state, metrics = logged(run, states.get(trial.run_id, "not started"))
+        if metrics is not None:
             try:
-                metrics, size = read_metrics(run.metrics), n_parameters(run)
+                size = n_parameters(run)
             except (InputError, OSError, KeyError, TypeError) as error:
-                state = "unreadable"
-                print(f"left out: {trial.run_id}: {error}")
-        if metrics is not None and not math.isfinite(last(metrics, keys.VAL_LOSS)):
-            state, metrics = "diverged", None  # trained on with --safeguard.allow_nan, or by an earlier version
-        if state not in ("finished", "not started", "unreadable"):
-            print(f"left out: {trial.run_id}: {state}")
+                state, metrics = unreadable(run, error)
         rows.append(
             Training(
                 role=trial.parameters["role"],

@@ -8,6 +8,7 @@ from lightning_physim.report.comparison_page import runs_headline, write_compari
 from lightning_physim.report.curve_figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
 from lightning_physim.report.heads import head_table
 from lightning_physim.report.llc_figures import llc_figure
+from lightning_physim.report.map_page import write_map
 from lightning_physim.report.page import plot_html, section, write_page
 from lightning_physim.report.run_page import write_report
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
@@ -42,6 +43,7 @@ __all__ = [
     "try_report",
     "viewer_html",
     "write_comparison",
+    "write_map",
     "write_page",
     "write_report",
     "write_reproduction",

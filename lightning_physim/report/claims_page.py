@@ -83,6 +83,18 @@ def headline(claims: Sequence[Claim]) -> str:
     return "The paper’s claims here: " + ", ".join(verdicts) + "."
 
 
+def claim_html(letter: str, claim: Claim) -> str:
+    """A claim with its verdict, what decided, and the numbers of the rule; a letter where it is one of the paper's."""
+    numbers = html_table([], [[name, number_text(value)] for name, value in claim.numbers.items()])
+    reason = escape(claim.reason[:1].upper() + claim.reason[1:])
+    statement = escape(f"({letter}) {claim.statement}" if letter else claim.statement)
+    return (
+        f'<div class="claim"><p><b>{statement}</b> '
+        f'<span class="verdict" style="background: {TONES[claim.verdict]}">{claim.verdict}</span></p><p>{reason}.</p>'
+        f"{folded('What the rule looked at', numbers)}</div>"
+    )
+
+
 def growth_row(growth: Growth, metrics: Metrics | None) -> list[str]:
     """A row of the table of growth: curve, verdict, extrapolation, exponent, order, its LLC, the measured LLC."""
     fit = growth.fit
@@ -101,7 +113,7 @@ def growth_row(growth: Growth, metrics: Metrics | None) -> list[str]:
 
 
 def _sections(findings: Findings) -> Iterator[str]:
-    yield section("Verdicts", "".join(map(_claim, "abc", findings.claims)))
+    yield section("Verdicts", "".join(map(claim_html, "abc", findings.claims)))
     controls: dict[str, list[Metrics]] = {}
     for training in findings.trainings:
         if training.role != SEED and training.metrics is not None and heads_of(training.metrics):
@@ -126,16 +138,6 @@ def _sections(findings: Findings) -> Iterator[str]:
         yield section("(c) Gradient flow", _plot("flow", flow_figure(flowing)))
     yield section("Peers", _peers(findings))
     yield section("Trainings", _runs(findings))
-
-
-def _claim(letter: str, claim: Claim) -> str:
-    numbers = html_table([], [[name, number_text(value)] for name, value in claim.numbers.items()])
-    reason = escape(claim.reason[:1].upper() + claim.reason[1:])
-    return (
-        f'<div class="claim"><p><b>({letter}) {escape(claim.statement)}</b> '
-        f'<span class="verdict" style="background: {TONES[claim.verdict]}">{claim.verdict}</span></p><p>{reason}.</p>'
-        f"{folded('What the rule looked at', numbers)}</div>"
-    )
 
 
 def _peers(findings: Findings) -> str:

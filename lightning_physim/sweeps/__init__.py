@@ -2,8 +2,17 @@
 
 from lightning_physim.sweeps.local import LocalSweep
 from lightning_physim.sweeps.online import OnlineSweep
-from lightning_physim.sweeps.reproduction import Reproduction
+from lightning_physim.sweeps.reproduction import Across, Reproduction, Trainings
 from lightning_physim.sweeps.spec import SweepSpec, Trial
 from lightning_physim.sweeps.state import read_trials
 
-__all__ = ["LocalSweep", "OnlineSweep", "Reproduction", "SweepSpec", "Trial", "read_trials"]
+__all__ = [
+    "Across",
+    "LocalSweep",
+    "OnlineSweep",
+    "Reproduction",
+    "SweepSpec",
+    "Trainings",
+    "Trial",
+    "read_trials",
+]

@@ -3,8 +3,8 @@
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,22 @@ from typing import Any
 import yaml
 
 from lightning_physim import keys
+from lightning_physim.claims.across import CELLS, OF_CELLS, SEEDS_PER_CELL, Cell
 from lightning_physim.claims.plan import CONSTANT, MIN_STEPS, OF_SEEDS, OF_TRAINED, ROLES, SEED
 from lightning_physim.errors import InputError
 from lightning_physim.sweeps.spec import Trial
 
 
 @dataclass(frozen=True)
-class Reproduction:
-    """What :class:`lightning_physim.sweeps.LocalSweep` runs in place of a sweep file.
+class Trainings:
+    """What :class:`lightning_physim.sweeps.LocalSweep` runs in place of a sweep file: one configuration, several seeds.
 
     Args:
         config: YAML file that every training starts from.
         n_seeds: trainings that differ in their seed alone.
-        first_seed: the lowest of the seeds.
-        claims: the letters of the claims whose trainings are wanted.
         options: of ``physim fit``, for every training.
         runs: folder that holds the run directories.
+        first_seed: the lowest of the seeds.
 
     Raises:
         InputError: no seed, an option that is none, or a configuration that does not say how many steps it takes.
@@ -38,7 +38,6 @@ class Reproduction:
     options: tuple[str, ...] = ()
     runs: str = "runs"
     first_seed: int = 0
-    claims: str = OF_TRAINED
     metric = str(keys.VAL_LOSS_COLLIDING)
     parameters = ()
     content: Mapping[str, Any] = field(default_factory=dict)
@@ -87,8 +86,37 @@ class Reproduction:
 
     def id(self, seed: int = 0) -> str:
         """The name of the configuration, and a hash of all that makes the trainings but their number."""
-        key = "\n".join((self.text, *CONSTANT, *OF_SEEDS, *self.options, repr(ROLES), str(self.max_steps)))
-        return f"reproduce-{self.config.stem}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
+        raise NotImplementedError
+
+    def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
+        """The trainings."""
+        raise NotImplementedError
+
+    def command(self, trial: Trial) -> list[str]:
+        """The words of a training's command."""
+        raise NotImplementedError
+
+    def _id(self, kind: str, *made_by: str) -> str:
+        key = "\n".join((self.text, *CONSTANT, *made_by, *self.options, str(self.max_steps)))
+        return f"{kind}-{self.config.stem}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
+
+    def _fit(self, own: Sequence[str], steps: int, seed: int) -> list[str]:
+        words = [sys.executable, "-m", "lightning_physim", "fit", f"--config={self.config}", *CONSTANT, *self.options]
+        return [*words, *own, f"--trainer.max_steps={steps}", f"--seed_everything={seed}"]
+
+
+@dataclass(frozen=True)
+class Reproduction(Trainings):
+    """The seeds, their controls and peers.
+
+    Args:
+        claims: the letters of the claims whose trainings are wanted; all others as of :class:`Trainings`.
+    """
+
+    claims: str = OF_TRAINED
+
+    def id(self, seed: int = 0) -> str:
+        return self._id("reproduce", *OF_SEEDS, repr(ROLES))
 
     def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
         """One training of every role, with the first seed, then the seeds, then what every seed has of other roles."""
@@ -104,12 +132,35 @@ class Reproduction:
         ]
 
     def command(self, trial: Trial) -> list[str]:
-        """The words of a training's command."""
         own = [*OF_SEEDS] if trial.parameters["role"] == SEED else []
         steps = self.max_steps
         if role := ROLES.get(trial.parameters["role"]):
             own += role.options
             steps = round(role.stretch * steps)
-        own.append(f"--trainer.max_steps={steps}")
-        words = [sys.executable, "-m", "lightning_physim", "fit", f"--config={self.config}"]
-        return [*words, *CONSTANT, *self.options, *own, f"--seed_everything={trial.parameters['seed']}"]
+        return self._fit(own, steps, trial.parameters["seed"])
+
+
+@dataclass(frozen=True)
+class Across(Trainings):
+    """Every cell of the map, a few seeds each."""
+
+    n_seeds: int = SEEDS_PER_CELL
+
+    def id(self, seed: int = 0) -> str:
+        return self._id("across", *OF_CELLS, repr([cell.options for cell in CELLS]))
+
+    def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
+        """A seed of every cell, then the next: what is there after a part of the time is a map already."""
+        seeds = range(self.first_seed, self.first_seed + self.n_seeds)
+        named = [(number, cell) for number in seeds for cell in CELLS]
+        return [
+            Trial(index, {**asdict(cell), "seed": number}, f"{self.id()}-{CELLS.index(cell)}-{number}")
+            for index, (number, cell) in enumerate(named)
+        ]
+
+    def cell(self, trial: Trial) -> Cell:
+        """The cell that a training belongs to."""
+        return Cell(**{name: value for name, value in trial.parameters.items() if name != "seed"})
+
+    def command(self, trial: Trial) -> list[str]:
+        return self._fit((*OF_CELLS, *self.cell(trial).options), self.max_steps, trial.parameters["seed"])

@@ -1,0 +1,93 @@
+"""The page of ``physim reproduce --across``: where the claims hold, cell by cell."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_physim.claims import Claim
+from lightning_physim.claims.across import CELLS, DEPTHS, TITLES, Effects, Map
+from lightning_physim.report.claims_page import claim_html
+from lightning_physim.report.page import plot_html, section, write_page
+from lightning_physim.report.plot import add_line, panel, panel_grid
+from lightning_physim.report.style import nth_style
+from lightning_physim.report.table import html_table, number_text
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+LEVELS = {"loss": (1.0, "no-pair oracle"), "directions": (0.0, "as many as others")}
+"""What some effects are compared with."""
+APART = 0.07
+"""Layers between the points of one variant and those of the next."""
+
+
+def write_map(path: Path, title: str, facts: Sequence[str], cells: Map, claims: Sequence[Claim], config: str) -> Path:
+    """Write the page, whole and at once, from whatever trainings have left something so far."""
+    return write_page(
+        path, title=title, facts=facts, headline=headline(claims), sections=_sections(cells, claims), config=config
+    )
+
+
+def headline(claims: Sequence[Claim]) -> str:
+    """One sentence about the verdicts."""
+    return "Over the whole map: " + "; ".join(f"{_lower(claim.statement)}: {claim.verdict}" for claim in claims) + "."
+
+
+def map_figure(cells: Map) -> "Figure":
+    """Every effect against depth: a line per world and kind of attention through medians, a point per training."""
+    figure = panel_grid([*TITLES.values()], 240, "layers")
+    variants = list(dict.fromkeys(cell.variant for cell in CELLS))
+    for i, name in enumerate(TITLES):
+        for j, variant in enumerate(variants):
+            color, _ = nth_style(j)
+            shift = APART * (j - (len(variants) - 1) / 2)
+            rows = {cell.layers: _values(cells.get(cell, ()), name) for cell in CELLS if cell.variant == variant}
+            x = [depth + shift for depth, values in rows.items() for _ in values]
+            add_line(
+                figure, x, [value for values in rows.values() for value in values], variant, color,
+                mode="markers", legend=False, **panel(i),
+            )  # fmt: skip
+            medians = [_median(values) for values in rows.values()]
+            add_line(figure, [depth + shift for depth in rows], medians, variant, color, legend=i == 0, **panel(i))
+        if name in LEVELS:
+            value, words = LEVELS[name]
+            figure.add_hline(value, line_dash="dot", annotation_text=words, annotation_font_size=12, **panel(i))
+    figure.update_xaxes(tickvals=[*DEPTHS], range=[DEPTHS[0] - 0.3, DEPTHS[-1] + 0.3])
+    return figure
+
+
+def _sections(cells: Map, claims: Sequence[Claim]) -> Iterator[str]:
+    yield section("Verdicts", "".join(claim_html("", claim) for claim in claims))
+    caption = """A point is a training, a line joins the medians of its seeds. <b>Used</b> heads are those whose
+        attention to near particles the network needs, by the ablation. The rules pool all cells, and nothing is said of
+        a single one. <i>Do not believe</i> a difference between two cells that is smaller than the spread of their
+        points."""
+    yield section("The map", plot_html("map", map_figure(cells), caption))
+    header = ["cell", "trainings", *TITLES.values()]
+    rows = [
+        [cell.label, str(len(found)), *(_range(_values(found, name)) for name in TITLES)]
+        for cell, found in cells.items()
+    ]
+    yield section("Every cell: median (lowest to highest)", html_table(header, rows))
+
+
+def _values(found: Sequence[Effects], name: str) -> list[float]:
+    return [value for effects in found if math.isfinite(value := getattr(effects, name))]
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    n = len(ordered)
+    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2 if n else math.nan
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    middle, low, high = (number_text(value, ".3g") for value in (_median(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def _lower(words: str) -> str:
+    return words[:1].lower() + words[1:]
