@@ -16,9 +16,9 @@ from lightning_physim.report.table import html_table, number_text
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-LEVELS = {"loss": (1.0, "no-pair oracle"), "directions": (0.0, "as many as others")}
+COMPARED_WITH = {"loss": (1.0, "no-pair oracle"), "directions": (0.0, "as many as others")}
 """What some effects are compared with."""
-APART = 0.07
+BESIDE = 0.07
 """Layers between the points of one variant and those of the next."""
 
 
@@ -41,7 +41,7 @@ def map_figure(cells: Map) -> "Figure":
     for i, name in enumerate(TITLES):
         for j, variant in enumerate(variants):
             color, _ = nth_style(j)
-            shift = APART * (j - (len(variants) - 1) / 2)
+            shift = BESIDE * (j - (len(variants) - 1) / 2)
             rows = {cell.layers: _values(cells.get(cell, ()), name) for cell in CELLS if cell.variant == variant}
             x = [depth + shift for depth, values in rows.items() for _ in values]
             add_line(
@@ -50,8 +50,8 @@ def map_figure(cells: Map) -> "Figure":
             )  # fmt: skip
             medians = [_median(values) for values in rows.values()]
             add_line(figure, [depth + shift for depth in rows], medians, variant, color, legend=i == 0, **panel(i))
-        if name in LEVELS:
-            value, words = LEVELS[name]
+        if name in COMPARED_WITH:
+            value, words = COMPARED_WITH[name]
             figure.add_hline(value, line_dash="dot", annotation_text=words, annotation_font_size=12, **panel(i))
     figure.update_xaxes(tickvals=[*DEPTHS], range=[DEPTHS[0] - 0.3, DEPTHS[-1] + 0.3])
     return figure
