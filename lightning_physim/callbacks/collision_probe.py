@@ -63,6 +63,7 @@ class CollisionProbe(Observer):
     """
 
     name = "probe"
+    measures = "heads"
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class Geometry(Observer):
     """
 
     name = "geometry"
+    measures = "the geometry"
 
     def __init__(
         self,

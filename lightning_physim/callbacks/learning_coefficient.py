@@ -84,6 +84,7 @@ class LearningCoefficient(Observer):
     """
 
     name = "llc"
+    measures = "learning coefficients"
 
     def __init__(
         self,
