@@ -176,6 +176,7 @@ SECTIONS = (
     Section("llc_trace", "Do the chains mix?"),
     Section("calibration", "Settings of the sampler"),
     Section("attention_distance", "How far they look"),
+    Section("inside", "Inside the heads"),
     Section("rollout", "As a simulator"),
     Section("rollout_animation", "The network beside the truth"),
 )
@@ -401,12 +402,13 @@ TIME = {key.quantity: key for key in KEYS if key.startswith("time/")}
 # Tables and arrays: not numbers by step, but what a figure is drawn from.
 ATTENTION_DISTANCE = "probe/attention_distance"
 SNAPSHOTS = "probe/snapshots"
+INSIDE = "probe/inside"
 LLC_TRACE = "llc/trace"
 LLC_CALIBRATION = "llc/calibration"
 GROWTH_TABLE = "emergence/heads"
 HEAD_TABLE = "report/heads"
 DIVERGED_BATCH = "train/diverged"
-TABLES = (ATTENTION_DISTANCE, SNAPSHOTS, LLC_TRACE, LLC_CALIBRATION, GROWTH_TABLE, HEAD_TABLE, DIVERGED_BATCH)
+TABLES = (ATTENTION_DISTANCE, SNAPSHOTS, INSIDE, LLC_TRACE, LLC_CALIBRATION, GROWTH_TABLE, HEAD_TABLE, DIVERGED_BATCH)
 
 
 def of_split(split: str, quantity: str) -> str:

@@ -72,7 +72,7 @@ class PhysicsSimulator(pl.LightningModule):
     Attributes:
         attention: ``attention(state)``, patterns ``[layers, systems, heads, query, key]`` for
             ``[systems, particles, 4]``; there where the network has attention.
-        ablate: ``ablate(state, hidden)``, see :class:`PhysicsTransformer`; likewise.
+        ablate, logits, patch: of :class:`PhysicsTransformer`; likewise.
 
     Raises:
         InputError: a value out of its range.
@@ -80,6 +80,8 @@ class PhysicsSimulator(pl.LightningModule):
 
     attention: Callable[[Tensor], Tensor]
     ablate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    logits: Callable[[Tensor], Tensor]
+    patch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
     def __init__(
         self,
@@ -112,7 +114,8 @@ class PhysicsSimulator(pl.LightningModule):
             raise InputError(f"rollout_horizons must be one or more positive integers; got {rollout_horizons}")
         self.save_hyperparameters()
         self.network = make_network(architecture, self.hparams)
-        for name in ("attention", "ablate"):  # a module offers what its network does, and lacks what its network lacks
+        # A module offers what its network does, and lacks what its network lacks.
+        for name in ("attention", "ablate", "logits", "patch"):
             if hasattr(self.network, name):
                 setattr(self, name, getattr(self.network, name))
         self.rollout_horizons = tuple(rollout_horizons)

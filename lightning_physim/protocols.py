@@ -22,6 +22,20 @@ class HasAblation(Protocol):
         """Predictions ``[systems, particles, 4]``; and with each head blind, ``[layers, heads, systems, ...]``."""
 
 
+class HasLogits(Protocol):
+    """A module that shows the query-key scores that its attention is the softmax of."""
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Scores ``[layers, systems, heads, query, key]``, -inf where a query must not see the key."""
+
+
+class HasPatching(Protocol):
+    """A module whose heads can be given what they give in other states."""
+
+    def patch(self, states: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions ``[systems, particles, 4]``; and with each head patched, ``[layers, heads, systems, ...]``."""
+
+
 class HasEstimationLoss(Protocol):
     """A module that says which loss its learning coefficients are of."""
 

@@ -203,7 +203,7 @@ def test_the_report_is_written_while_training_runs_and_its_figures_go_to_wandb(r
         assert len(logged) == 2, name  # after 10 steps and after the last
         assert {bool(figure["data"]) for figure in logged} == {True}
     order = [section.name for section in keys.SECTIONS]
-    assert drawn == [name for name in order if name not in ("calibration", "emergence", "portrait")]
+    assert drawn == [name for name in order if name not in ("calibration", "inside", "emergence", "portrait")]
     tables = [json.loads(path.read_text()) for path in (media / "table" / "report").glob("heads_*.json")]
     assert len(tables) == 2
     assert all({row[0] for row in table["data"]} == {"L0H0", "L0H1", "L1H0", "L1H1"} for table in tables)

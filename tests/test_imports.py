@@ -45,7 +45,7 @@ def test_layers_keep_to_their_packages():
     for layer, path in modules():
         roots = {name.split(".")[0] for name in imports(path)}
         assert "lightning" not in roots, path
-        if layer in ("physics", "probes", "llc", "emergence", "model"):
+        if layer in ("physics", "probes", "inside", "llc", "emergence", "model"):
             assert not roots & {"pytorch_lightning", "wandb"}, path
         if layer not in ("tracking", "sweeps"):
             assert "wandb" not in roots, path

@@ -72,6 +72,34 @@ def test_its_configuration_and_report(run):
     assert run.report() == run.directory.report and "<html" in run.directory.report.read_text()[:200]
 
 
+def test_its_heads_are_looked_inside_and_their_patterns_exported(run, folder):
+    page, log = run.report().read_text(), run.directory.metrics.read_bytes()
+    assert "Inside the heads" not in page and 'id="inside"' not in page
+    done = physim("attention", run.directory.id, "--checkpoint=10", "--states=30", "--output=p.npz", cwd=folder)
+    assert f"{run.directory.id}, step 10: 4 heads on 30 held-out states" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines() if line.startswith(("head", "L0", "L1")))
+    with np.load(folder / "p.npz") as arrays:
+        states = torch.from_numpy(arrays["states"])
+        assert torch.equal(states, run.data.probe_states(30)[0]) and arrays["step"] == 10
+        np.testing.assert_array_equal(arrays["patterns"], run.attention(states, step=10).numpy())
+        np.testing.assert_array_equal(arrays["contacts"], run.data.probe_states(30)[1].numpy())
+        described = {line.split(":")[0] for line in str(arrays["description"]).splitlines()}
+        assert described == {*arrays} - {"description"}
+    page = run.directory.report.read_text()
+    assert "Inside the heads" in page and 'id="inside"' in page and "at step 10." in page
+    assert run.directory.metrics.read_bytes() == log
+
+
+def test_a_step_or_a_number_of_states_that_is_not_there_is_refused(run, folder):
+    for words, line in (
+        (["--checkpoint=5"], "1, 3, 10, 12; got 5"),
+        (["--states=55"], "1 to 54 states"),
+        (["--states=0"], "1 to 54 states, the intervals of its split; got 0"),
+        (["--output=nowhere/p.npz"], "make nowhere first"),
+    ):
+        assert line in physim("attention", run.directory.id, *words, cwd=folder, code=2).stderr
+
+
 def test_a_run_without_a_checkpoint_or_without_heads_is_refused_in_a_line(tmp_path):
     (tmp_path / "runs" / "empty").mkdir(parents=True)
     (tmp_path / "runs" / "empty" / "metrics.jsonl").write_text('{"step": 0, "a": 1}\n')
@@ -88,3 +116,4 @@ def test_a_run_without_a_checkpoint_or_without_heads_is_refused_in_a_line(tmp_pa
     assert run.model().hparams["architecture"] == "no_attention"
     with pytest.raises(InputError, match="PhysicsSimulator has neither"):
         run.attention(torch.zeros(1, 6, 4))
+    assert "PhysicsSimulator has neither" in physim("attention", "last", cwd=tmp_path, code=2).stderr

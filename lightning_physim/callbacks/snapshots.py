@@ -11,7 +11,7 @@ from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.errors import InputError
 from lightning_physim.loggers import run_loggers
-from lightning_physim.probes import attention_patterns, has_attention
+from lightning_physim.probes import about_to_touch, attention_patterns, has_attention
 from lightning_physim.protocols import SnapshotData, require
 from lightning_physim.ranges import check_counts, check_positive
 
@@ -98,9 +98,3 @@ class Snapshots(Observer):
             # What is beyond half precision has left the box by far: infinity, without numpy's warning.
             arrays["rollout"] = torch.stack(path, dim=1)[..., :2].half().cpu().numpy()
         return arrays
-
-
-def about_to_touch(states: Tensor, contacts: Tensor, contact_distance: Tensor) -> Tensor:
-    """Bool ``[states, particles, particles]``: pairs that touch in the interval that follows, and are still apart."""
-    apart = torch.cdist(states[..., :2], states[..., :2]) > contact_distance
-    return contacts & apart

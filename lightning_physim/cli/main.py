@@ -45,6 +45,10 @@ COMMANDS = {
         "simulate", "simulate", "[--config NAME_OR_PATH] [--animate FILE]", "make, describe and animate a data set",
         simulates=True,
     ),
+    "attention": Command(
+        "attention", "attention", "RUN [--checkpoint STEP]", "patterns of the heads as a file, and what they compute",
+        simulates=True,
+    ),
     "llc": Command("llc", "llc", "RUN [--calibrate]", "learning coefficients at the checkpoints of a run"),
     "measure": Command(
         "measure", "measure", "RUN --probe.radius=1.2", "other settings of a measurement, at the checkpoints of a run"

@@ -1,6 +1,6 @@
 """The attention-based physics network: particles are tokens, attention is the only path between them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -79,14 +79,14 @@ class PhysicsTransformer(ParticleNetwork):
 
         By the operations of :meth:`forward`, which forms the same patterns and does not keep them.
         """
-        self._require_attention()
-        x = self.embed(state)
-        patterns = []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            patterns.append(block.attention.pattern(block.attention_norm(x)))
-            x = block(x)
-        return torch.stack(patterns)
+        return self._by_layer(state, Attention.pattern)
+
+    def logits(self, state: Tensor) -> Tensor:
+        """Query-key scores ``[layers, systems, heads, query, key]``, whose softmax over keys is :meth:`attention`.
+
+        -inf where a query must not see the key.
+        """
+        return self._by_layer(state, Attention.logits)
 
     def ablate(self, state: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions of the network as it is, and with each head in turn blind to some keys.
@@ -107,10 +107,43 @@ class PhysicsTransformer(ParticleNetwork):
         x = self.embed(state).unsqueeze(0)
         for block in self.blocks:
             assert isinstance(block, Block)
-            blinded = x[0] + block.attention.blinded(block.attention_norm(x[0]), hidden)
-            through = x + block.attention(block.attention_norm(x).flatten(0, 1)).view_as(x)
-            x = torch.cat((through, blinded))
-            x = x + block.mlp(block.mlp_norm(x))
+            x = block.branch(x, block.attention.blinded(block.attention_norm(x[0]), hidden))
+        return self._read_variants(x)
+
+    def patch(self, state: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions of the network as it is, and with each head in turn giving what it gives in other states.
+
+        The output of the one head, of every particle, is replaced by that of the same particle in ``other``. All other
+        heads are as they were, but for what reaches the layers above.
+
+        Args:
+            state: ``[systems, particles, 4]``.
+            other: the states that the heads' outputs are taken from, of the same shape.
+
+        Returns:
+            Standardised residuals ``[systems, particles, 4]``, and ``[layers, heads, systems, particles, 4]``.
+        """
+        self._require_attention()
+        x, there = self.embed(state).unsqueeze(0), self.embed(other)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            x = block.branch(x, block.attention.patched(block.attention_norm(x[0]), block.attention_norm(there)))
+            there = block(there)
+        return self._read_variants(x)
+
+    def _by_layer(self, state: Tensor, look: Callable[["Attention", Tensor], Tensor]) -> Tensor:
+        """What there is to see in every attention layer, of its input ``[systems, particles, d_model]``; stacked."""
+        self._require_attention()
+        x = self.embed(state)
+        seen = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            seen.append(look(block.attention, block.attention_norm(x)))
+            x = block(x)
+        return torch.stack(seen)
+
+    def _read_variants(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals of the intact stream, and ``[layers, heads, ...]`` of the variants after it."""
         residuals = self.read(x)
         return residuals[0], residuals[1:].unflatten(0, (len(self.blocks), -1))
 
@@ -131,6 +164,20 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.attention_norm(x))
+        return x + self.mlp(self.mlp_norm(x))
+
+    def branch(self, x: Tensor, changed: Tensor) -> Tensor:
+        """Variants of the residual stream through the block, and new ones that leave the first of them here.
+
+        Args:
+            x: ``[variants, systems, particles, d_model]``.
+            changed: what attention adds to ``x[0]`` in each new variant, ``[heads, systems, particles, d_model]``.
+
+        Returns:
+            ``[variants + heads, systems, particles, d_model]``.
+        """
+        through = x + self.attention(self.attention_norm(x).flatten(0, 1)).view_as(x)
+        x = torch.cat((through, x[0] + changed))
         return x + self.mlp(self.mlp_norm(x))
 
 
@@ -162,6 +209,11 @@ class Attention(nn.Module):
         query, key, _ = self._heads(x)
         return self._weights(query, key).unflatten(0, (-1, self.n_heads))
 
+    def logits(self, x: Tensor) -> Tensor:
+        """What :meth:`pattern` is the softmax of, ``[systems, heads, query, key]``."""
+        query, key, _ = self._heads(x)
+        return self._logits(query, key, self._bias(key)).unflatten(0, (-1, self.n_heads))
+
     def blinded(self, x: Tensor, hidden: Tensor) -> Tensor:
         """:meth:`forward` with each head in turn blind to the ``hidden`` keys.
 
@@ -174,11 +226,33 @@ class Attention(nn.Module):
         """
         query, key, value = self._heads(x)
         seen = self._weights(query, key) @ value
-        change = self._weights(query, key, hidden.repeat_interleave(self.n_heads, 0)) @ value - seen
+        return self._one_replaced(seen, self._weights(query, key, hidden.repeat_interleave(self.n_heads, 0)) @ value)
+
+    def patched(self, x: Tensor, other: Tensor) -> Tensor:
+        """:meth:`forward` with each head in turn giving what it gives for ``other``.
+
+        Args:
+            x, other: ``[systems, particles, d_model]``.
+
+        Returns:
+            ``[heads, systems, particles, d_model]``.
+        """
+        mixed = []
+        for tokens in (x, other):
+            query, key, value = self._heads(tokens)
+            mixed.append(self._weights(query, key) @ value)
+        return self._one_replaced(*mixed)
+
+    def _one_replaced(self, mixed: Tensor, instead: Tensor) -> Tensor:
+        """Outputs ``[heads, systems, particles, d_model]`` of ``mixed`` values, in each those of one head replaced.
+
+        Args:
+            mixed, instead: ``[systems * heads, particles, d_head]``.
+        """
         # The output is linear in the heads: what one of them changes is added to what all of them give.
         columns = self.output.weight.unflatten(1, (self.n_heads, -1))
-        by_head = torch.einsum("shqc,dhc->hsqd", change.unflatten(0, (-1, self.n_heads)), columns)
-        return self.output(self._side_by_side(seen)) + by_head
+        change = (instead - mixed).unflatten(0, (-1, self.n_heads))
+        return self.output(self._side_by_side(mixed)) + torch.einsum("shqc,dhc->hsqd", change, columns)
 
     def head_masks(self, head: int) -> dict[str, Tensor]:
         """Which entries of the parameters belong to ``head``: ``{parameter name: bool mask of its shape}``."""
@@ -223,8 +297,12 @@ class Attention(nn.Module):
         bias = self._bias(key)
         if hidden is not None:
             bias = bias.masked_fill(hidden, -torch.inf)
-        weights = torch.baddbmm(bias, query, key.transpose(-1, -2), alpha=query.shape[-1] ** -0.5).softmax(-1)
+        weights = self._logits(query, key, bias).softmax(-1)
         return weights if hidden is None else weights.where(bias.isfinite().any(-1, keepdim=True), 0.0)
+
+    def _logits(self, query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
+        """Products of queries and keys over the root of their width, ``[batch, query, key]``, with the bias added."""
+        return torch.baddbmm(bias, query, key.transpose(-1, -2), alpha=query.shape[-1] ** -0.5)
 
     def _bias(self, key: Tensor) -> Tensor:
         """What is added to the logits, ``[query, key]``: -inf where a query must not see the key, else 0.

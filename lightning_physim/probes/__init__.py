@@ -2,6 +2,7 @@
 
 from lightning_physim.probes.functional import (
     ablation_sums,
+    about_to_touch,
     attention_distance_sums,
     auroc_and_average_precision,
     collision_score_sums,
@@ -37,6 +38,7 @@ __all__ = [
     "ProbeSample",
     "SCORES",
     "ablation_sums",
+    "about_to_touch",
     "attention_distance_sums",
     "attention_patterns",
     "auroc_and_average_precision",

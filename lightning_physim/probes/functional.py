@@ -41,6 +41,12 @@ def near_others(distance: Tensor, radius: float) -> Tensor:
     return near
 
 
+def about_to_touch(states: Tensor, contacts: Tensor, contact_distance: Tensor) -> Tensor:
+    """Bool ``[states, particles, particles]``: pairs that touch in the interval that follows, and are still apart."""
+    apart = torch.cdist(states[..., :2], states[..., :2]) > contact_distance
+    return contacts & apart
+
+
 def collision_score_sums(attention: Tensor, distance: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     """Sums for the score of Hitchcock et al. 2025: attention mass within ``radius`` of the query, itself included.
 

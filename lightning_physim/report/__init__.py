@@ -7,6 +7,8 @@ from lightning_physim.report.claims_page import write_reproduction
 from lightning_physim.report.comparison_page import runs_headline, write_comparison, write_runs
 from lightning_physim.report.curve_figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
 from lightning_physim.report.heads import head_table
+from lightning_physim.report.inside_figures import inside_figure
+from lightning_physim.report.inside_table import print_inside
 from lightning_physim.report.llc_figures import llc_figure
 from lightning_physim.report.map_page import write_map
 from lightning_physim.report.page import plot_html, section, write_page
@@ -29,10 +31,12 @@ __all__ = [
     "calibration_figure",
     "head_table",
     "headline",
+    "inside_figure",
     "llc_figure",
     "llc_trace_figure",
     "loss_figure",
     "plot_html",
+    "print_inside",
     "print_splits",
     "print_summary",
     "rollout_animation_figure",

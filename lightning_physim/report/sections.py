@@ -14,8 +14,9 @@ from string import Template
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_physim import keys
-from lightning_physim.curves import ONSET, Curve, Metrics, head_curves, last
+from lightning_physim.curves import ONSET, Curve, Metrics, collision_heads, head_curves, last
 from lightning_physim.emergence import Growth, growth_of_collision_heads
+from lightning_physim.inside import Views
 from lightning_physim.keys import SECTIONS, Section
 from lightning_physim.report.curve_figures import (
     LOSS_LINES,
@@ -27,6 +28,8 @@ from lightning_physim.report.curve_figures import (
 from lightning_physim.report.geometry_figures import geometry_figure
 from lightning_physim.report.growth_figures import emergence_figure, emerging_heads
 from lightning_physim.report.heads import head_table_html
+from lightning_physim.report.inside_figures import inside_figure
+from lightning_physim.report.inside_table import inside_notes, inside_table
 from lightning_physim.report.llc_figures import llc_figure, orders, regions
 from lightning_physim.report.page import plot_html
 from lightning_physim.report.portrait_figures import portrait_figure
@@ -72,6 +75,12 @@ class RunContent:
     @cached_property
     def snapshots(self) -> Snapshots:
         return read_arrays(arrays_folder(self.run.figures, keys.SNAPSHOTS))
+
+    @cached_property
+    def inside(self) -> tuple[int, Views] | None:
+        """What ``physim attention`` has seen at the last step that it was called for, and the step."""
+        found = read_arrays(arrays_folder(self.run.figures, keys.INSIDE))
+        return (max(found), Views.of(found[max(found)])) if found else None
 
     def table(self, key: str) -> dict[str, Any] | None:
         """What ``log_table`` wrote under a key: ``step``, ``columns`` and ``data``; None where it has no rows."""
@@ -233,6 +242,21 @@ def _attention_distance(run: RunContent) -> "Figure | None":
     return attention_distance_figure(table) if table else None
 
 
+def _inside(run: RunContent) -> "Figure | None":
+    return inside_figure(run.inside[1], collision_heads(run.metrics)) if run.inside else None
+
+
+def _inside_step(run: RunContent) -> Mapping[str, str]:
+    return {"step": f"{run.inside[0]:,}"} if run.inside else {}
+
+
+def _inside_table(run: RunContent) -> str:
+    if run.inside is None:
+        return ""
+    notes = "<br>".join(map(escape, inside_notes(run.inside[1])))
+    return f'{html_table(*inside_table(run.inside[1]))}<p class="caption">{notes}</p>'
+
+
 def _rollout(run: RunContent) -> "Figure | None":
     logged = any(key.match(name) is not None for key in keys.ROLLOUT.values() for name in run.metrics)
     return rollout_figure(run.metrics) if logged else None
@@ -359,6 +383,19 @@ CONTENTS = {
         the far end, where few pairs are found. <i>Do not believe</i> the average of a head that switches between
         particles.""",
         fill=_step_of(keys.ATTENTION_DISTANCE),
+    ),
+    "inside": Content(
+        _inside,
+        """What the heads compute at step $step. <b>Maps</b>: how far the query–key score of a pair lies above that of
+        others, by its distance and its approach within an interval. Pairs above the dotted line touch, if they meet
+        head-on. Colours that change upwards show a head that knows velocities. <b>Bars</b>: the fraction of a partner’s
+        effect on the prediction that is lost when the head alone does not know of the partner, and that comes when it
+        alone does. Then the response through the head when the particle that it sees most is moved, as a fraction of
+        the true response. The control moves the near particle that it sees least. Error bars are two standard errors
+        either way. <i>Do not believe</i> that lost fractions add up to 1: heads of one layer stand in for each other,
+        and those of the next build on them. <i>Do not believe</i> a colour where few pairs are; the pointer tells.""",
+        fill=_inside_step,
+        below=_inside_table,
     ),
     "rollout": Content(
         _rollout,

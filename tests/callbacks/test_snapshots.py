@@ -10,8 +10,8 @@ import torch
 
 from lightning_physim import PhysicsTransformer
 from lightning_physim.callbacks import Snapshots
-from lightning_physim.callbacks.snapshots import about_to_touch
 from lightning_physim.errors import InputError
+from lightning_physim.probes import about_to_touch
 from lightning_physim.tracking import JsonlLogger, read_arrays
 
 

@@ -195,3 +195,42 @@ def test_a_network_that_predicts_nothing_flies_freely_under_the_given_gravity():
 def test_bad_sizes_are_refused_with_the_rule(options, rule):
     with pytest.raises(InputError, match=rule):
         PhysicsTransformer(**options)
+
+
+def patched_by_hand(net, state, other, layer, head):
+    """The network with what one head hands to the layer's output taken from another state, by hooks."""
+    output, width = net.blocks[layer].attention.output, net.blocks[layer].attention.output.in_features // 2
+    given = []
+    with output.register_forward_pre_hook(lambda _, args: given.append(args[0].clone())):
+        net(other)
+
+    def replaced(_, args):
+        mixed = args[0].clone()
+        mixed[..., head * width : (head + 1) * width] = given[0][..., head * width : (head + 1) * width]
+        return (mixed,)
+
+    with output.register_forward_pre_hook(replaced):
+        return net(state)
+
+
+def test_patching_is_replacing_what_a_head_hands_to_the_output():
+    net = network(n_layers=2, n_heads=2, d_model=16).double()
+    state, other = torch.randn(2, 3, 5, 4).double()
+    intact, patched = net.patch(state, other)
+    torch.testing.assert_close(intact, net(state))
+    assert patched.shape == (2, 2, 3, 5, 4)
+    for layer, head in np.ndindex(2, 2):
+        torch.testing.assert_close(patched[layer, head], patched_by_hand(net, state, other, layer, head))
+    torch.testing.assert_close(net.patch(state, state)[1], intact.expand_as(patched))
+
+
+def test_attention_is_the_softmax_of_the_logits():
+    net, state = network(n_layers=2, n_heads=2).double(), torch.randn(3, 5, 4).double()
+    logits = net.logits(state)
+    torch.testing.assert_close(logits.softmax(-1), net.attention(state))
+    assert (logits.diagonal(dim1=-2, dim2=-1) == -torch.inf).all()
+    layer = net.blocks[0].attention
+    query, key, _ = plain_heads(layer, net.blocks[0].attention_norm(net.embed(state)))
+    product = query @ key.mT / query.shape[-1] ** 0.5
+    apart = ~torch.eye(5, dtype=torch.bool)
+    torch.testing.assert_close(logits[0][..., apart], product[..., apart])

@@ -32,7 +32,7 @@ QUICK = without("llc", "snapshots")
 LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--trainer.enable_progress_bar=False")
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 # The figures and tables of a TINY fit, with the steps at which they are logged.
-NOT_SHOWN = ("calibration", "emergence", "portrait")  # no head emerges
+NOT_SHOWN = ("calibration", "inside", "emergence", "portrait")  # no head emerges, and nobody has looked inside
 SHOWN = {section.key: [10, 30] for section in keys.SECTIONS if section.name not in NOT_SHOWN}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
 SHOWN |= {"emergence/heads": [1, 10, 30]}
