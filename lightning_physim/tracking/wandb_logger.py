@@ -290,7 +290,10 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         if mode == "disabled":
             rank_zero_info("W&B: disabled, as its settings say")
         else:
-            rank_zero_info(f"W&B: offline ({reason}); upload with `wandb sync {self.save_dir}/wandb/offline-run-*`")
+            files = f"{self.save_dir}/wandb"
+            rank_zero_info(
+                f"W&B: offline ({reason}); read with `wandb leet {files}`, upload with `wandb sync {files}/offline-run-*`"
+            )
         return experiment
 
     def _init(self, mode: str) -> "Run":
