@@ -292,7 +292,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         else:
             files = f"{self.save_dir}/wandb"
             rank_zero_info(
-                f"W&B: offline ({reason}); read with `wandb leet {files}`, upload with `wandb sync {files}/offline-run-*`"
+                f"W&B: offline ({reason}); "
+                f"read with `wandb leet {files}`, upload with `wandb sync {files}/offline-run-*`"
             )
         return experiment
 
