@@ -99,7 +99,13 @@ class Reproduction:
             named += [(SEED, number) for number in (first, *more)]
         named += [(role, number) for number in more for role in roles if roles[role].every_seed]
         return [
-            Trial(index, {"role": role, "seed": number}, f"{self.id()}-{role.replace('_', '-')}-{number}")
+            Trial(
+                index,
+                {"role": role, "seed": number},
+                f"{self.id()}-{role.replace('_', '-')}-{number}",
+                job_type=role,
+                tags=() if role == SEED else (ROLES[role].tag,),
+            )
             for index, (role, number) in enumerate(named)
         ]
 
