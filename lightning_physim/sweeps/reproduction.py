@@ -49,7 +49,7 @@ class Reproduction:
         if self.first_seed < 0:
             raise InputError(f"--first_seed must be at least 0; got {self.first_seed}")
         for option in self.options:
-            if not re.match(r"--(model|data|trainer)\.[\w.]+=|--threads=", option):
+            if not re.match(r"--(model|data|trainer)\.[\w.]+=|--(threads|artifacts)=", option):
                 raise InputError(f"options of the trainings are spelled --trainer.max_steps=1000; got {option}")
         if self.max_steps < 1:
             raise InputError(f"trainings need an end; {self.config} has none: type --trainer.max_steps=N")

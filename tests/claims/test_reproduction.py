@@ -92,6 +92,7 @@ def test_more_seeds_are_added_to_the_same_reproduction_and_other_options_make_an
     few, more = (Reproduction(tiny(tmp_path), n_seeds=n) for n in (2, 4))
     assert few.id() == more.id()
     assert {t.run_id for t in few.trials()} < {t.run_id for t in more.trials()}
+    assert Reproduction(tiny(tmp_path), options=("--artifacts=[checkpoints]",)).trials()
     assert Reproduction(tiny(tmp_path), options=("--model.lr=1e-3",)).id() != few.id()
     assert Reproduction(tiny(tmp_path, max_steps=31)).id() != few.id()
 

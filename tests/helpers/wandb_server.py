@@ -24,9 +24,12 @@ import yaml  # a sweep arrives as YAML
 ENTITY = "tester"
 HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 VIEWER = {"id": "V", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "email": "", "flags": "{}", "admin": False}
+WHEN = "2026-01-01T00:00:00"
 CONSTANT: dict[str, Any] = {
     "Viewer": {"viewer": VIEWER | {"teams": {"edges": []}}},
-    "ServerFeaturesQuery": {"serverInfo": {"features": []}},
+    "ServerFeaturesQuery": {
+        "serverInfo": {"features": [{"name": "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE", "isEnabled": True}]}
+    },
     "OrganizationCoreWeaveOrganizationID": {},
     "OrgFeatureFlags": {},
     "FetchOrgEntityFromEntity": {},
@@ -56,6 +59,9 @@ class Run:
     project: str
     id: str
     sweep: str | None = None
+    group: str = ""
+    job_type: str = ""
+    tags: list[str] = field(default_factory=list)
     state: str = "running"
     exit_code: int | None = None
     streams: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -93,7 +99,7 @@ class Run:
         names = {"id": f"id-{self.id}", "name": self.id, "displayName": self.id, "sweepName": self.sweep}
         return (
             names
-            | {"description": "", "notes": "", "tags": [], "project": _project(self.project)}
+            | {"description": "", "notes": "", "tags": self.tags, "project": _project(self.project)}
             | {
                 "config": json.dumps(self.raw_config),
                 "wandbConfig": json.dumps({"t": telemetry}),
@@ -122,6 +128,8 @@ class Artifact:
     made_by: str = ""
     used_by: list[str] = field(default_factory=list)
     """Runs by id."""
+    linked: dict[str, list[str]] = field(default_factory=dict)
+    """Its aliases in each collection, by name."""
     files: dict[str, bytes] = field(default_factory=dict)
     manifest: bytes = b""
 
@@ -289,6 +297,8 @@ class WandbServer:
         inserted = name not in self.runs
         run = self.runs.setdefault(name, Run(v.get("project") or "uncategorized", name))
         run.sweep = v.get("sweep") or run.sweep
+        run.group, run.job_type = v.get("groupName") or run.group, v.get("jobType") or run.job_type
+        run.tags = v.get("tags") or run.tags
         if v.get("config"):
             run.raw_config = json.loads(v["config"])
         return {"upsertBucket": {"bucket": run.bucket(), "inserted": inserted}}
@@ -352,6 +362,30 @@ class WandbServer:
         artifact = self.artifacts[int(v["input"]["artifactID"])]
         artifact.used_by.append(v["input"]["runName"])
         return {"useArtifact": {"artifact": {"id": artifact.id}}}
+
+    def _on_ArtifactByID(self, v: dict[str, Any]) -> Any:
+        return {"artifact": self._artifact(self.artifacts[int(v["id"])])}
+
+    def _on_LinkArtifact(self, v: dict[str, Any]) -> Any:
+        given = v["input"]
+        artifact, collection = self.artifacts[int(given["artifactID"])], given["artifactPortfolioName"]
+        artifact.linked[collection] = [alias["alias"] for alias in given["aliases"]]
+        project = _project(given["projectName"])
+        shown = {"__typename": "ArtifactPortfolio", "name": collection, "project": project}
+        membership = {"id": artifact.id, "versionIndex": 0, "createdAt": WHEN, "aliases": []}
+        membership |= {"artifactCollection": shown, "artifact": self._artifact(artifact)}
+        return {"result": {"versionIndex": 0, "artifactMembership": membership}}
+
+    def _artifact(self, artifact: Artifact) -> dict[str, Any]:
+        project = _project(self.runs[artifact.made_by].project)
+        own = {key: getattr(artifact, key) for key in ("id", "digest", "state")}
+        unset = dict.fromkeys(("description", "metadata", "historyStep", "commitHash", "updatedAt"))
+        sizes = {"size": 0, "fileCount": len(artifact.files), "ttlDurationSeconds": -2, "ttlIsInherited": True}
+        named = {
+            "artifactSequence": {"name": artifact.name, "project": project},
+            "artifactType": {"name": artifact.type},
+        }
+        return own | unset | sizes | named | {"versionIndex": 0, "tags": [], "createdAt": WHEN, "aliases": []}
 
     def _on_ClientIDMapping(self, v: dict[str, Any]) -> Any:
         found = [a.id for a in self.artifacts if a.client_id == v["clientID"]]
@@ -419,9 +453,9 @@ class WandbServer:
         return {"view": self._view(v["reportId"])}
 
     def _view(self, view_id: str) -> dict[str, Any]:
-        view, when = self.views[view_id], "2026-01-01T00:00:00"
+        view = self.views[view_id]
         shown = {key: view.get(key) for key in ("type", "name", "displayName", "description", "spec")}
-        return shown | {"id": view_id, "project": _project(view["projectName"]), "createdAt": when, "updatedAt": when}
+        return shown | {"id": view_id, "project": _project(view["projectName"]), "createdAt": WHEN, "updatedAt": WHEN}
 
     def _on_ProjectInternalId(self, v: dict[str, Any]) -> Any:
         return {"project": {"id": v["projectName"], "internalId": v["projectName"]}}
@@ -451,7 +485,7 @@ def _operation(request: dict[str, Any]) -> str:
 
 def _project(name: str) -> dict[str, Any]:
     entity = {"id": f"id-{ENTITY}", "name": ENTITY}
-    when = {"createdAt": "2026-01-01T00:00:00", "isBenchmark": False, "user": None}
+    when = {"createdAt": WHEN, "isBenchmark": False, "user": None}
     return {
         "__typename": "Project",
         "id": name,
