@@ -73,7 +73,7 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         artifacts: of ``"checkpoints"`` and ``"data"`` those that are uploaded whole.
     """
 
-    shows_report = True
+    shows_report = takes_pages = True
 
     def __init__(self, run: RunDirectory, resume_step: int | None = None, artifacts: Sequence[str] = ()) -> None:
         project = os.environ.get("WANDB_PROJECT", "lightning_physim")
@@ -165,6 +165,13 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         import wandb
 
         self.log_metrics({key: partial(wandb.Table, columns=[*columns], data=data)}, step)
+
+    @rank_zero_only
+    def log_page(self, key: str, page: str, step: int) -> None:
+        """Log a page under ``key``, as it is: wandb would add a stylesheet from its own server."""
+        import wandb
+
+        self.log_metrics({key: partial(wandb.Html, page, inject=False, data_is_not_path=True)}, step)
 
     @rank_zero_only
     def log_data(self, splits: Mapping[str, Path]) -> None:

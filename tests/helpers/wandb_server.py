@@ -190,6 +190,11 @@ class WandbServer:
         with self._lock:
             self.sweeps[self.runs[run_id].sweep or ""].stopping.add(run_id)
 
+    def writes(self) -> list[str]:
+        """The operations that have changed a dashboard, in order."""
+        changing = ("upsertView", "UpsertView2", "CreateCustomChart")
+        return [operation for *_, operation in self.requests if operation in changing]
+
     def only_run(self) -> Run:
         (run,) = self.runs.values()
         return run

@@ -33,7 +33,8 @@ LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--train
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 # The figures and tables of a TINY fit, with the steps at which they are logged.
 NOT_SHOWN = ("calibration", "emergence", "portrait")  # no head emerges
-SHOWN = {section.key: [10, 30] for section in keys.SECTIONS if section.name not in NOT_SHOWN}
+SHOWN = {part.key: [10, 30] for part in keys.SECTIONS if part.name not in NOT_SHOWN and not part.viewed}
+SHOWN |= {keys.VIEWER: [10, 30]}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
 SHOWN |= {"emergence/heads": [1, 10, 30]}
 # No head has emerged: the three tables of them have one content, and are one file.
@@ -177,6 +178,9 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     for row in filter(is_figure, online.history()):
         ((key, value),) = [(key, value) for key, value in row.items() if isinstance(value, dict)]
         shown.setdefault(key, []).append(row["trainer/global_step"])
+        if key == keys.VIEWER:
+            assert value["_type"] == "html-file" and 'id="viewer-data"' in online.files[value["path"]].decode()
+            continue
         content = json.loads(online.files[value["path"]])
         assert len(content["data"]) > 0 and value.get("nrows", len(content["data"])) == len(content["data"])
         if key == "llc/trace":
