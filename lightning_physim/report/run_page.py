@@ -50,8 +50,7 @@ def viewer_page(content: RunContent) -> str:
     """The viewer of a run as a page of its own; empty where there are no snapshots."""
     part = next(part for part in SECTIONS if part.viewed)
     shown = content.html(part.name)
-    title = content.run.path.resolve().name
-    return page_html(title, [], headline(content.metrics), [section(part.title, shown)]) if shown else ""
+    return page_html(part.title, [], headline(content.metrics), [f"<section>{shown}</section>"]) if shown else ""
 
 
 def _ending(run: RunDirectory) -> Iterator[str]:

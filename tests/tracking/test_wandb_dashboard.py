@@ -92,7 +92,7 @@ def test_what_is_refused(no_account, capsys, arguments, words):
     assert words in error and error.startswith("physim: ") and "\n" not in error
 
 
-def test_a_second_push_replaces_what_the_first_has_made(wandb_server):
+def test_a_second_push_changes_nothing(wandb_server):
     from wandb_workspaces.reports.v2 import Report
 
     wandb_server.runs["r"] = Run("p", "r")
