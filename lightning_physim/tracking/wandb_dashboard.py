@@ -182,7 +182,7 @@ class Dashboard:
         if self.project not in {project.name for project in api.projects(self.entity)}:
             return None
         found = [old for old in api.reports(f"{self.entity}/{self.project}") if old.display_name == TITLE]
-        return wr.Report.from_url(found[0].url) if found else None
+        return wr.Report.from_url(str(found[0].url)) if found else None
 
     def _panels(self, section: Section) -> list[Any]:
         """Our own figure first, then the curves as W&B draws them, run beside run."""
