@@ -30,4 +30,6 @@ def dashboard(argv: list[str]) -> None:
         print(json.dumps(made.specification(), indent=1))
         return
     pushed = made.push()
+    if pushed.refusal:
+        print(f"chart of error bands: W&B did not store {made.chart}, which it may have already: {pushed.refusal}")
     print(f"workspace: {pushed.workspace}\nreport: {pushed.report}\nchanged: {', '.join(pushed.changed) or 'nothing'}")

@@ -52,11 +52,13 @@ class Pushed(NamedTuple):
     Args:
         workspace, report: their addresses.
         changed: what was sent: ``chart``, ``report``, ``workspace``.
+        refusal: why W&B did not store the chart; empty where it did, or has it.
     """
 
     workspace: str
     report: str
     changed: list[str]
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,13 @@ class Dashboard:
             api = wandb.Api()
             workspace, report = self.workspace(), self.report()
             old_workspace, old_report = self._old_workspace(), self._old_report(api)
-            changed = []
+            changed, refusal = [], ""
             if old_workspace is None or self.chart not in json.dumps(_specification(old_workspace)):
-                api.create_custom_chart(self.entity, CHART, "Error bands", "vega2", "private", SPECIFICATION)
-                changed.append("chart")
+                try:
+                    api.create_custom_chart(self.entity, CHART, "Error bands", "vega2", "private", SPECIFICATION)
+                    changed.append("chart")
+                except (wandb.Error, WandbApiFailedError) as error:  # it may be there, from another project
+                    refusal = " ".join(str(error).split())[:200]
             if old_report is not None:
                 report.id = old_report.id
             if old_report is None or not _same(old_report, report):
@@ -159,7 +164,7 @@ class Dashboard:
                 changed.append("workspace")
         except (wandb.Error, WandbApiFailedError, OSError) as error:
             raise InputError(f"W&B did not take the dashboard: {error}") from error
-        return Pushed(str(workspace.url), str(report.url), changed)
+        return Pushed(str(workspace.url), str(report.url), changed, refusal)
 
     @property
     def chart(self) -> str:

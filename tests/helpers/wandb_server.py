@@ -442,7 +442,8 @@ class WandbServer:
         return {"upsertView": {"view": self._view(view_id), "inserted": inserted}}
 
     def _on_View(self, v: dict[str, Any]) -> Any:
-        named = [view_id for view_id, view in self.views.items() if view["name"] == v["viewName"]]
+        place = (v["name"], v["viewName"])
+        named = [view_id for view_id, view in self.views.items() if (view["projectName"], view["name"]) == place]
         return {"project": {"allViews": {"edges": [{"node": self._view(view_id)} for view_id in named]}}}
 
     def _on_ProjectViews(self, v: dict[str, Any]) -> Any:
@@ -450,7 +451,7 @@ class WandbServer:
         edges = [
             {"node": self._view(view_id) | {"user": None}, "cursor": view_id}
             for view_id, view in self.views.items()
-            if view["type"] == kind and name in (None, view["name"])
+            if view["type"] == kind and view["projectName"] == v["project"] and name in (None, view["name"])
         ]
         return {"project": {"allViews": {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}}}
 
@@ -478,6 +479,8 @@ class WandbServer:
         return {"result": {"__typename": "UpsertModelPayload", "project": shown, "model": shown, "inserted": True}}
 
     def _on_CreateCustomChart(self, v: dict[str, Any]) -> Any:
+        if v["chartName"] in self.charts:
+            return None  # what W&B's server says to a name that is taken is not known
         self.charts[v["chartName"]] = v
         return {"createCustomChart": {"chart": {"id": v["chartName"]}}}
 

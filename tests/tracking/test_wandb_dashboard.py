@@ -108,6 +108,9 @@ def test_a_second_push_changes_nothing(wandb_server):
     (workspace,) = [view for view in wandb_server.views.values() if view["type"] == "project-view"]
     workspace["spec"] = workspace["spec"].replace("R-hat, at most", "R-hat, below")
     third = Dashboard("tester", "p").push()
+    elsewhere = Dashboard("tester", "q").push()  # the chart is of the user or team: it is there
+    assert elsewhere.changed == ["report", "workspace"] and "not found" in elsewhere.refusal
+    wandb_server.views = {name: view for name, view in wandb_server.views.items() if view["projectName"] == "p"}
     wandb.teardown()
     assert third == first._replace(changed=["workspace"]) and len(wandb_server.views) == 3
     (chart,) = wandb_server.charts.values()
