@@ -140,10 +140,12 @@ class Section:
     Args:
         name: of the figure.
         title: of the section.
+        viewed: whether the viewer shows it, in place of a figure of its own wherever a page can be shown.
     """
 
     name: str
     title: str
+    viewed: bool = False
 
     @property
     def key(self) -> str:
@@ -164,9 +166,11 @@ class Section:
 STEP = "trainer/global_step"
 """The training step in Weights & Biases, x-axis of every chart."""
 REPORT_FIGURE = Key("report/{figure}", "a figure of the report", "figure")
+VIEWER = REPORT_FIGURE.of(figure="viewer")
+"""The viewer as a page, in Weights & Biases and other loggers that take one."""
 
 SECTIONS = (
-    Section("attention_map", "What the heads look at"),
+    Section("attention_map", "What the heads look at", viewed=True),
     Section("scores", "Heads that find near particles"),
     Section("loss", "What it has learned"),
     Section("emergence", "How they grow"),
@@ -178,7 +182,7 @@ SECTIONS = (
     Section("attention_distance", "How far they look"),
     Section("inside", "Inside the heads"),
     Section("rollout", "As a simulator"),
-    Section("rollout_animation", "The network beside the truth"),
+    Section("rollout_animation", "The network beside the truth", viewed=True),
 )
 """What a page about emergence shows, in which order. The viewer of the page stands at ``attention_map``, and shows
 ``rollout_animation`` as well."""
@@ -407,8 +411,14 @@ LLC_TRACE = "llc/trace"
 LLC_CALIBRATION = "llc/calibration"
 GROWTH_TABLE = "emergence/heads"
 HEAD_TABLE = "report/heads"
+ESTIMATE_TABLE = "report/estimates"
+ESTIMATE_COLUMNS = ("region", "step", "mean", "low", "high", "converged")
+"""Of a row of :data:`ESTIMATE_TABLE`: a learning coefficient, with two standard errors either way."""
 DIVERGED_BATCH = "train/diverged"
-TABLES = (ATTENTION_DISTANCE, SNAPSHOTS, INSIDE, LLC_TRACE, LLC_CALIBRATION, GROWTH_TABLE, HEAD_TABLE, DIVERGED_BATCH)
+TABLES = (
+    ATTENTION_DISTANCE, SNAPSHOTS, INSIDE, LLC_TRACE, LLC_CALIBRATION, GROWTH_TABLE, HEAD_TABLE, ESTIMATE_TABLE,
+    DIVERGED_BATCH,
+)  # fmt: skip
 
 
 def of_split(split: str, quantity: str) -> str:

@@ -202,8 +202,17 @@ def test_the_report_is_written_while_training_runs_and_its_figures_go_to_wandb(r
         logged = [json.loads(path.read_text()) for path in (media / "plotly" / "report").glob(f"{name}_[0-9]*.json")]
         assert len(logged) == 2, name  # after 10 steps and after the last
         assert {bool(figure["data"]) for figure in logged} == {True}
-    order = [section.name for section in keys.SECTIONS]
+    order = [section.name for section in keys.SECTIONS if not section.viewed]
     assert drawn == [name for name in order if name not in ("calibration", "inside", "emergence", "portrait")]
+    # The viewer is there as a page, as it stands in the report, and not drawn a second time.
+    assert not [
+        *(media / "plotly" / "report").glob("attention_map*"),
+        *(media / "plotly" / "report").glob("rollout_a*"),
+    ]
+    pages = sorted((media / "html" / "report").glob("viewer_*.html"), key=lambda path: int(path.stem.split("_")[1]))
+    assert len(pages) == 2
+    viewer = RunContent(RunDirectory(run)).viewer
+    assert viewer in pages[-1].read_text() and viewer in (run / "report.html").read_text()
     tables = [json.loads(path.read_text()) for path in (media / "table" / "report").glob("heads_*.json")]
     assert len(tables) == 2
     assert all({row[0] for row in table["data"]} == {"L0H0", "L0H1", "L1H0", "L1H1"} for table in tables)

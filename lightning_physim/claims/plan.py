@@ -1,7 +1,7 @@
 """What is trained for the claims: seeds, and beside them a training for every role."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SEED = "seed"
 """Role of the trainings that differ in their seed alone."""
@@ -28,6 +28,7 @@ class Role:
         every_seed: trained for every seed, in place of the first alone.
         claims: the letters of the claims that it is trained for.
         time: of gradient flow, per step; NaN where it follows none.
+        tag: of its runs in W&B: what it is to the trainings of the seeds.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Role:
     every_seed: bool = False
     claims: str = OF_TRAINED
     time: float = math.nan
+    tag: str = field(default="control", repr=False)  # what is trained has its id from the rest
 
 
 FLOW = (
@@ -65,6 +67,7 @@ def _flow(words: str, lr: float, stages: int, batch_size: int) -> Role:
         every_seed=True,
         claims=OF_FLOW,
         time=lr / stages,
+        tag="flow",
     )
 
 
@@ -86,7 +89,7 @@ ROLES = {
         every_seed=True,
     ),
     "interaction": Role(
-        "interaction network", "interaction network", ("--model.architecture=interaction", "--llc=false")
+        "interaction network", "interaction network", ("--model.architecture=interaction", "--llc=false"), tag="peer"
     ),
     "no_attention": Role("no attention", "no attention", ("--model.architecture=no_attention", "--llc=false")),
 }

@@ -11,7 +11,8 @@ def dashboard(argv: list[str]) -> None:
     """Push the dashboard, or print its specification."""
     parser = ArgumentParser(
         prog="physim dashboard",
-        description="Make a W&B workspace and report with the panels of the HTML report; a second push updates them.",
+        description="Make a W&B workspace and report with the panels of the HTML report. A second push updates them, "
+        "and sends nothing where nothing has changed.",
         exit_on_error=False,
     )
     parser.add_argument("action", choices=["push"], help="What to do.")
@@ -28,5 +29,7 @@ def dashboard(argv: list[str]) -> None:
     if given.dry_run:
         print(json.dumps(made.specification(), indent=1))
         return
-    workspace, report = made.push()
-    print(f"workspace: {workspace}\nreport: {report}")
+    pushed = made.push()
+    if pushed.refusal:
+        print(f"chart of error bands: W&B did not store {made.chart}, which it may have already: {pushed.refusal}")
+    print(f"workspace: {pushed.workspace}\nreport: {pushed.report}\nchanged: {', '.join(pushed.changed) or 'nothing'}")

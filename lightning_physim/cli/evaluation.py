@@ -1,17 +1,19 @@
 """``physim validate|test|predict``: one table, and what stays in the run that the checkpoint is of."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
+from lightning_physim.loggers import log_row
 from lightning_physim.report import print_splits, try_report
 from lightning_physim.tracking import JsonlLogger, PhysimWandbLogger, RunDirectory, checkpoint_step, only_writer
 
@@ -21,7 +23,9 @@ def run_of(checkpoint: str) -> RunDirectory:
     return RunDirectory(Path(checkpoint).parent.parent)
 
 
-def evaluate(trainer: Trainer, evaluation: Callable[[], Any], checkpoint: str, stays: bool) -> None:
+def evaluate(
+    trainer: Trainer, evaluation: Callable[[], Any], checkpoint: str, stays: bool, loggers: Sequence[Logger] = ()
+) -> None:
     """Evaluate, and print one table of all splits.
 
     Args:
@@ -30,6 +34,7 @@ def evaluate(trainer: Trainer, evaluation: Callable[[], Any], checkpoint: str, s
         checkpoint: of the network.
         stays: whether the numbers become a row of the run's ``metrics.jsonl``, part of its report and of its summary in
             W&B.
+        loggers: that get the numbers too, at the step of the checkpoint.
 
     Raises:
         InputError: the numbers are to stay in a run that is being trained.
@@ -40,6 +45,9 @@ def evaluate(trainer: Trainer, evaluation: Callable[[], Any], checkpoint: str, s
     values = {key: float(value) for key, value in trainer.callback_metrics.items()}
     print_splits(values)
     run, step = run_of(checkpoint), checkpoint_step(checkpoint)
+    log_row(loggers, values, step or 0)
+    for logger in loggers:
+        logger.finalize("success")
     if stays and run.metrics.is_file() and step is not None:
         with only_writer(run):
             JsonlLogger(run.metrics).log_metrics(values, step)
@@ -52,22 +60,45 @@ def evaluate(trainer: Trainer, evaluation: Callable[[], Any], checkpoint: str, s
 
 
 def predict(trainer: Trainer, prediction: Callable[[], Any], truth: Callable[[], Tensor], checkpoint: str) -> None:
-    """Predict, and leave the rollouts beside the truth: ``predictions-<step>.npz`` in the run.
+    """Predict, and leave what the network returns beside the truth: ``predictions-<step>.npz`` in the run.
 
     Args:
         trainer: of the prediction.
-        prediction: by the trainer, ``[systems, times, particles, 4]`` of each batch.
-        truth: the same of the split that is predicted.
+        prediction: by the trainer, what the network returns for each batch: tensors ``[systems, ...]``, alone or in
+            tuples, lists and mappings. Ours returns ``[systems, times, particles, 4]``.
+        truth: ``[systems, times, particles, 4]`` of the split that is predicted.
         checkpoint: of the network.
 
     Raises:
-        InputError: several processes, of which each would have a part.
+        InputError: several processes, of which each would have a part; or a network that returns something else.
     """
     if trainer.world_size > 1:
         raise InputError(f"predict writes what one process has; got {trainer.world_size}: type --trainer.devices=1")
-    predicted = torch.cat(prediction()).numpy()
+    arrays = dict(_joined("predicted", prediction())) | {"truth": truth().numpy()}
     path = run_of(checkpoint).path / f"predictions-{checkpoint_step(checkpoint) or 0:08d}.npz"
     content = io.BytesIO()
-    np.savez_compressed(content, predicted=predicted, truth=truth().numpy())
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # none of them is named allow_pickle
     replace_file(path, content.getvalue())
-    print(f"predicted and truth, [systems, times, particles, (x, y, vx, vy)]: {path}")
+    shapes = ", ".join(f"{name} {[*array.shape]}" for name, array in arrays.items())
+    print(f"{shapes}; states are (x, y, vx, vy): {path}")
+
+
+def _joined(name: str, batches: Sequence[Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """What a network has returned for each batch as arrays over all of them, by name: ``predicted/0`` in a tuple."""
+    first = batches[0]
+    if isinstance(first, Tensor):
+        try:
+            yield name, torch.cat([torch.atleast_1d(batch) for batch in batches]).numpy()
+        except (RuntimeError, TypeError) as error:
+            raise InputError(
+                f"predictions of all batches must be alike but for their first dimension; {name} is not: "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from error
+    elif isinstance(first, tuple | list | Mapping):
+        for key in first if isinstance(first, Mapping) else range(len(first)):
+            yield from _joined(f"{name}/{key}", [batch[key] for batch in batches])
+    else:
+        raise InputError(
+            "predict_step returns tensors, alone or in tuples, lists and mappings; "
+            f"got {type(first).__name__} as {name}: return torch.tensor(...)"
+        )

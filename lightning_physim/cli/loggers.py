@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -24,7 +25,7 @@ SHORT = {"TrackioLogger": TrackioLogger}
 PREFERRED: dict[type[Logger], dict[str, str]] = {
     MLFlowLogger: {"run_name": ID, "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")},
     TrackioLogger: {"name": ID},
-    WandbLogger: {"name": ID, "save_dir": RUN},
+    WandbLogger: {"name": ID, "version": ID, "save_dir": RUN},
 }
 """Options that a logger gets here where it is given none."""
 
@@ -85,31 +86,58 @@ def _written(text: str) -> str:
     return text if full == value else yaml.safe_dump(full, default_flow_style=True, width=10**6).strip()
 
 
-def make_loggers(value: Any, run: RunDirectory) -> list[Logger]:
+def make_loggers(value: Any, run: RunDirectory, trained: bool = False) -> list[Logger]:
     """The loggers that were asked for, ready to log a run.
 
     Args:
         value: what the parser has left under ``trainer.logger``.
         run: whose directory and name stand for :data:`RUN` and :data:`ID`.
+        trained: whether they log into what its training has left, as far as a logger finds that by name.
 
     Raises:
         InputError: a logger cannot be made, mostly as its package is missing.
     """
     wanted = value if isinstance(value, list) else [value]
-    return [_made(each, run) for each in wanted if each is not None and not isinstance(each, bool)]
+    return [_made(each, run, trained) for each in wanted if each is not None and not isinstance(each, bool)]
 
 
-def _made(wanted: Namespace, run: RunDirectory) -> Logger:
+def _made(wanted: Namespace, run: RunDirectory, trained: bool) -> Logger:
     options = {
         name: option.replace(RUN, str(run.path)).replace(ID, run.id) if isinstance(option, str) else option
         for name, option in (wanted.get("init_args") or Namespace()).as_dict().items()
     }
+    name = wanted.class_path.rpartition(".")[2]
     try:
+        if trained and issubclass(_class(wanted.class_path) or Logger, MLFlowLogger) and not options.get("run_id"):
+            options["run_id"] = _mlflow_run(options)
         return instantiate_class((), {"class_path": wanted.class_path, "init_args": options})
-    except Exception as error:  # every logger has troubles of its own: packages, accounts, servers, folders
-        name = wanted.class_path.rpartition(".")[2]
-        reason = " ".join(str(error).split())[:400]
-        raise InputError(f"{OPTION}={name} cannot be used: {reason}; or leave it out") from error
+    except ModuleNotFoundError as error:
+        # Lightning's own words hold a hint, `pip install -U 'comet-ml>=3.44.4'`.
+        hint = re.search(r"pip install (?:-U )?'?([\w.-]+)", str(error))
+        package = hint[1] if hint else error.name
+        if package is None:
+            raise _refused(name, error) from error
+        raise InputError(
+            f"{OPTION}={name} needs the package {package}; it is not installed: type `pip install {package}`, "
+            f"or leave {name} out"
+        ) from error
+    except Exception as error:  # every logger has troubles of its own: accounts, servers, folders
+        raise _refused(name, error) from error
+
+
+def _refused(name: str, error: Exception) -> InputError:
+    return InputError(f"{OPTION}={name} cannot be used: {' '.join(str(error).split())[:400]}; or leave it out")
+
+
+def _mlflow_run(options: Mapping[str, Any]) -> str | None:
+    """The id of MLflow's newest run of a name, by the options of its logger; None where there is none."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(options.get("tracking_uri"))
+    experiment = client.get_experiment_by_name(options.get("experiment_name") or "lightning_logs")
+    named = f"attributes.run_name = '{options.get('run_name')}'"
+    found = client.search_runs([experiment.experiment_id], named, max_results=1) if experiment else []
+    return found[0].info.run_id if found else None
 
 
 def brings_wandb(loggers: list[Logger]) -> bool:

@@ -48,6 +48,19 @@ def following(word: str, rest: list[str]) -> str:
     return value if equals else rest[0] if rest else ""
 
 
+def require_prediction(network: LightningModule) -> None:
+    """Refuse a network that does not say what it predicts: Lightning would call it with a whole batch.
+
+    Raises:
+        InputError: it has no ``predict_step`` of its own.
+    """
+    if "predict_step" not in _defined(type(network)):
+        raise InputError(
+            "physim predict needs a network with predict_step(batch, batch_idx); "
+            f"got {type(network).__name__} without: define it, or take the network from lightning_physim.Run"
+        )
+
+
 def _check(path: str) -> None:
     module, _, name = path.rpartition(".")
     try:

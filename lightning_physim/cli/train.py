@@ -26,6 +26,7 @@ from lightning_physim.cli.evaluation import predict as predict_rollouts
 from lightning_physim.cli.loggers import brings_wandb, make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
 from lightning_physim.cli.noise import UNSYNCED
+from lightning_physim.cli.own_network import require_prediction
 from lightning_physim.cli.ranks import (
     add_rank_timeout,
     ending_ranks,
@@ -178,7 +179,10 @@ class PhysimCLI(LightningCLI):
         if checkpoint is not None:
             check_fits(checkpoint, self.model)
         if self.subcommand != "fit":
-            return self._trainer(**kwargs, logger=make_loggers(self.wanted_loggers, run_of(checkpoint)) or False)
+            self.given_loggers = make_loggers(self.wanted_loggers, run_of(checkpoint), trained=True)
+            # Lightning would log numbers of ours at step 0, under names that some loggers refuse.
+            own = self.given_loggers if self.arguments.own_network else []
+            return self._trainer(**kwargs, logger=own or False)
         self.run = self.resumed or new_run(self._get(self.config, "runs"), self.arguments.name)
         if self.resumed is None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             self.at_end.callback(self._forget)
@@ -256,9 +260,12 @@ class PhysimCLI(LightningCLI):
         if self.arguments.own_network:  # whose numbers have names of their own, which Lightning's table shows
             evaluation(**kwargs)
         else:
-            evaluate(self.trainer, partial(evaluation, **kwargs | {"verbose": False}), self._checkpoint, stays)
+            quiet = partial(evaluation, **kwargs | {"verbose": False})
+            evaluate(self.trainer, quiet, self._checkpoint, stays, self.given_loggers)
 
     def predict(self, **kwargs: Any) -> None:
+        if self.arguments.own_network:
+            require_prediction(self.model)
         prediction = partial(self.trainer.predict, **kwargs | {"return_predictions": True})
         predict_rollouts(self.trainer, prediction, lambda: self.datamodule.split("test").states, self._checkpoint)
 

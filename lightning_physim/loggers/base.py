@@ -18,6 +18,9 @@ class RunLogger:
     shows_report = False
     """Whether figures and the table of heads are drawn for it each time that the report is written."""
 
+    takes_pages = False
+    """Whether it is given the viewer as a page, in place of the figures that stand for it elsewhere."""
+
     @property
     def seconds(self) -> float:
         """Seconds spent in logging so far."""
@@ -36,6 +39,9 @@ class RunLogger:
         """Take the figures of a report, by their keys."""
         for key, figure in figures.items():
             self.log_figure(key, figure, step)
+
+    def log_page(self, key: str, page: str, step: int) -> None:
+        """Take a page of HTML that needs nothing else."""
 
     def log_data(self, splits: Mapping[str, Path]) -> None:
         """Take the directory of each split of the data that the run uses."""

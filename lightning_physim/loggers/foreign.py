@@ -86,6 +86,8 @@ class TensorBoardMedia(ForeignLogger):
 class MLFlowMedia(ForeignLogger):
     """Figures as HTML, tables as MLflow's own, the report as a file: artifacts of the run, one for each step."""
 
+    takes_pages = True
+
     @rank_zero_only
     def log_figure(self, key: str, figure: "Figure", step: int) -> None:
         name = f"{key}/step-{step:08d}.html"
@@ -96,6 +98,11 @@ class MLFlowMedia(ForeignLogger):
         name = f"{key}/step-{step or 0:08d}.json"
         table = {column: [row[i] for row in data] for i, column in enumerate(columns)}
         self._send("tables", lambda: self.logger.experiment.log_table(self.logger.run_id, table, name))
+
+    @rank_zero_only
+    def log_page(self, key: str, page: str, step: int) -> None:
+        name = f"{key}/step-{step:08d}.html"
+        self._send("the viewer", lambda: self.logger.experiment.log_text(self.logger.run_id, page, name))
 
     @rank_zero_only
     def log_report(self, path: Path, step: int) -> None:

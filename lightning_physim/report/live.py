@@ -1,7 +1,8 @@
 """The report while training runs."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
@@ -11,11 +12,15 @@ from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
 from lightning_physim.curves import collision_heads
 from lightning_physim.loggers import RunLogger, run_loggers
 from lightning_physim.report.heads import head_table
-from lightning_physim.report.run_page import write_report
+from lightning_physim.report.llc_figures import estimate_table
+from lightning_physim.report.run_page import viewer_page, write_report
 from lightning_physim.report.sections import RunContent
 from lightning_physim.report.summary import headline, outcome
 from lightning_physim.stopwatch import Stopwatch
 from lightning_physim.tracking import RunDirectory, read_metrics
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 MAX_SHARE = 0.01
 """Of the time since the start, that reports before the last one may take; the first is free."""
@@ -25,8 +30,10 @@ class LiveReport(pl.Callback):
     """Writes ``report.html`` while training runs and at the end, and logs its figures to every logger that takes them.
 
     Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
-    out as interactive plots under ``report/<name>`` and the table of heads under ``report/heads``, to every
-    :class:`lightning_physim.loggers.RunLogger` that shows the report. Everything comes from the files of the run.
+    out as interactive plots under ``report/<name>``, the table of heads under ``report/heads``, and that of learning
+    coefficients under ``report/estimates``. The viewer goes out as a page under ``report/viewer``, or as two plots to
+    what takes no pages. All that goes to every
+    :class:`lightning_physim.loggers.RunLogger` that shows the report, and comes from the files of the run.
     They also get the outcome so far, and an alert when the first head has passed five times uniform attention. Rank
     zero alone, no collective. A report that cannot be written costs a line, and training goes on.
 
@@ -79,18 +86,29 @@ class LiveReport(pl.Callback):
                 self._log(shown, content, step)
 
     def _log(self, loggers: list[RunLogger], content: RunContent, step: int) -> None:
-        figures = content.figures()
-        heads = head_table(content.metrics)
+        figures = _by_key(content.figures())
+        heads, estimates = head_table(content.metrics), estimate_table(content.metrics)
         emerged = bool(collision_heads(content.metrics)) and not self.told
         self.told = self.told or emerged
         for logger in loggers:
             logger.log_summary(outcome(content.metrics))
             if emerged:
                 logger.alert("The first head has emerged", f"{self.run.id}, step {step:,}: {headline(content.metrics)}")
-            logger.log_figures({part.key: figures[part.name] for part in keys.SECTIONS if part.name in figures}, step)
+            if not logger.takes_pages:
+                logger.log_figures(figures | _by_key(content.figures(viewed=True)), step)
+            else:
+                logger.log_figures(figures, step)
+                if page := viewer_page(content):
+                    logger.log_page(keys.VIEWER, page, step)
             if heads:
                 columns = list(heads[0])
                 logger.log_table(keys.HEAD_TABLE, columns, [[row[name] for name in columns] for row in heads], step)
+            if estimates:
+                logger.log_table(keys.ESTIMATE_TABLE, [*keys.ESTIMATE_COLUMNS], estimates, step)
+
+
+def _by_key(figures: Mapping[str, "Figure"]) -> dict[str, "Figure"]:
+    return {keys.REPORT_FIGURE.of(figure=name): figure for name, figure in figures.items()}
 
 
 def try_report(run: RunDirectory) -> RunContent | None:

@@ -42,6 +42,19 @@ def regions(metrics: Metrics) -> list[str]:
     return sorted(last, key=order)
 
 
+def estimate_table(metrics: Metrics) -> list[list[Any]]:
+    """Rows of the learning coefficients that a run has logged, by :data:`lightning_physim.keys.ESTIMATE_COLUMNS`."""
+    return [
+        [region, int(step), float(mean), float(low), float(high), int(believed)]
+        for region in regions(metrics)
+        for points in [Estimates.of_region(metrics, region)]
+        for step, mean, low, high, believed in zip(
+            points.x, points.mean, points.low, points.high, points.believed, strict=True
+        )
+        if np.isfinite(mean)
+    ]
+
+
 def orders(metrics: Metrics) -> dict[str, Estimates]:
     """The orders of the loss of each region that has some."""
     found = {region: Estimates.orders(metrics, region) for region in regions(metrics)}

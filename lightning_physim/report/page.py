@@ -21,27 +21,34 @@ if TYPE_CHECKING:
 def write_page(
     path: Path, title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str
 ) -> Path:
-    """Write an HTML file that needs nothing else, whole and at once.
+    """Write a page with figures to a file, whole and at once. Arguments are those of :func:`page_html`."""
+    scripts = f'<script type="gzip" id="plotly">{packed_plotly()}</script>\n<script>{asset("figures.js")}</script>'
+    replace_file(path, page_html(title, facts, headline, sections, config, scripts).encode())
+    return path
+
+
+def page_html(
+    title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str = "", scripts: str = ""
+) -> str:
+    """A page that needs nothing else.
 
     Args:
         facts: a few words each.
         sections: HTML, each a ``<section>``: of :func:`section`. Everything else is text.
         config: YAML, shown folded at the end.
+        scripts: HTML, what draws its figures.
     """
-    page = Template(asset("page.html")).substitute(
+    return Template(asset("page.html")).substitute(
         id=escape(title),
         ink=INK,
         paper=PAPER,
         font=FONT,
-        plotly=packed_plotly(),
-        figures=asset("figures.js"),
         facts=" · ".join(map(escape, facts)),
         headline=escape(headline),
         sections="\n".join(sections),
         config=folded("Configuration", f"<pre>{escape(config)}</pre>") if config else "",
+        scripts=scripts,
     )
-    replace_file(path, page.encode())
-    return path
 
 
 def section(title: str, content: str) -> str:

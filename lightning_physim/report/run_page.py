@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from lightning_physim.curves import Metrics
+from lightning_physim.keys import SECTIONS
 from lightning_physim.model import describe_network
-from lightning_physim.report.page import folded, section, write_page
+from lightning_physim.report.page import folded, page_html, section, write_page
 from lightning_physim.report.sections import RunContent, folded_sections
 from lightning_physim.report.summary import headline
 from lightning_physim.tracking import RunDirectory, how_to_go_on, read_state
@@ -43,6 +44,13 @@ def write_report(run_dir: str | Path | RunContent, output: str | Path | None = N
         sections=_sections(content),
         config=config,
     )
+
+
+def viewer_page(content: RunContent) -> str:
+    """The viewer of a run as a page of its own; empty where there are no snapshots."""
+    part = next(part for part in SECTIONS if part.viewed)
+    shown = content.html(part.name)
+    return page_html(part.title, [], headline(content.metrics), [f"<section>{shown}</section>"]) if shown else ""
 
 
 def _ending(run: RunDirectory) -> Iterator[str]:

@@ -82,6 +82,11 @@ class RunContent:
         found = read_arrays(arrays_folder(self.run.figures, keys.INSIDE))
         return (max(found), Views.of(found[max(found)])) if found else None
 
+    @cached_property
+    def viewer(self) -> str:
+        """HTML of what the heads look at and of rollouts; empty where there are no snapshots."""
+        return viewer_html(self.snapshots, self.metrics) if self.snapshots else ""
+
     def table(self, key: str) -> dict[str, Any] | None:
         """What ``log_table`` wrote under a key: ``step``, ``columns`` and ``data``; None where it has no rows."""
         path = table_path(self.run.figures, key)
@@ -99,9 +104,13 @@ class RunContent:
         shown = self._tried(name, lambda: section_html(name, self)) or ""
         return f"<p>{escape(self.troubles[name])}</p>" if name in self.troubles else shown
 
-    def figures(self) -> dict[str, "Figure"]:
-        """All figures that the run has something for, by name of their section and in that order."""
-        figures = {section.name: self.figure(section.name) for section in SECTIONS}
+    def figures(self, viewed: bool = False) -> dict[str, "Figure"]:
+        """The figures that the run has something for, by name of their section and in that order.
+
+        Args:
+            viewed: those that stand for the viewer, in place of all others.
+        """
+        figures = {section.name: self.figure(section.name) for section in SECTIONS if section.viewed is viewed}
         return {name: figure for name, figure in figures.items() if figure is not None}
 
     def _tried(self, name: str, make: Callable[[], T]) -> T | None:
@@ -163,10 +172,6 @@ def _attention_map(run: RunContent) -> "Figure | None":
 def _rollout_animation(run: RunContent) -> "Figure | None":
     last = run.snapshots[max(run.snapshots)] if run.snapshots else {}
     return rollout_animation_figure(run.snapshots) if "rollout" in last else None
-
-
-def _viewer(run: RunContent) -> str:
-    return viewer_html(run.snapshots, run.metrics) if run.snapshots else ""
 
 
 def _loss(run: RunContent) -> "Figure | None":
@@ -290,7 +295,7 @@ ORDER_CAPTION = """<br>The <b>order</b> p tells how the loss rises with the dist
         quartic directions: those that add little to the LLC do not show."""
 """What the caption of learning coefficients says where the figure has orders."""
 CONTENTS = {
-    "attention_map": Content(_attention_map, below=_viewer),
+    "attention_map": Content(_attention_map, below=lambda run: run.viewer),
     "scores": Content(
         _scores,
         """The attention that a head gives to near particles, self excluded, over what uniform attention would give

@@ -1,4 +1,4 @@
-"""Snapshots as plotly figures, for Weights & Biases; on a page :func:`viewer_html` takes their place."""
+"""Snapshots as plotly figures, for loggers that take no page; on a page :func:`viewer_html` takes their place."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

@@ -178,7 +178,7 @@ class LocalSweep:
             return options
 
         project = self.spec.content.get("project")
-        environment = trial_environment(trial.run_id, self.folder.name, str(project) if project else None)
+        environment = trial_environment(trial, self.folder.name, str(project) if project else None)
         started = start_trial(lambda: self.command(trial), environment, self._log(trial), resume)
         if isinstance(started, TrialProcess):
             self.say(f"{self._name(trial)} {'goes on' if started.goes_on else 'starts'}{self._words(trial)}")

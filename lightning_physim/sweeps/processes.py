@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_physim.errors import InputError
+from lightning_physim.sweeps.spec import Trial
 from lightning_physim.tracking.run import RunDirectory, last_checkpoint
 
 
@@ -88,9 +89,13 @@ def resume_options(run: RunDirectory, folder: Path, say: Callable[[str], None]) 
     return []
 
 
-def trial_environment(run_id: str, group: str, project: str | None) -> dict[str, str]:
-    """This process's variables, with what W&B calls the trial's run, group and project; offline unless they say so."""
+def trial_environment(trial: Trial, group: str, project: str | None) -> dict[str, str]:
+    """This process's variables, with what W&B calls the trial's run, its kind, group and project, and its tags beside
+    those that are set; offline unless they say so.
+    """
     # With a sweep's id wandb would ignore the project, and a later `wandb sync` name a sweep that no server knows.
     inherited = {k: v for k, v in os.environ.items() if k not in ("WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")}
-    named = {"WANDB_RUN_ID": run_id, "WANDB_RUN_GROUP": group} | ({"WANDB_PROJECT": project} if project else {})
-    return {"WANDB_MODE": "offline"} | inherited | named
+    tags = ",".join(filter(None, (inherited.get("WANDB_TAGS"), *trial.tags)))
+    named = {"WANDB_PROJECT": project, "WANDB_JOB_TYPE": trial.job_type, "WANDB_TAGS": tags}
+    ours = {"WANDB_RUN_ID": trial.run_id, "WANDB_RUN_GROUP": group}
+    return {"WANDB_MODE": "offline"} | inherited | ours | {name: value for name, value in named.items() if value}

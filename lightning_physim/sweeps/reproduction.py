@@ -48,7 +48,7 @@ class Trainings:
         if self.first_seed < 0:
             raise InputError(f"--first_seed must be at least 0; got {self.first_seed}")
         for option in self.options:
-            if not re.match(r"--(model|data|trainer)\.[\w.]+=|--threads=", option):
+            if not re.match(r"--(model|data|trainer)\.[\w.]+=|--(threads|artifacts)=", option):
                 raise InputError(f"options of the trainings are spelled --trainer.max_steps=1000; got {option}")
         if self.max_steps < 1:
             raise InputError(f"trainings need an end; {self.config} has none: type --trainer.max_steps=N")
@@ -127,7 +127,13 @@ class Reproduction(Trainings):
             named += [(SEED, number) for number in (first, *more)]
         named += [(role, number) for number in more for role in roles if roles[role].every_seed]
         return [
-            Trial(index, {"role": role, "seed": number}, f"{self.id()}-{role.replace('_', '-')}-{number}")
+            Trial(
+                index,
+                {"role": role, "seed": number},
+                f"{self.id()}-{role.replace('_', '-')}-{number}",
+                job_type=role,
+                tags=() if role == SEED else (ROLES[role].tag,),
+            )
             for index, (role, number) in enumerate(named)
         ]
 

@@ -96,11 +96,15 @@ class Trial:
         index: from 0, in the order of the grid or of the draws.
         parameters: as the command gets them, nested where the file nests them.
         run_id: of its run directory and in W&B: sweep, index, hash of the parameters.
+        job_type: what W&B calls its kind, by which runs of a group are told apart; empty for none.
+        tags: of its run in W&B.
     """
 
     index: int
     parameters: Mapping[str, Any]
     run_id: str
+    job_type: str = ""
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, sweep: str, index: int, parameters: Mapping[str, Any]) -> "Trial":

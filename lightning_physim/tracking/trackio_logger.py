@@ -33,7 +33,7 @@ class TrackioLogger(RunLogger, Logger):
         ModuleNotFoundError: trackio is not installed.
     """
 
-    shows_report = True
+    shows_report = takes_pages = True
 
     def __init__(
         self,
@@ -96,6 +96,11 @@ class TrackioLogger(RunLogger, Logger):
     def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:
         """Log a table."""
         self._send("tables", key, lambda trackio: trackio.Table(columns=[*columns], data=data), step)
+
+    @rank_zero_only
+    def log_page(self, key: str, page: str, step: int) -> None:
+        """Log a page."""
+        self._send("the viewer", key, lambda trackio: trackio.Html(page), step)
 
     @rank_zero_only
     def log_report(self, path: Path, step: int) -> None:

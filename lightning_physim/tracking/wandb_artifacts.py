@@ -35,12 +35,24 @@ def use_data(run: "Run", splits: Mapping[str, Path], whole: bool) -> None:
     run._log_artifact(artifact, aliases=[], is_user_created=True, use_after_commit=True)
 
 
-def log_file(run: "Run", kind: str, path: Path, metadata: Mapping[str, Any], aliases: list[str]) -> None:
+def log_file(run: "Run", kind: str, path: Path, metadata: Mapping[str, Any], aliases: list[str]) -> "Artifact":
     """Upload a file that the run has made, as a version of the artifact ``<kind>-<run id>``."""
     artifact = _artifact(f"{kind}-{run.id}", {"checkpoint": "model"}.get(kind, kind), dict(metadata))
     # A copy of wandb's own: a rolling checkpoint may be gone before it is sent.
     artifact.add_file(str(path), policy="mutable")
-    run.log_artifact(artifact, aliases=aliases)
+    return run.log_artifact(artifact, aliases=aliases)
+
+
+def link_to_group(run: "Run", artifact: "Artifact", timeout: float) -> None:
+    """Link an artifact that the run has logged to the collection ``<type>s-<group>``, where its alias is the run's id.
+
+    Args:
+        run: the W&B run, online and in a group.
+        artifact: of the run.
+        timeout: seconds that its upload may take.
+    """
+    artifact.wait(int(timeout))
+    run.link_artifact(artifact, f"{artifact.type}s-{run.group}", aliases=[run.id])
 
 
 def _artifact(name: str, kind: str, metadata: dict[str, Any]) -> "Artifact":

@@ -1,17 +1,20 @@
-"""A project's dashboard in Weights & Biases, as code: one workspace and one report, made or brought up to date.
+"""A project's dashboard in Weights & Biases, as code: a workspace, a report and a chart, made or brought up to date.
 
 Both follow :data:`lightning_physim.keys.SECTIONS`, which orders the HTML report too. Needs ``wandb-workspaces``.
 """
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.keys import HEAD_TABLE, SECTIONS, STEP, Chart, Section
 from lightning_physim.llc.diagnostics import LIMITS
+from lightning_physim.tracking.wandb_chart import CHART, SPECIFICATION, TITLE_STRING
 
 if TYPE_CHECKING:
+    from wandb import Api
     from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.workspaces import Workspace
 
@@ -24,6 +27,10 @@ OUTCOMES = (
     ("Directions that count in the model and loss on colliding particles", keys.D_EFF_10.of(region=keys.MODEL)),
 )
 """Scatter plots over the runs, against :data:`OBJECTIVE`."""
+MEANS = (("Strongest head", keys.BEST_ENRICHMENT), ("Loss on colliding particles", keys.VAL_LOSS_COLLIDING))
+"""What is averaged over the runs of a job type."""
+MAX_RUNS = 100
+"""That a mean is taken over."""
 PARAMETERS = (
     "seed_everything",
     "model.n_layers",
@@ -37,6 +44,21 @@ PARAMETERS = (
     "data.system.interval",
 )
 """What the shipped sweeps vary, as runs call it in their configuration."""
+
+
+class Pushed(NamedTuple):
+    """What a push has done.
+
+    Args:
+        workspace, report: their addresses.
+        changed: what was sent: ``chart``, ``report``, ``workspace``.
+        refusal: why W&B did not store the chart; empty where it did, or has it.
+    """
+
+    workspace: str
+    report: str
+    changed: list[str]
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,11 +88,10 @@ class Dashboard:
             ) from None
 
     def workspace(self) -> "Workspace":
-        """Every section of a page, and one that compares the runs of sweeps."""
+        """Every section of a page, one of means over seeds, and one that compares the runs of sweeps."""
         import wandb_workspaces.workspaces as ws
 
-        sections = [ws.Section(name=part.title, panels=_panels(part), is_open=True) for part in SECTIONS]
-        sections.append(ws.Section(name="Runs compared", panels=_comparison(), is_open=True))
+        sections = [ws.Section(name=title, panels=panels, is_open=True) for title, panels in self._content()]
         return ws.Workspace(
             entity=self.entity,
             project=self.project,
@@ -84,7 +105,7 @@ class Dashboard:
         import wandb_workspaces.reports.v2 as wr
 
         blocks: list[Any] = [wr.TableOfContents()]
-        for title, panels in [(part.title, _panels(part)) for part in SECTIONS] + [("Runs compared", _comparison())]:
+        for title, panels in self._content():
             # A run set without names is that of the report's own project, and needs no look at the server.
             blocks += [wr.H2(text=title), wr.PanelGrid(runsets=[wr.Runset()], panels=panels)]
         return wr.Report(
@@ -96,18 +117,21 @@ class Dashboard:
             blocks=blocks,
         )
 
+    def _content(self) -> list[tuple[str, list[Any]]]:
+        """Titles and panels."""
+        own = [(part.title, self._panels(part)) for part in _sections()]
+        return [*own, ("Seeds, as mean and band", _means()), ("Runs compared", _comparison())]
+
     def specification(self) -> dict[str, Any]:
-        """What would be sent, as JSON: ``{"workspace": ..., "report": ...}``."""
+        """What would be sent, as JSON: ``{"workspace": ..., "report": ..., "chart": ...}``."""
         return {
-            "workspace": self.workspace()._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True),
-            "report": self.report()._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "workspace": _specification(self.workspace()),
+            "report": _specification(self.report()),
+            "chart": {"name": self.chart, "spec": SPECIFICATION},
         }
 
-    def push(self) -> tuple[str, str]:
-        """Make workspace and report, or replace the panels of those that an earlier push has made.
-
-        Returns:
-            Their addresses.
+    def push(self) -> Pushed:
+        """Make chart, workspace and report, or replace those that an earlier push has made and that differ.
 
         Raises:
             InputError: no API key is configured, or W&B refuses or does not answer.
@@ -119,46 +143,121 @@ class Dashboard:
             raise InputError("a dashboard needs a W&B account; type `wandb login`, or --dry-run to see what it is")
         try:
             api = wandb.Api()
-            report = self.report()
-            if self.project in {project.name for project in api.projects(self.entity)}:
-                found = [old for old in api.reports(f"{self.entity}/{self.project}") if old.display_name == TITLE]
-                report.id = found[0].id if found else report.id
-            report.save()  # makes the project too, where there is none
-            workspace = self.workspace()
-            workspace._internal_name, workspace._internal_id = f"nw-{VIEW}-v", self._workspace_id()
-            workspace.save()
+            workspace, report = self.workspace(), self.report()
+            old_workspace, old_report = self._old_workspace(), self._old_report(api)
+            changed, refusal = [], ""
+            if old_workspace is None or self.chart not in json.dumps(_specification(old_workspace)):
+                try:
+                    api.create_custom_chart(self.entity, CHART, "Error bands", "vega2", "private", SPECIFICATION)
+                    changed.append("chart")
+                except (wandb.Error, WandbApiFailedError) as error:  # it may be there, from another project
+                    refusal = " ".join(str(error).split())[:200]
+            if old_report is not None:
+                report.id = old_report.id
+            if old_report is None or not _same(old_report, report):
+                report.save()  # makes the project too, where there is none
+                changed.append("report")
+            workspace._internal_name = f"nw-{VIEW}-v"
+            workspace._internal_id = "" if old_workspace is None else old_workspace._internal_id
+            if old_workspace is None or not _same(old_workspace, workspace):
+                workspace.save()
+                changed.append("workspace")
         except (wandb.Error, WandbApiFailedError, OSError) as error:
             raise InputError(f"W&B did not take the dashboard: {error}") from error
-        return str(workspace.url), str(report.url)
+        return Pushed(str(workspace.url), str(report.url), changed, refusal)
 
-    def _workspace_id(self) -> str:
-        """Of the workspace that an earlier push has made; empty where there is none."""
+    @property
+    def chart(self) -> str:
+        """The name of the chart of error bands, as panels give it."""
+        return f"{self.entity}/{CHART}"
+
+    def _old_workspace(self) -> "Workspace | None":
+        """What an earlier push has made."""
         import wandb_workspaces.workspaces as ws
 
         try:
-            found = ws.Workspace.from_url(f"https://wandb.ai/{self.entity}/{self.project}?nw={VIEW}")
+            return ws.Workspace.from_url(f"https://wandb.ai/{self.entity}/{self.project}?nw={VIEW}")
         except ValueError:  # what it raises where it finds nothing
-            return ""
-        return found._internal_id
+            return None
+
+    def _old_report(self, api: "Api") -> "Report | None":
+        """What an earlier push has made."""
+        import wandb_workspaces.reports.v2 as wr
+
+        if self.project not in {project.name for project in api.projects(self.entity)}:
+            return None
+        found = [old for old in api.reports(f"{self.entity}/{self.project}") if old.display_name == TITLE]
+        return wr.Report.from_url(str(found[0].url)) if found else None
+
+    def _panels(self, section: Section) -> list[Any]:
+        """Our own figure first, then the curves as W&B draws them, run beside run."""
+        import wandb_workspaces.reports.v2 as wr
+
+        media = keys.VIEWER if section.viewed else section.key
+        figure = wr.MediaBrowser(title=section.title, media_keys=[media], mode="gallery", gallery_axis="step")
+        charts = [
+            wr.LinePlot(title=chart_title(chart), x=STEP, metric_regex=pattern, log_x=True, log_y=chart.log)
+            for chart, pattern in section.charts()
+        ]
+        more = []
+        if section.name == "scores":
+            more.append(wr.WeavePanelSummaryTable(table_name=HEAD_TABLE))
+        if section.name == "llc":
+            bands = wr.CustomChart.from_table(
+                keys.ESTIMATE_TABLE,
+                chart_fields={name: name for name in keys.ESTIMATE_COLUMNS},
+                chart_strings={TITLE_STRING: "Learning coefficients, with two standard errors either way"},
+            )
+            bands.chart_name = self.chart
+            more.append(bands)
+        return [figure, *charts, *more]
 
 
-def _panels(section: Section) -> list[Any]:
-    """Our own figure first, then the curves as W&B draws them, run beside run."""
-    import wandb_workspaces.reports.v2 as wr
+def _sections() -> list[Section]:
+    """Those of the page of a run. What the viewer shows has one."""
+    viewed = [section for section in SECTIONS if section.viewed]
+    return [section for section in SECTIONS if section not in viewed[1:]]
 
-    figure = wr.MediaBrowser(title=section.title, media_keys=[section.key], mode="gallery", gallery_axis="step")
-    charts = [
-        wr.LinePlot(title=chart_title(chart), x=STEP, metric_regex=pattern, log_x=True, log_y=chart.log)
-        for chart, pattern in section.charts()
-    ]
-    table = [wr.WeavePanelSummaryTable(table_name=HEAD_TABLE)] if section.name == "scores" else []
-    return [figure, *charts, *table]
+
+def _specification(made: "Workspace | Report") -> dict[str, Any]:
+    return made._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _same(old: "Workspace | Report", new: "Workspace | Report") -> bool:
+    """Whether both show the same, less the ids that are drawn anew and the width, which is not read back."""
+
+    def shown(spec: Any) -> Any:
+        if isinstance(spec, dict):
+            return {key: shown(value) for key, value in spec.items() if key not in ("__id__", "id", "width")}
+        return [shown(value) for value in spec] if isinstance(spec, list) else spec
+
+    return shown(_specification(old)) == shown(_specification(new))
 
 
 def chart_title(chart: Chart) -> str:
     """The title of a chart, with what an estimate is asked for where it shows a diagnostic: ``R-hat, at most 1.1``."""
     limits = {LIMITS[name] for name, key in keys.LLC.items() if chart in key.charts and name in LIMITS}
     return ", ".join([chart.title, *limits])
+
+
+def _means() -> list[Any]:
+    """The mean over the runs of a job type, and a standard deviation either way."""
+    import wandb_workspaces.reports.v2 as wr
+
+    return [
+        wr.LinePlot(
+            title=title,
+            x=STEP,
+            y=[key],
+            log_x=True,
+            log_y=True,
+            groupby="JobType",
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stddev",
+            max_runs_to_show=MAX_RUNS,
+        )
+        for title, key in MEANS
+    ]
 
 
 def _comparison() -> list[Any]:

@@ -24,12 +24,13 @@ from lightning_physim.loggers import RunLogger
 from lightning_physim.stopwatch import Stopwatch
 from lightning_physim.tracking.reading import read_rows
 from lightning_physim.tracking.run import RunDirectory
-from lightning_physim.tracking.wandb_artifacts import data_hash, log_file, use_data
+from lightning_physim.tracking.wandb_artifacts import data_hash, link_to_group, log_file, use_data
 from lightning_physim.tracking.wandb_file import rows_in_files
 from lightning_physim.tracking.wandb_queue import Background
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+    from wandb import Artifact
     from wandb.sdk.lib import RunDisabled
     from wandb.sdk.wandb_run import Run
 
@@ -72,7 +73,7 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         artifacts: of ``"checkpoints"`` and ``"data"`` those that are uploaded whole.
     """
 
-    shows_report = True
+    shows_report = takes_pages = True
 
     def __init__(self, run: RunDirectory, resume_step: int | None = None, artifacts: Sequence[str] = ()) -> None:
         project = os.environ.get("WANDB_PROJECT", "lightning_physim")
@@ -81,6 +82,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         self._resume_step = resume_step
         self._artifacts = frozenset(artifacts)
         self._data: dict[str, str] = {}
+        self._checkpoint: Artifact | None = None
+        """The last one that was uploaded."""
         self._there: dict[str, Any] = {}
         """The last value of every key that W&B has from the processes before this one."""
         self._configured = False
@@ -164,6 +167,13 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         self.log_metrics({key: partial(wandb.Table, columns=[*columns], data=data)}, step)
 
     @rank_zero_only
+    def log_page(self, key: str, page: str, step: int) -> None:
+        """Log a page under ``key``, as it is: wandb would add a stylesheet from its own server."""
+        import wandb
+
+        self.log_metrics({key: partial(wandb.Html, page, inject=False, data_is_not_path=True)}, step)
+
+    @rank_zero_only
     def log_data(self, splits: Mapping[str, Path]) -> None:
         """Tell which data the run uses, by the directory of each split; its files are uploaded where asked for."""
         with self._optional("the data set"):
@@ -175,7 +185,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         """Upload a checkpoint where that is asked for."""
         if "checkpoints" in self._artifacts:
             with self._optional(path.name):
-                log_file(self.experiment, "checkpoint", path, self._lineage(step), [f"step-{step}"])
+                aliases = [f"step-{step}"]
+                self._checkpoint = log_file(self.experiment, "checkpoint", path, self._lineage(step), aliases)
 
     @rank_zero_only
     def log_report(self, path: Path, step: int) -> None:
@@ -210,6 +221,12 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
                 if not self._left_out and not experiment.disabled:  # where nothing is taken
                     rank_zero_info(f"W&B goes without {what}: {_one_line(error)}")
 
+    def _link(self, checkpoint: "Artifact") -> None:
+        experiment = self.experiment
+        if experiment.group and not experiment.offline:  # offline wandb has no links
+            with self._optional("its checkpoint in the collection of the group"):
+                link_to_group(experiment, checkpoint, FINISH_TIMEOUT)
+
     def _lineage(self, step: int) -> dict[str, Any]:
         return {"step": step, "run": self._run.id} | self._data
 
@@ -231,7 +248,12 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
 
     @rank_zero_only
     def finish(self) -> None:
-        """End the wandb run. At exit too, before wandb's own handler, which would not say that rows are missing."""
+        """End the wandb run. At exit too, before wandb's own handler, which would not say that rows are missing.
+
+        The last checkpoint of a run that has come to its end is linked to the collection of its group, online.
+        """
+        if self._experiment is not None and self._checkpoint is not None and self._exit_code == 0:
+            self._link(self._checkpoint)
         left_out, experiment, self._experiment = self._left_out, self._experiment, None
         if experiment is None or left_out:
             return
@@ -290,7 +312,11 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         if mode == "disabled":
             rank_zero_info("W&B: disabled, as its settings say")
         else:
-            rank_zero_info(f"W&B: offline ({reason}); upload with `wandb sync {self.save_dir}/wandb/offline-run-*`")
+            files = f"{self.save_dir}/wandb"
+            rank_zero_info(
+                f"W&B: offline ({reason}); "
+                f"read with `wandb leet {files}`, upload with `wandb sync {files}/offline-run-*`"
+            )
         return experiment
 
     def _init(self, mode: str) -> "Run":

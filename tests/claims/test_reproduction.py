@@ -30,6 +30,9 @@ def test_every_training_is_a_fit_of_its_own(tmp_path):
     commands = {trial.run_id.removeprefix(plan.id() + "-"): plan.command(trial) for trial in plan.trials()}
     names = ["permuted-0", "interaction-0", "no-attention-0", "seed-0", "seed-1", "permuted-1"]
     assert list(commands) == names
+    assert [(trial.job_type, trial.tags) for trial in plan.trials()[:4]] == [
+        ("permuted", ("control",)), ("interaction", ("peer",)), ("no_attention", ("control",)), ("seed", ()),
+    ]  # fmt: skip
     seed = commands["seed-1"]
     assert seed[2:4] == ["lightning_physim", "fit"] and seed[-1] == "--seed_everything=1"
     assert seed[-2] == "--trainer.max_steps=30"
@@ -89,6 +92,7 @@ def test_more_seeds_are_added_to_the_same_reproduction_and_other_options_make_an
     few, more = (Reproduction(tiny(tmp_path), n_seeds=n) for n in (2, 4))
     assert few.id() == more.id()
     assert {t.run_id for t in few.trials()} < {t.run_id for t in more.trials()}
+    assert Reproduction(tiny(tmp_path), options=("--artifacts=[checkpoints]",)).trials()
     assert Reproduction(tiny(tmp_path), options=("--model.lr=1e-3",)).id() != few.id()
     assert Reproduction(tiny(tmp_path, max_steps=31)).id() != few.id()
 

@@ -1,5 +1,6 @@
 """``--trainer.logger`` adds to what a run leaves, and takes nothing away."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,16 @@ def test_the_run_and_its_name_are_put_in_where_a_logger_asks_for_them(tmp_path):
     assert make_loggers([wanted, wanted], run)[1] is not logger
     assert make_loggers(None, run) == make_loggers(False, run) == make_loggers(True, run) == []
     bad = Namespace(class_path="pytorch_lightning.loggers.CometLogger", init_args=Namespace())
-    with pytest.raises(InputError, match="--trainer.logger=CometLogger cannot be used: .*comet"):
+    told = (
+        "^--trainer.logger=CometLogger needs the package comet-ml; it is not installed: type `pip install comet-ml`, or"
+    )
+    with pytest.raises(InputError, match=told):
+        make_loggers(bad, run)
+    bad = Namespace(class_path="pytorch_lightning.loggers.LitLogger", init_args=Namespace())
+    with pytest.raises(InputError, match="needs the package litlogger; .* `pip install litlogger`"):
+        make_loggers(bad, run)
+    bad = Namespace(class_path=CSV, init_args=Namespace(save_dir="x", what=1))
+    with pytest.raises(InputError, match="^--trainer.logger=CSVLogger cannot be used: .*'what'; or leave it out$"):
         make_loggers(bad, run)
 
 
@@ -93,5 +103,39 @@ def test_a_logger_adds_and_false_leaves_the_log_and_the_report(folder, caplog):
 
 def test_a_logger_whose_package_is_missing_is_refused_in_one_line_and_leaves_nothing(folder):
     done = physim("fit", "--config=tiny.yaml", "--trainer.logger=CometLogger", cwd=folder, code=2)
-    assert done.stderr.strip().splitlines()[-1].startswith("physim: --trainer.logger=CometLogger cannot be used: ")
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith("physim: --trainer.logger=CometLogger needs the package comet")
+    )
     assert not list(folder.glob("runs/*"))
+
+
+def test_a_test_goes_to_the_loggers_that_are_asked_for_and_a_prediction_to_none(folder):
+    physim("fit", "--config=tiny.yaml", "--trainer.logger=false", cwd=folder)
+    run = only_run(folder)
+    for command in ("test", "predict"):
+        physim(command, "--config=tiny.yaml", "--ckpt_path=last", "--trainer.logger=CSVLogger", cwd=folder)
+    (table,) = (run / "lightning_logs").glob("version_*/metrics.csv")
+    with table.open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row.pop("step")) == 3  # that of the checkpoint
+    expected = {key: value for key, value in rows(run)[-1].items() if key not in ("step", "time")}
+    assert {key: float(value) for key, value in row.items()} == pytest.approx(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader")  # of MLflow, by SQLAlchemy
+def test_a_test_goes_into_the_run_that_mlflow_has_of_the_training(folder):
+    from mlflow import MlflowClient
+
+    (folder / "tiny.yaml").write_text(
+        yaml.safe_dump(QUICK | {"trainer": QUICK["trainer"] | {"logger": "MLFlowLogger"}})
+    )
+    physim("fit", "--config=tiny.yaml", "--wandb=false", cwd=folder)
+    for command in ("test", "predict"):
+        physim(command, "--ckpt_path=last", cwd=folder)
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    (kept,) = client.search_runs([client.get_experiment_by_name("lightning_logs").experiment_id])
+    last = rows(only_run(folder))[-1]
+    assert kept.info.run_name == only_run(folder).name and kept.info.status == "FINISHED"
+    assert kept.data.metrics["test/rollout_mse_4"] == pytest.approx(last["test/rollout_mse@4"])
+    assert {"val/loss", "test/loss"} <= kept.data.metrics.keys()

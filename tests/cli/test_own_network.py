@@ -1,5 +1,7 @@
 """A network of the user's own, by the command."""
 
+import sys
+
 import pytest
 import torch
 import yaml
@@ -80,6 +82,12 @@ def test_it_is_trained_measured_resumed_and_opened(folder):
     assert patterns.shape == (1, 3, 2, 6, 6) and torch.allclose(patterns.sum(-1), torch.ones(1, 3, 2, 6))
     done = physim("test", "--ckpt_path=last", cwd=path, code=2)
     assert "No `test_step()` method" in done.stderr
+    done = physim("predict", "--ckpt_path=last", cwd=path, code=2)
+    assert done.stderr.splitlines()[-1].startswith("physim: physim predict needs a network with predict_step(batch")
+    mine = sys.modules[network.partition(".")[0]].Mine
+    mine.predict_step = lambda self, batch, batch_idx: {"next": self(batch.states[:, 0])}
+    done = physim("predict", "--ckpt_path=last", cwd=path)
+    assert "\npredicted/next [5, 6, 4], truth [5, 7, 6, 4]; " in done.stdout
 
 
 def test_what_is_named_is_a_network(folder):

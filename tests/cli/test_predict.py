@@ -75,3 +75,27 @@ def test_a_prediction_leaves_nothing_behind(predicted, folder):
 def test_several_processes_are_refused_before_they_predict():
     with pytest.raises(InputError, match="got 2: type --trainer.devices=1"):
         predict(SimpleNamespace(world_size=2), None, None, "runs/a/checkpoints/step-00000001.ckpt")
+
+
+def test_what_another_network_returns_is_joined_by_name(tmp_path, capsys):
+    def batch(n):
+        return {"next": torch.full((n, 2), float(n)), "heads": [torch.zeros(n, 3), (torch.tensor(float(n)),)]}
+
+    (tmp_path / "checkpoints").mkdir()
+    checkpoint = str(tmp_path / "checkpoints" / "step-00000007.ckpt")
+    one = SimpleNamespace(world_size=1)
+    predict(one, lambda: [batch(2), batch(1)], lambda: torch.ones(3, 4), checkpoint)
+    with np.load(tmp_path / "predictions-00000007.npz") as arrays:
+        assert {name: arrays[name].shape for name in arrays} == {
+            "predicted/next": (3, 2), "predicted/heads/0": (3, 3), "predicted/heads/1/0": (2,), "truth": (3, 4),
+        }  # fmt: skip
+        assert arrays["predicted/next"].tolist() == [[2, 2], [2, 2], [1, 1]]
+        assert arrays["predicted/heads/1/0"].tolist() == [2, 1]
+    assert "predicted/heads/0 [3, 3], " in capsys.readouterr().out
+    for returned, words in (
+        ([{"next": None}], "predict_step returns tensors.*; got NoneType as predicted/next: return torch.tensor"),
+        ([torch.ones(2, 3), torch.ones(2, 4)], "must be alike but for their first dimension; predicted is not: "),
+        ([torch.ones(2, 3), None], "must be alike but for their first dimension; predicted is not: "),
+    ):
+        with pytest.raises(InputError, match=words):
+            predict(one, lambda returned=returned: returned, lambda: torch.ones(1), checkpoint)

@@ -24,9 +24,12 @@ import yaml  # a sweep arrives as YAML
 ENTITY = "tester"
 HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 VIEWER = {"id": "V", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "email": "", "flags": "{}", "admin": False}
+WHEN = "2026-01-01T00:00:00"
 CONSTANT: dict[str, Any] = {
     "Viewer": {"viewer": VIEWER | {"teams": {"edges": []}}},
-    "ServerFeaturesQuery": {"serverInfo": {"features": []}},
+    "ServerFeaturesQuery": {
+        "serverInfo": {"features": [{"name": "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE", "isEnabled": True}]}
+    },
     "OrganizationCoreWeaveOrganizationID": {},
     "OrgFeatureFlags": {},
     "FetchOrgEntityFromEntity": {},
@@ -56,6 +59,9 @@ class Run:
     project: str
     id: str
     sweep: str | None = None
+    group: str = ""
+    job_type: str = ""
+    tags: list[str] = field(default_factory=list)
     state: str = "running"
     exit_code: int | None = None
     streams: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -93,7 +99,7 @@ class Run:
         names = {"id": f"id-{self.id}", "name": self.id, "displayName": self.id, "sweepName": self.sweep}
         return (
             names
-            | {"description": "", "notes": "", "tags": [], "project": _project(self.project)}
+            | {"description": "", "notes": "", "tags": self.tags, "project": _project(self.project)}
             | {
                 "config": json.dumps(self.raw_config),
                 "wandbConfig": json.dumps({"t": telemetry}),
@@ -122,6 +128,8 @@ class Artifact:
     made_by: str = ""
     used_by: list[str] = field(default_factory=list)
     """Runs by id."""
+    linked: dict[str, list[str]] = field(default_factory=dict)
+    """Its aliases in each collection, by name."""
     files: dict[str, bytes] = field(default_factory=dict)
     manifest: bytes = b""
 
@@ -181,6 +189,11 @@ class WandbServer:
         """End a trial of a sweep, as the button of the web page does."""
         with self._lock:
             self.sweeps[self.runs[run_id].sweep or ""].stopping.add(run_id)
+
+    def writes(self) -> list[str]:
+        """The operations that have changed a dashboard, in order."""
+        changing = ("upsertView", "UpsertView2", "CreateCustomChart")
+        return [operation for *_, operation in self.requests if operation in changing]
 
     def only_run(self) -> Run:
         (run,) = self.runs.values()
@@ -289,6 +302,8 @@ class WandbServer:
         inserted = name not in self.runs
         run = self.runs.setdefault(name, Run(v.get("project") or "uncategorized", name))
         run.sweep = v.get("sweep") or run.sweep
+        run.group, run.job_type = v.get("groupName") or run.group, v.get("jobType") or run.job_type
+        run.tags = v.get("tags") or run.tags
         if v.get("config"):
             run.raw_config = json.loads(v["config"])
         return {"upsertBucket": {"bucket": run.bucket(), "inserted": inserted}}
@@ -353,6 +368,30 @@ class WandbServer:
         artifact.used_by.append(v["input"]["runName"])
         return {"useArtifact": {"artifact": {"id": artifact.id}}}
 
+    def _on_ArtifactByID(self, v: dict[str, Any]) -> Any:
+        return {"artifact": self._artifact(self.artifacts[int(v["id"])])}
+
+    def _on_LinkArtifact(self, v: dict[str, Any]) -> Any:
+        given = v["input"]
+        artifact, collection = self.artifacts[int(given["artifactID"])], given["artifactPortfolioName"]
+        artifact.linked[collection] = [alias["alias"] for alias in given["aliases"]]
+        project = _project(given["projectName"])
+        shown = {"__typename": "ArtifactPortfolio", "name": collection, "project": project}
+        membership = {"id": artifact.id, "versionIndex": 0, "createdAt": WHEN, "aliases": []}
+        membership |= {"artifactCollection": shown, "artifact": self._artifact(artifact)}
+        return {"result": {"versionIndex": 0, "artifactMembership": membership}}
+
+    def _artifact(self, artifact: Artifact) -> dict[str, Any]:
+        project = _project(self.runs[artifact.made_by].project)
+        own = {key: getattr(artifact, key) for key in ("id", "digest", "state")}
+        unset = dict.fromkeys(("description", "metadata", "historyStep", "commitHash", "updatedAt"))
+        sizes = {"size": 0, "fileCount": len(artifact.files), "ttlDurationSeconds": -2, "ttlIsInherited": True}
+        named = {
+            "artifactSequence": {"name": artifact.name, "project": project},
+            "artifactType": {"name": artifact.type},
+        }
+        return own | unset | sizes | named | {"versionIndex": 0, "tags": [], "createdAt": WHEN, "aliases": []}
+
     def _on_ClientIDMapping(self, v: dict[str, Any]) -> Any:
         found = [a.id for a in self.artifacts if a.client_id == v["clientID"]]
         return {"clientIDMapping": {"serverID": found[0]} if found else None}
@@ -403,7 +442,8 @@ class WandbServer:
         return {"upsertView": {"view": self._view(view_id), "inserted": inserted}}
 
     def _on_View(self, v: dict[str, Any]) -> Any:
-        named = [view_id for view_id, view in self.views.items() if view["name"] == v["viewName"]]
+        place = (v["name"], v["viewName"])
+        named = [view_id for view_id, view in self.views.items() if (view["projectName"], view["name"]) == place]
         return {"project": {"allViews": {"edges": [{"node": self._view(view_id)} for view_id in named]}}}
 
     def _on_ProjectViews(self, v: dict[str, Any]) -> Any:
@@ -411,7 +451,7 @@ class WandbServer:
         edges = [
             {"node": self._view(view_id) | {"user": None}, "cursor": view_id}
             for view_id, view in self.views.items()
-            if view["type"] == kind and name in (None, view["name"])
+            if view["type"] == kind and view["projectName"] == v["project"] and name in (None, view["name"])
         ]
         return {"project": {"allViews": {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}}}
 
@@ -419,9 +459,9 @@ class WandbServer:
         return {"view": self._view(v["reportId"])}
 
     def _view(self, view_id: str) -> dict[str, Any]:
-        view, when = self.views[view_id], "2026-01-01T00:00:00"
+        view = self.views[view_id]
         shown = {key: view.get(key) for key in ("type", "name", "displayName", "description", "spec")}
-        return shown | {"id": view_id, "project": _project(view["projectName"]), "createdAt": when, "updatedAt": when}
+        return shown | {"id": view_id, "project": _project(view["projectName"]), "createdAt": WHEN, "updatedAt": WHEN}
 
     def _on_ProjectInternalId(self, v: dict[str, Any]) -> Any:
         return {"project": {"id": v["projectName"], "internalId": v["projectName"]}}
@@ -439,6 +479,8 @@ class WandbServer:
         return {"result": {"__typename": "UpsertModelPayload", "project": shown, "model": shown, "inserted": True}}
 
     def _on_CreateCustomChart(self, v: dict[str, Any]) -> Any:
+        if v["chartName"] in self.charts:
+            return None  # what W&B's server says to a name that is taken is not known
         self.charts[v["chartName"]] = v
         return {"createCustomChart": {"chart": {"id": v["chartName"]}}}
 
@@ -451,7 +493,7 @@ def _operation(request: dict[str, Any]) -> str:
 
 def _project(name: str) -> dict[str, Any]:
     entity = {"id": f"id-{ENTITY}", "name": ENTITY}
-    when = {"createdAt": "2026-01-01T00:00:00", "isBenchmark": False, "user": None}
+    when = {"createdAt": WHEN, "isBenchmark": False, "user": None}
     return {
         "__typename": "Project",
         "id": name,

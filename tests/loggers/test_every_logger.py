@@ -19,14 +19,14 @@ pytestmark = [
 ]
 DOCS = Path(__file__).parents[2] / "docs" / "loggers.md"
 NUMBER, TABLE, FIGURE, REPORT = "rollout/mse@4", "report/heads", "report/loss", "report"
-MAP, ROLLOUT = "report/attention_map", "report/rollout_animation"
-COLUMNS = ("logger", "numbers", "tables", "figures", "attention maps", "rollouts", "report")
+VIEWER, MAP, ROLLOUT = "report/viewer", "report/attention_map", "report/rollout_animation"
+COLUMNS = ("logger", "numbers", "tables", "figures", "viewer", "attention maps, rollouts", "report")
 FORMS = {
-    "ours (wandb)": ("yes", "tables", "interactive", "interactive", "animated", "artifact"),
-    "`WandbLogger` (wandb)": ("yes", "tables", "interactive", "interactive", "animated", "artifact"),
-    "`MLFlowLogger` (mlflow)": ("yes", "tables", "interactive", "interactive", "animated", "artifact"),
-    "`TrackioLogger` (trackio)": ("yes", "tables", "interactive", "interactive", "animated", "HTML"),
-    "`TensorBoardLogger` (tensorboard)": ("yes", "text", "pictures", "pictures", "pictures", "–"),
+    "ours (wandb)": ("yes", "tables", "interactive", "HTML", "in the viewer", "artifact"),
+    "`WandbLogger` (wandb)": ("yes", "tables", "interactive", "–", "interactive", "artifact"),
+    "`MLFlowLogger` (mlflow)": ("yes", "tables", "interactive", "HTML", "in the viewer", "artifact"),
+    "`TrackioLogger` (trackio)": ("yes", "tables", "interactive", "HTML", "in the viewer", "HTML"),
+    "`TensorBoardLogger` (tensorboard)": ("yes", "text", "pictures", "–", "pictures", "–"),
     "`CSVLogger`": ("yes", "–", "–", "–", "–", "–"),
 }
 """What a logger is said to keep. Each word is checked below against what was found."""
@@ -52,7 +52,9 @@ def folder(tmp_path_factory) -> Path:
 
 def kept(numbers: Iterable[str], media: Iterable[str], report: bool) -> dict[str, bool]:
     media = {*media}
-    found = {name: name in media for name in (TABLE, FIGURE, MAP, ROLLOUT)}
+    found = {name: name in media for name in (TABLE, FIGURE, VIEWER)}
+    assert (MAP in media) == (ROLLOUT in media) and not (MAP in media and VIEWER in media)
+    found[MAP] = VIEWER in media or MAP in media
     return {NUMBER: bool({NUMBER, NUMBER.replace("@", "_")} & {*numbers}), **found, REPORT: report}
 
 
@@ -60,6 +62,7 @@ def of_wandb(run: Path) -> dict[str, bool]:
     logged = {key: value for row in rows_in_files(run / "wandb") for key, value in row.items()}
     types = {key.removesuffix("/_type"): value for key, value in logged.items() if key.endswith("/_type")}
     assert types[FIGURE] == "plotly-file" and types[TABLE] == "table-file"
+    assert types.get(VIEWER, "html-file") == "html-file"
     (file,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
     return kept(logged, types, b"report-" in file.read_bytes())
 

@@ -95,12 +95,14 @@ def test_mlflow_gets_an_artifact_of_every_step_and_no_name_that_it_refuses():
     )
     (media,) = run_loggers([logger])
     media.log_figure("report/loss", FIGURE, 5)
+    media.log_page("report/viewer", "<p>", 5)
     media.log_table("llc/trace", ["a", "b"], [[1, 2], [3, 4]], 5)
     media.log_report("runs/a/report.html", 5)
     log_row([logger], {"rollout/mse@5": 1.0, "llc/L0H1/mean": 2.0}, 7)
     log_configuration([logger], {"metrics": {"probe/auroc/*": {"unit": "1"}}})
     assert client.calls == [
         ("log_figure", "r", FIGURE, "report/loss/step-00000005.html"),
+        ("log_text", "r", "<p>", "report/viewer/step-00000005.html"),
         ("log_table", "r", {"a": [1, 3], "b": [2, 4]}, "llc/trace/step-00000005.json"),
         ("log_artifact", "r", "runs/a/report.html"),
         ({"rollout/mse_5": 1.0, "llc/L0H1/mean": 2.0}, 7),

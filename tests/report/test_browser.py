@@ -20,6 +20,8 @@ from lightning_physim.claims import (
 )
 from lightning_physim.emergence import growth_of_loss
 from lightning_physim.report import write_report, write_reproduction, write_runs
+from lightning_physim.report.run_page import viewer_page
+from lightning_physim.report.sections import RunContent
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 from tests.helpers.studies import a_study, flows
 
@@ -219,6 +221,26 @@ def test_lines_have_the_colour_of_the_head(page):
     early = page.execute_script(count)
     page.execute_script("document.querySelector('[value=L0H0]').click()")
     assert late > 1.2 * early and page.execute_script(count) < 0.1 * early
+
+
+def test_the_viewer_works_in_the_narrowest_sandbox_that_runs_scripts(chromium, run, tmp_path):
+    """An origin of its own and no other permission, as a page of somebody else's is shown inside a page."""
+    (tmp_path / "viewer.html").write_text(viewer_page(RunContent(run)))
+    host = tmp_path / "host.html"
+    host.write_text('<iframe sandbox="allow-scripts" src="viewer.html" width="900" height="800"></iframe>')
+    show(chromium, host)
+    chromium.switch_to.frame(0)
+    try:
+        seen = pixels(chromium, "attention"), pixels(chromium, "rollout"), pixels(chromium, "strip")
+        put(chromium, "step", 0)
+        settle(chromium)
+        assert "Training step 0" in chromium.find_element("css selector", "[data-part=now]").text
+        later = pixels(chromium, "attention"), pixels(chromium, "rollout"), pixels(chromium, "strip")
+        assert all(before != after for before, after in zip(seen, later, strict=True))
+        assert chromium.execute_script("return self.origin") == "null"
+    finally:
+        chromium.switch_to.default_content()
+    assert complaints(chromium) == []
 
 
 def test_training_and_rollouts_play_only_when_asked_where_motion_is_unwanted(page):

@@ -72,6 +72,25 @@ def test_a_run_that_goes_on_does_not_tell_again(run):
     assert reported(run, Told(), [20, 30], resumed=True).alerts == []
 
 
+def test_the_viewer_goes_out_as_a_page_or_as_figures(run):
+    class Pages(Told):
+        takes_pages = True
+        log_figures = log_page = lambda self, *given: vars(self).setdefault("given", []).append(given)
+
+    class Figures(Told):
+        log_figures = Pages.log_figures
+
+    scene = {"states": np.zeros((1, 2, 4)), "touching": np.zeros((1, 2, 2), bool), "radii": np.full(2, 0.1)}
+    scene |= {"box": np.ones(2), "interval": np.float32(0.1), "near": np.float32(1.5)}
+    arrays = scene | {"attention": np.full((1, 1, 2, 2, 2), 127, np.uint8)}
+    JsonlLogger(run.metrics).log_arrays("probe/snapshots", arrays, 1)
+    figures, page = reported(run, Pages(), [1]).given
+    assert page[0] == "report/viewer" and page[2] == 1 and "report/attention_map" not in figures[0]
+    assert page[1].startswith("<!doctype html>") and 'id="viewer-data"' in page[1] and "plotly" not in page[1]
+    ((drawn, step),) = reported(run, Figures(), [10]).given
+    assert step == 10 and {"report/attention_map", "report/scores"} <= drawn.keys() and "report/viewer" not in drawn
+
+
 def test_nothing_is_made_up():
     assert outcome({}) == {}
     only_loss = {"val/loss_colliding": (np.array([1]), np.array([0.5]))}

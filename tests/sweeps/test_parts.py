@@ -239,13 +239,20 @@ def test_a_trial_is_offline_unless_told_and_knows_no_sweep_of_wandbs(monkeypatch
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
-    found = trial_environment("run", "sweep", None)
+    trial = Trial(0, {}, "run")
+    found = trial_environment(trial, "sweep", None)
     assert {key: value for key, value in found.items() if key.startswith("WANDB")} == {
         "WANDB_RUN_ID": "run", "WANDB_RUN_GROUP": "sweep", "WANDB_MODE": "offline",
     }  # fmt: skip
     monkeypatch.setenv("WANDB_MODE", "online")
-    assert trial_environment("run", "sweep", "mine")["WANDB_MODE"] == "online"
-    assert trial_environment("run", "sweep", "mine")["WANDB_PROJECT"] == "mine"
+    assert trial_environment(trial, "sweep", "mine")["WANDB_MODE"] == "online"
+    assert trial_environment(trial, "sweep", "mine")["WANDB_PROJECT"] == "mine"
+    control = Trial(0, {}, "run", job_type="permuted", tags=("control",))
+    found = trial_environment(control, "sweep", None)
+    assert (found["WANDB_JOB_TYPE"], found["WANDB_TAGS"]) == ("permuted", "control")
+    monkeypatch.setenv("WANDB_TAGS", "mine")
+    assert trial_environment(control, "sweep", None)["WANDB_TAGS"] == "mine,control"
+    assert trial_environment(trial, "sweep", None)["WANDB_TAGS"] == "mine"
 
 
 def test_what_has_no_checkpoint_makes_room(tmp_path):

@@ -1,6 +1,8 @@
 """The dashboard as code, without a server; test_wandb_online pushes it to one."""
 
+import copy
 import json
+import re
 
 import pytest
 import wandb
@@ -8,6 +10,7 @@ import wandb
 from lightning_physim.cli.main import main
 from lightning_physim.keys import HEAD_TABLE, SECTIONS
 from lightning_physim.llc import diagnostics
+from lightning_physim.tracking import wandb_chart
 from lightning_physim.tracking.wandb_dashboard import Dashboard, chart_title
 from tests.helpers.wandb_server import Run
 
@@ -25,11 +28,14 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
     assert main(["dashboard", "push", "--entity", "me", "--project", "p", "--dry-run"]) == 0
     given = json.loads(capsys.readouterr().out)
     sections = given["workspace"]["section"]["panelBankConfig"]["sections"]
-    assert [section["name"] for section in sections] == [*(part.title for part in SECTIONS), "Runs compared"]
-    for part, section in zip(SECTIONS, sections, strict=False):
+    parts = [part for part in SECTIONS if part.name != "rollout_animation"]  # which the viewer shows
+    added = ["Seeds, as mean and band", "Runs compared"]
+    assert [section["name"] for section in sections] == [*(part.title for part in parts), *added]
+    for part, section in zip(parts, sections, strict=False):
         figure, *charts = section["panels"]
         assert section["isOpen"] is True
-        assert figure["config"]["mediaKeys"] == [f"report/{part.name}"]
+        shown = "viewer" if part.name == "attention_map" else part.name
+        assert figure["config"]["mediaKeys"] == [f"report/{shown}"]
         lines = [chart["config"] for chart in charts if chart["viewType"] == "Run History Line Plot"]
         for line, (chart, pattern) in zip(lines, part.charts(), strict=True):
             assert line["metricRegex"] == pattern
@@ -37,6 +43,14 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
             assert bool(line.get("yLogScale")) is chart.log
     tables = {section["name"]: json.dumps(section["panels"]).count(HEAD_TABLE) for section in sections}
     assert [name for name, n in tables.items() if n] == [next(part.title for part in SECTIONS if part.name == "scores")]
+    means = [panel["config"] for panel in sections[-2]["panels"]]
+    assert [mean["metrics"] for mean in means] == [["probe/best_enrichment"], ["val/loss_colliding"]]
+    assert {(mean["groupBy"], mean["groupAgg"], mean["groupArea"]) for mean in means} == {("jobType", "mean", "stddev")}
+    (bands,) = [panel for section in sections for panel in section["panels"] if panel["viewType"] == "Vega2"]
+    assert bands["config"]["panelDefId"] == given["chart"]["name"] == f"me/{wandb_chart.CHART}"
+    filled = bands["config"]["fieldSettings"] | bands["config"]["stringSettings"]
+    wanted = re.findall(r"\$\{(?:field|string):(\w+)\}", json.dumps(given["chart"]["spec"]))
+    assert set(wanted) == filled.keys() and '"report/estimates"' in json.dumps(bands)
     scatters = [panel["config"] for panel in sections[-1]["panels"] if panel["viewType"] == "Scatter Plot"]
     assert len(scatters) == 2 and all(each["showLinearRegression"] and each["yAxisLogScale"] for each in scatters)
     assert sections[-1]["isOpen"] is True
@@ -48,7 +62,7 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
     grids = [block["metadata"] for block in given["report"]["blocks"] if "metadata" in block]
     grids = [grid["panelBankSectionConfig"]["panels"] for grid in grids]
     assert [unnumbered(panels) for panels in grids] == [unnumbered(section["panels"]) for section in sections]
-    assert ": null" not in json.dumps(given)
+    assert ": null" not in json.dumps([given["workspace"], given["report"]])
 
 
 def unnumbered(panels: list[dict]) -> list[tuple]:
@@ -78,15 +92,30 @@ def test_what_is_refused(no_account, capsys, arguments, words):
     assert words in error and error.startswith("physim: ") and "\n" not in error
 
 
-def test_a_second_push_replaces_what_the_first_has_made(wandb_server):
+def test_a_second_push_changes_nothing(wandb_server):
     from wandb_workspaces.reports.v2 import Report
 
     wandb_server.runs["r"] = Run("p", "r")
     wandb.teardown()
     Report(entity="tester", project="p", title="Notes of somebody").save()
-    pushed = [Dashboard("tester", "p").push() for _ in range(2)]
+    first = Dashboard("tester", "p").push()
+    assert first.changed == ["chart", "report", "workspace"]
+    views, charts, writes = [copy.deepcopy(wandb_server.views), dict(wandb_server.charts), wandb_server.writes()]
+    second = Dashboard("tester", "p").push()
+    assert second == first._replace(changed=[])
+    assert (wandb_server.views, wandb_server.charts, wandb_server.writes()) == (views, charts, writes)
+    # What somebody has changed there is set right.
+    (workspace,) = [view for view in wandb_server.views.values() if view["type"] == "project-view"]
+    workspace["spec"] = workspace["spec"].replace("R-hat, at most", "R-hat, below")
+    third = Dashboard("tester", "p").push()
+    elsewhere = Dashboard("tester", "q").push()  # the chart is of the user or team: it is there
+    assert elsewhere.changed == ["report", "workspace"] and "not found" in elsewhere.refusal
+    wandb_server.views = {name: view for name, view in wandb_server.views.items() if view["projectName"] == "p"}
     wandb.teardown()
-    assert pushed[0] == pushed[1]
+    assert third == first._replace(changed=["workspace"]) and len(wandb_server.views) == 3
+    (chart,) = wandb_server.charts.values()
+    assert chart["chartName"] == wandb_chart.CHART and json.loads(chart["spec"]) == wandb_chart.SPECIFICATION
+    assert f'"tester/{wandb_chart.CHART}"' in workspace["spec"] and wandb_server.unknown == []
     titles = sorted(view["displayName"] for view in wandb_server.views.values())
     assert titles == ["Emergence of collision heads", "Emergence of collision heads", "Notes of somebody"]
 

@@ -3,11 +3,14 @@
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from glob import glob
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,12 +51,12 @@ def test_offline_without_a_key(tmp_path, no_key, capfd, caplog):
     assert not {"model", "n_heads"} & set(config)
     assert not (tmp_path / "wandb").exists()
     assert logger.seconds > 0.0
-    assert "W&B: offline (no API key is configured); upload with `wandb sync" in caplog.text
+    assert "W&B: offline (no API key is configured); read with `wandb leet" in caplog.text
     assert caplog.text.count("W&B: ") == 2
     assert "wandb:" not in "".join(capfd.readouterr())
 
 
-def test_figures(tmp_path, no_key):
+def test_figures(tmp_path, no_key, caplog):
     from plotly.graph_objects import Figure
 
     run = RunDirectory(tmp_path / "r")
@@ -65,6 +68,12 @@ def test_figures(tmp_path, no_key):
     assert row["trainer/global_step"] == 12
     (media,) = (run.path / "wandb").glob("offline-run-*/files/media/plotly/**/*.json")
     assert json.loads(media.read_text())["data"][0]["y"] == [3, 4]
+    # What the line about the run says to type.
+    files, fragments = re.search(r"`wandb leet (.+)`, upload with `wandb sync (.+)`", caplog.text).groups()
+    assert Path(fragments).parent == Path(files) and len(glob(fragments)) == 1
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", files]
+    shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (shown["run_id"], shown["summary"]["trainer/global_step"]) == (run.id, 12)
 
 
 def test_what_goes_wrong_in_wandb_costs_one_line_and_the_run_ends_whole(tmp_path, no_key, caplog):

@@ -33,7 +33,8 @@ LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--train
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 # The figures and tables of a TINY fit, with the steps at which they are logged.
 NOT_SHOWN = ("calibration", "inside", "emergence", "portrait")  # no head emerges, and nobody has looked inside
-SHOWN = {section.key: [10, 30] for section in keys.SECTIONS if section.name not in NOT_SHOWN}
+SHOWN = {part.key: [10, 30] for part in keys.SECTIONS if part.name not in NOT_SHOWN and not part.viewed}
+SHOWN |= {keys.VIEWER: [10, 30], "report/estimates": [10, 30]}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
 SHOWN |= {"emergence/heads": [1, 10, 30]}
 # No head has emerged: the three tables of them have one content, and are one file.
@@ -177,6 +178,9 @@ def test_online_and_synced_are_the_same(folder, wandb_server):
     for row in filter(is_figure, online.history()):
         ((key, value),) = [(key, value) for key, value in row.items() if isinstance(value, dict)]
         shown.setdefault(key, []).append(row["trainer/global_step"])
+        if key == keys.VIEWER:
+            assert value["_type"] == "html-file" and 'id="viewer-data"' in online.files[value["path"]].decode()
+            continue
         content = json.loads(online.files[value["path"]])
         assert len(content["data"]) > 0 and value.get("nrows", len(content["data"])) == len(content["data"])
         if key == "llc/trace":
@@ -214,19 +218,42 @@ def untimed_row(row: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in row.items() if key not in ("step", "time")}
 
 
-@pytest.mark.slow
-def test_an_alert_reaches_the_server(folder, wandb_server, monkeypatch):
-    monkeypatch.chdir(folder)
-    code = """
+CONTROL = """
+import os
+from pathlib import Path
+from lightning_physim.sweeps.processes import trial_environment
+from lightning_physim.sweeps.spec import Trial
 from lightning_physim.tracking import PhysimWandbLogger, RunDirectory
-run = RunDirectory(__import__("pathlib").Path("runs/a")); run.path.mkdir(parents=True)
-logger = PhysimWandbLogger(run); logger.log_metrics({"a": 1.0}, 1)
-logger.alert("The first head has emerged", "L0H1"); logger.log_summary({"first_step_5x": 7.0}); logger.finish()
+
+os.environ["WANDB_MODE"] = "online"
+os.environ |= trial_environment(Trial(0, {}, "a", "permuted", ("control",)), "reproduce-x", None)
+run = RunDirectory(Path("runs/a"))
+run.checkpoints.mkdir(parents=True)
+logger = PhysimWandbLogger(run, artifacts=["checkpoints"])
+logger.log_metrics({"a": 1.0}, 1)
+logger.alert("The first head has emerged", "L0H1")
+logger.log_summary({"first_step_5x": 7.0})
+for step in (1, 2):
+    path = run.checkpoints / f"step-{step}.ckpt"
+    path.write_text(str(step))
+    logger.log_checkpoint(path, step)
+logger.finish()
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+@pytest.mark.slow
+def test_what_a_control_of_a_reproduction_sends_reaches_the_server(folder, wandb_server, monkeypatch):
+    monkeypatch.chdir(folder)
+    said = subprocess.run([sys.executable, "-c", CONTROL], check=True, timeout=100, capture_output=True, text=True)
+    assert "goes without" not in said.stderr + said.stdout
     (alert,) = wandb_server.alerts
     assert (alert["title"], alert["text"]) == ("The first head has emerged", "L0H1")
-    assert wandb_server.only_run().summary["first_step_5x"] == 7 and wandb_server.unknown == []
+    run = wandb_server.only_run()
+    assert run.summary["first_step_5x"] == 7 and run.exit_code == 0
+    assert (run.group, run.job_type, run.tags) == ("reproduce-x", "permuted", ["control"])
+    first, last = wandb_server.artifacts
+    assert first.linked == {} and last.linked == {"models-reproduce-x": ["a"]}
+    assert last.files == {"step-2.ckpt": b"2"} and wandb_server.unknown == []
 
 
 @pytest.mark.slow
