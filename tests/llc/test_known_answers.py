@@ -52,9 +52,8 @@ def quadratic(w: Tensor) -> Tensor:
     "step, localization", [(1e-4, 100.0), pytest.param(1e-4, 0.0, marks=slow), pytest.param(1.5e-4, 0.0, marks=slow)]
 )
 def test_quadratic_with_the_step_size_bias_of_sgld(step, localization):
-    result = estimate(
-        quadratic, 10, n_beta=1000.0, step_size=step, localization=localization, n_draws=3000, n_burn_in=1500
-    )
+    settings = {"n_chains": 256, "n_draws": 750, "n_burn_in": 750 if localization else 1500}
+    result = estimate(quadratic, 10, n_beta=1000.0, step_size=step, localization=localization, **settings)
     agrees(result, quadratic_answer(H, 1000.0, step, localization), 0.02)
     assert result.step_stability == pytest.approx(step * (1000 * H[-1] + localization) / 4, rel=1e-3)
 
@@ -89,7 +88,7 @@ def test_one_dimension():
 )
 def test_a_power_of_one_weight_has_one_over_that_power_at_any_temperature(power, n_beta, step, tolerance):
     result = estimate(
-        lambda w: (w**power).sum(), 1, n_beta=n_beta, step_size=step, n_chains=400, n_draws=2500, n_burn_in=500,
+        lambda w: (w**power).sum(), 1, n_beta=n_beta, step_size=step, n_chains=1600, n_draws=625, n_burn_in=500,
         integrator="leimkuhler_matthews",
     )  # fmt: skip
     agrees(result, 1 / power, tolerance)
