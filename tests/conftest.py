@@ -44,12 +44,15 @@ def on_ranks() -> Callable[..., list[Any]]:
     """``on_ranks(work, *args, world=2)`` runs ``work(rank, world, *args)`` in that many processes; their results."""
 
     def run(work: Callable[..., Any], *args: Any, world: int = 2) -> list[Any]:
+        # Forked from one process that has imported what takes seconds, and has done nothing else.
+        context = mp.get_context("forkserver")
+        context.set_forkserver_preload(["pytest", "pytorch_lightning", "lightning_physim.callbacks"])
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        with mp.Manager() as manager:
+        with context.Manager() as manager:
             results = manager.dict()
-            mp.spawn(_rank_main, (world, port, work, args, results), nprocs=world)
+            mp.start_processes(_rank_main, (world, port, work, args, results), nprocs=world, start_method="forkserver")
             return [results[rank] for rank in range(world)]
 
     return run

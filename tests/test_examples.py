@@ -33,7 +33,7 @@ def test_what_comes_after_the_earlier_copy_is_the_next_token(example):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_foreign_project_gets_the_whole_product(example):
-    path = example.main(steps=12, quick=True)
+    path = example.main(steps=10, quick=True)
     run = Run(path)
     metrics = run.metrics
     for region in ("L0H0", "L0H1", "L1H0", "L1H1"):
@@ -41,7 +41,7 @@ def test_a_foreign_project_gets_the_whole_product(example):
     chance = metrics["probe/induction/L1H0"].iloc[0]
     assert 0.02 < chance < 0.2
     page = run.directory.report.read_text()
-    assert all(heading in page for heading in ("learning coefficient", "Gauss")) and list(run.checkpoints)[-1] == 12
+    assert all(heading in page for heading in ("learning coefficient", "Gauss")) and list(run.checkpoints)[-1] == 10
 
 
 def test_the_page_counts_the_lines_of_glue(example):

@@ -68,6 +68,16 @@ def test_probes_and_validations_come_at_log_spaced_steps_the_first_and_the_last_
     assert traces["step"] == 30 and len(traces["data"]) == 12 and "L1H1/1" in traces["columns"]
 
 
+def test_the_geometry_of_the_model_and_of_each_head_is_measured(run):
+    found = values(run)
+    for region in ("model", "L0H0", "L0H1", "L1H0", "L1H1"):
+        assert found[30, f"geometry/{region}/n_states"] == TINY["geometry"]["n_states"]
+        counted = [found[30, f"geometry/{region}/d_eff/{c}"] for c in ("c10", "c1", "c0p1")]
+        assert 0 < counted[0] < counted[1] < counted[2]
+        assert found[30, f"geometry/{region}/trace"] >= 10 * counted[0]  # h / (h + c) is at most h / c
+    assert "In how many directions the loss is curved" in (run / "report.html").read_text()
+
+
 def test_snapshots_are_log_spaced_and_the_last_shows_the_final_network(run):
     snapshots = read_arrays(run / "figures" / "probe_snapshots")
     assert list(snapshots) == [0, 1, 2, 5, 10, 22, 30]
@@ -95,11 +105,12 @@ def test_floors_do_not_depend_on_the_network(run):
 
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others(run, folder, tmp_path):
     again = ("fit", "--config", str(folder / "tiny.yaml"), "--data.cache_dir", str(folder / "data"))
-    physim(*again, cwd=tmp_path)
-    assert values(only_run(tmp_path)) == values(run)
-    physim(*again, "--seed_everything=1", "--runs", "other", cwd=tmp_path)
+    physim(*again, "--trainer.max_steps=10", cwd=tmp_path)
+    expected = {(step, key): value for (step, key), value in values(run).items() if step <= 10}
+    assert values(only_run(tmp_path)) == expected and (10, "llc/L1H0/mean") in expected
+    physim(*again, "--trainer.max_steps=3", "--seed_everything=1", "--runs", "other", cwd=tmp_path)
     (other,) = (tmp_path / "other").iterdir()
-    assert values(other)[30, "val/loss"] != values(run)[30, "val/loss"]
+    assert values(other)[3, "val/loss"] != values(run)[3, "val/loss"]
 
 
 def test_measuring_leaves_training_bit_identical(run, folder, tmp_path):
@@ -148,9 +159,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, folder, tmp_path, killed
 def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
     physim_process(
         "fit", "--config", str(folder / "tiny.yaml"), "--data.cache_dir", "data", "--trainer.devices=2",
-        "--trainer.strategy=ddp", "--data.batch_size=8", cwd=tmp_path,
+        "--trainer.strategy=ddp", "--data.batch_size=8", "--trainer.max_steps=10", cwd=tmp_path,
     )  # fmt: skip
-    one, two = values(run), values(only_run(tmp_path))
+    one = {(step, key): value for (step, key), value in values(run).items() if step <= 10}
+    two = values(only_run(tmp_path))
     # 2 x 8 is the same global batch as 1 x 16: the same numbers, but for the order of float32 sums.
     assert two.keys() == one.keys()
     for (step, key), value in one.items():
@@ -166,7 +178,7 @@ def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
 def test_a_peer_trains_without_what_looks_at_heads(folder, tmp_path, architecture, caplog):
     data = ("--data.cache_dir", str(folder / "data"), "--model.architecture", architecture)
     tiny = str(folder / "tiny.yaml")
-    done = physim("fit", "--config", tiny, *data, cwd=tmp_path)
+    done = physim("fit", "--config", tiny, *data, "--trainer.max_steps=10", cwd=tmp_path)
     assert "probe is left out: it needs a network with attention" in caplog.text
     assert "emergence is left out: it needs the section probe" in caplog.text
     assert "free flight" in done.stdout
@@ -177,7 +189,7 @@ def test_a_peer_trains_without_what_looks_at_heads(folder, tmp_path, architectur
     assert (peers / "report.html").stat().st_size > 1000
     # Its checkpoint brings along what it needs to be a simulator.
     done = physim("validate", "--ckpt_path", "last", cwd=tmp_path)
-    assert f"{values(peers)[30, 'val/loss_colliding']:.3g}" in done.stdout
+    assert f"{values(peers)[10, 'val/loss_colliding']:.3g}" in done.stdout
     physim("report", "last", cwd=tmp_path)
     # Asked for on the command line they are refused before anything is measured.
     done = physim("fit", "--config", tiny, *data, "--probe.radius=2", "--runs=r", cwd=tmp_path, code=2)

@@ -55,7 +55,7 @@ class LogSpacedCheckpoint(Checkpoint):
             self._save_if_due(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.global_step != self.last_step:
+        if trainer.global_step != self.last_step or self.rolling is not None:  # one that rolls is to stay after all
             self._save(trainer, keep=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -81,9 +81,9 @@ class LogSpacedCheckpoint(Checkpoint):
     def _save(self, trainer: pl.Trainer, keep: bool) -> None:
         if not is_finite(trainer.lightning_module):
             return
-        self.superseded = self.rolling
         self.last_step = trainer.global_step
         path = self.folder / f"step-{self.last_step:08d}.ckpt"
+        self.superseded = None if self.rolling == path.name else self.rolling
         # State first: the checkpoint holds it.
         self.rolling = None if keep else path.name
         try:

@@ -29,7 +29,8 @@ class LogSchedule:
         if step < 1:
             return False
         nearest = round(self.per_decade * math.log10(step) / self.every)
-        return any(self._step(i) == step for i in (nearest - 1, nearest, nearest + 1))
+        # Nearest in the logarithm; among small steps the one below may be the one that rounds to ``step``.
+        return step in (self._step(nearest), self._step(nearest - 1))
 
     def steps(self, max_step: int) -> list[int]:
         """All steps of the schedule up to and including ``max_step``."""

@@ -39,9 +39,9 @@ class Tables(RunLogger):
 
 
 def at(step: float, planned: float, curves: dict[str, np.ndarray]) -> tuple[dict[str, float], dict[str, dict]]:
-    """What the monitor logs after ``step``: metrics, and rows of the table by head."""
+    """What the monitor logs after ``step``: metrics, and rows of the table by head; step 0 is none that it looks at."""
     now = STEPS <= step
-    history = {KEY + head: (STEPS[now].tolist(), values[now].tolist()) for head, values in curves.items()}
+    history = {KEY + head: ([0, *STEPS[now]], [0.99, *values[now]]) for head, values in curves.items()}
     history["probe/collision_score/L9H9"] = history[KEY + "L0H0"]
     logger = Tables()
     trainer = SimpleNamespace(

@@ -11,8 +11,7 @@ from lightning_physim import keys
 from lightning_physim.callbacks import Geometry
 from lightning_physim.errors import InputError
 from lightning_physim.llc import gauss_newton_spectra
-from tests.helpers.fits import TINY, only_run, physim, rows, without
-from tests.helpers.plain import Diary, data, everything, train
+from tests.helpers.plain import Diary, Plain, data, everything, train
 
 REGIONS = {"model": None, "first": {"net.0.weight": None, "net.0.bias": None}}
 
@@ -69,19 +68,8 @@ def test_where_nothing_is_to_be_found_it_says_what_to_give(tmp_path):
         train([make(residual_fn=None)], tmp_path)
     with pytest.raises(InputError, match=r"Geometry needs a data module with estimation_set\(n\).*give data="):
         train([make(data=None)], tmp_path)
+    Geometry().setup(None, Plain(), "test")  # only a fit needs any of it
+    assert Geometry(n_states=2).n_states == 2
     for options, words in (({"n_states": 1}, "n_states"), ({"every": 0}, "every"), ({"steps_per_decade": 0}, "steps")):
         with pytest.raises(InputError, match=words):
             Geometry(**options)
-
-
-def test_a_fit_has_the_geometry_of_its_model_and_heads(tmp_path):
-    (tmp_path / "tiny.yaml").write_text(json.dumps(without("llc", "snapshots") | {"geometry": {"n_states": 8}}))
-    physim("fit", "--config", "tiny.yaml", "--trainer.max_steps=10", cwd=tmp_path)
-    last = {key: value for row in rows(only_run(tmp_path)) if row["step"] == 10 for key, value in row.items()}
-    for region in ("model", "L0H0", "L0H1", "L1H0", "L1H1"):
-        assert last[f"geometry/{region}/n_states"] == 8
-        counted = [last[f"geometry/{region}/d_eff/{c}"] for c in ("c10", "c1", "c0p1")]
-        assert 0 < counted[0] < counted[1] < counted[2]
-        assert last[f"geometry/{region}/trace"] >= 10 * counted[0]  # h / (h + c) is at most h / c
-    assert "In how many directions the loss is curved" in (only_run(tmp_path) / "report.html").read_text()
-    assert TINY["model"]["n_heads"] == 2

@@ -127,6 +127,18 @@ def test_a_run_counted_in_epochs_has_no_total(tmp_path):
     assert bar.bar.total is None and bar.bar.n == 8
 
 
+def test_in_a_log_it_prints_a_line_every_ten_seconds_however_often_it_is_refreshed(tmp_path, capsys, monkeypatch):
+    bar = StepProgressBar(refresh_every=1)
+    fit(tmp_path, bar)
+    lines = re.split(r"[\r\n]+", capsys.readouterr().err.strip())
+    assert len([line for line in lines if line.startswith("training")]) == 2, lines  # the first and the last
+    assert bar.bar.mininterval == 10.0 and bar.bar.dynamic_ncols
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    watched = StepProgressBar()
+    fit(tmp_path, watched, max_steps=1)
+    assert watched.bar.mininterval < 1.0 and watched.bar.total == 1
+
+
 def test_other_ranks_and_a_bar_that_was_disabled_are_silent(tmp_path, capsys, monkeypatch):
     disabled = StepProgressBar()
     disabled.disable()

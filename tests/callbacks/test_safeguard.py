@@ -3,7 +3,7 @@
 import os
 import signal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import pytorch_lightning as pl
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_physim import keys
 from lightning_physim.callbacks import LogSpacedCheckpoint, Observer, Safeguard, safeguard
 from lightning_physim.errors import Diverged, GivenUp, Interrupted
-from lightning_physim.loggers import RunLogger
+from tests.helpers.kept import Kept
 
 
 class Line(pl.LightningModule):
@@ -37,19 +37,6 @@ class Line(pl.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.25)
-
-
-class Kept(RunLogger, pl.loggers.logger.DummyLogger):
-    def __init__(self) -> None:
-        super().__init__()
-        self.arrays: list[tuple] = []
-        self.alerts: list[tuple[str, str]] = []
-
-    def alert(self, title, text):
-        self.alerts.append((title, text))
-
-    def log_arrays(self, key, arrays, step):
-        self.arrays.append((key, step, arrays))
 
 
 class At(pl.Callback):
@@ -79,12 +66,15 @@ def checkpoints(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_training_after_the_step_with_a_checkpoint_of_it(tmp_path, number):
+def test_a_signal_ends_training_after_the_step_with_a_checkpoint_of_it(tmp_path, number, capfd):
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     module = Line()
     with pytest.raises(Interrupted) as ended:
         fit(module, At(number, 4), LogSpacedCheckpoint(steps_per_decade=1, rolling_steps=0), tmp_path=tmp_path)
     assert ended.value.number == number and ended.value.code == 128 + number
+    assert (
+        f"\n{signal.Signals(number).name}: training ends after this step, with a checkpoint" in capfd.readouterr().err
+    )
     assert module.seen == [0, 1, 2, 3, 4] and checkpoints(tmp_path) == ["step-00000001", "step-00000005"]
     assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
@@ -137,8 +127,9 @@ def test_what_was_given_up_is_measured_after_the_resume(tmp_path):
 
 
 def test_the_last_measurement_given_up_leaves_the_checkpoint_before_it(tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) as ended:
         fit(Line(), Slow(gives_up=8), LogSpacedCheckpoint(rolling_steps=5), tmp_path=tmp_path)
+    assert ended.value.number == signal.SIGTERM
     assert checkpoints(tmp_path)[-1] == "step-00000006"
 
 
@@ -152,6 +143,43 @@ def test_a_loss_that_is_not_finite_ends_training_with_step_rate_and_batch(tmp_pa
     ((title, text),) = logger.alerts
     assert title == "Training has diverged" and text.startswith("training diverged: the loss is nan at step 4")
     assert arrays["0"].ravel().tolist() == torch.linspace(-1, 1, 32)[6:8].tolist()
+
+
+class Point(NamedTuple):
+    x: torch.Tensor
+    name: str
+
+
+@pytest.mark.parametrize(
+    "collate, names",
+    [
+        (lambda x: {"x": x, "name": "line"}, ["x"]),
+        (lambda x: Point(x, "line"), ["x"]),
+        (lambda x: ("line", x), ["1"]),
+        (lambda x: x, ["0"]),
+    ],
+)
+def test_the_tensors_of_a_batch_of_any_kind_are_kept(tmp_path, collate, names):
+    class Never(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def training_step(self, batch, batch_idx):
+            return self.weight * float("inf")
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.25)
+
+    logger = Kept()
+    trainer = pl.Trainer(
+        max_steps=2, callbacks=[Safeguard()], logger=[logger], enable_checkpointing=False, accelerator="cpu",
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(Diverged, match="the loss is inf at step 1"):
+        trainer.fit(Never(), DataLoader([1.0, 2.0], collate_fn=lambda x: collate(torch.tensor(x))))
+    ((_, _, arrays),) = logger.arrays
+    assert sorted(arrays) == sorted([*names, "lr"]) and arrays[names[0]].tolist() == [1.0]
 
 
 def test_weights_that_are_not_finite_after_the_last_step_are_noticed(tmp_path):

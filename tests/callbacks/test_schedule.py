@@ -9,10 +9,15 @@ from lightning_physim.llc import SGLDConfig
 from tests.helpers.defaults import defaults
 
 
-@pytest.mark.parametrize("per_decade", [1, 3, 8, 20, 50])
-def test_due_is_membership_in_the_listed_steps(per_decade):
-    schedule = LogSchedule(per_decade)
-    assert schedule.steps(20_000) == [step for step in range(20_001) if schedule.due(step)]
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_due_is_membership_in_the_steps_of_the_definition(every):
+    for per_decade in range(1, 61):
+        schedule = LogSchedule(per_decade, every)
+        steps = sorted({round(10 ** (i / per_decade)) for i in range(0, 4 * per_decade, every)} & set(range(1001)))
+        assert [step for step in range(-1, 1001) if schedule.due(step)] == steps, per_decade
+        assert schedule.steps(1000) == steps, per_decade
+        for last in (0, 1, 2, 9, 10, 11):
+            assert schedule.steps(last) == [step for step in steps if step <= last]
 
 
 def test_steps_are_evenly_spaced_in_the_logarithm():
@@ -63,6 +68,7 @@ NETWORK_SGLD = SGLDConfig(
         ("Safeguard", {"allow_nan": False}),
         ("Snapshots", {"n_states": 4, "n_rollouts": 2, "radius": 1.5, "steps_per_decade": 8}),
         ("StepProgressBar", {"refresh_every": 20}),
+        ("TrainingClock", {"steps_per_decade": 8}),
     ],
 )  # fmt: skip
 def test_defaults(callback, expected):

@@ -35,20 +35,25 @@ class Data:
 
     system = types.SimpleNamespace(box=(1.0, 2.0), interval=0.5)
     contact_distance = torch.full((3, 3), 0.1)
+    n_trajectories = 5
 
     def __init__(self):
         x = torch.tensor([0.2, 0.5, 0.8]).repeat(5, 1)
         x[4, 1] = 0.25  # overlaps the first one already
-        self.states = torch.stack((x, x, 0 * x, 0 * x), dim=-1)
+        speed = torch.tensor([9.0, -9.0, 9.0]).expand_as(x)  # says nothing of who overlaps
+        self.states = torch.stack((x, x, speed, -speed), dim=-1)
+        self.asked: list[int] = []
         self.contacts = torch.zeros(5, 3, 3, dtype=torch.bool)
         for state, i, j in ((1, 0, 1), (3, 0, 1), (3, 1, 2), (4, 0, 1)):
             self.contacts[state, i, j] = self.contacts[state, j, i] = True
 
     def split(self, name):
         assert name == "val"
-        return types.SimpleNamespace(states=self.states[:, None].expand(5, 6, 3, 4), n_trajectories=5, n_intervals=1)
+        states = self.states[:, None].expand(5, 6, 3, 4)
+        return types.SimpleNamespace(states=states, n_trajectories=self.n_trajectories, n_intervals=5)
 
     def probe_states(self, n):
+        self.asked.append(n)
         return self.states[:n], self.contacts[:n]
 
 
@@ -91,6 +96,21 @@ def test_a_network_without_attention_that_diverges_leaves_its_rollouts():
     arrays = snapshots(Blind()).record(Blind())
     assert "attention" not in arrays
     assert np.isinf(arrays["rollout"][0, -1]).all() and np.isfinite(arrays["rollout"][0, 0]).all()
+
+
+@pytest.mark.parametrize("n_trajectories, asked", [(5, 25), (51, 255), (52, 256), (100, 256)])
+def test_states_are_chosen_among_all_that_are_held_out_but_256_at_most(monkeypatch, n_trajectories, asked):
+    monkeypatch.setattr(Data, "n_trajectories", n_trajectories)
+    data = Data()
+    Snapshots().setup(types.SimpleNamespace(datamodule=data), Drift(), "fit")
+    assert data.asked == [asked]
+
+
+def test_only_a_fit_needs_data_and_one_of_anything_is_enough():
+    Snapshots(n_states=1, n_rollouts=0).setup(types.SimpleNamespace(), Drift(), "test")
+    Snapshots(n_states=0, n_rollouts=1).setup(types.SimpleNamespace(), Drift(), "validate")
+    with pytest.raises(InputError, match=r"Snapshots needs a data module with .*probe_states\(n\)"):
+        Snapshots().setup(types.SimpleNamespace(datamodule=None), Drift(), "fit")
 
 
 @pytest.mark.parametrize("options", [{"n_states": -1}, {"n_states": 0, "n_rollouts": 0}, {"radius": 0.0}])

@@ -1,5 +1,7 @@
 """At which steps training is validated and kept, in a training that knows nothing of this package."""
 
+from pathlib import Path
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -18,15 +20,25 @@ class Diary(BoringModel):
         self.validated.append(self.trainer.global_step)
 
 
-def train(tmp_path, *callbacks: pl.Callback, steps: int = 12, **options) -> Diary:
+class Saved(pl.Callback):
+    """At which steps checkpoints were written, those that have gone since included."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint):
+        self.steps.append(trainer.global_step)
+
+
+def train(tmp_path, *callbacks: pl.Callback, steps: int = 12, ckpt_path: Path | None = None, **options) -> Diary:
     model = Diary()
-    trainer = pl.Trainer(
-        max_steps=steps, callbacks=[*callbacks], default_root_dir=tmp_path, accelerator="cpu", logger=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, val_check_interval=1000,
-        check_val_every_n_epoch=None, **options,
-    )  # fmt: skip
+    trainer = pl.Trainer(**{
+        "max_steps": steps, "callbacks": [*callbacks], "default_root_dir": tmp_path, "accelerator": "cpu",
+        "logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0,
+        "val_check_interval": 1000, "check_val_every_n_epoch": None,
+    } | options)  # fmt: skip
     loaders = (DataLoader(torch.randn(8, 32)), DataLoader(torch.randn(2, 32)))
-    trainer.fit(model, *loaders)
+    trainer.fit(model, *loaders, ckpt_path=ckpt_path)
     return model
 
 
@@ -36,6 +48,8 @@ def train(tmp_path, *callbacks: pl.Callback, steps: int = 12, **options) -> Diar
         (1, {}, [1, 10, 12]),
         (4, {}, [1, 2, 3, 6, 10, 12]),
         (1, {"accumulate_grad_batches": 2}, [1, 10, 12]),
+        (2, {"check_val_every_n_epoch": 1, "val_check_interval": 8}, [1, 3, 10, 12]),
+        (2, {"check_val_every_n_epoch": 1, "val_check_interval": 1.0}, [1, 3, 10, 12]),
     ],
 )
 def test_validation_comes_after_the_steps_of_the_schedule_and_the_last(tmp_path, per_decade, options, validated):
@@ -55,6 +69,53 @@ def test_checkpoints_of_the_schedule_stay_and_of_the_others_the_last(tmp_path):
     assert rolling.rolling is None and rolling.superseded == "step-00000006.ckpt"
 
 
+def test_a_checkpoint_is_written_at_the_steps_of_the_schedule_every_so_many_and_the_last_after_validation(tmp_path):
+    saved, ours = Saved(), LogSpacedCheckpoint(None, steps_per_decade=1, rolling_steps=4)
+    model = train(tmp_path, LogSpacedValidation(2), ours, saved, num_sanity_val_steps=2)
+    assert saved.steps == [1, 4, 8, 10, 12] and model.validated == [0, 1, 3, 10, 12]  # 0 is Lightning's sanity check
+    assert (ours.last_step, ours.rolling, ours.superseded) == (12, None, None)
+
+
+def test_a_validation_by_itself_writes_no_checkpoint(tmp_path):
+    saved = Saved()
+    trainer = pl.Trainer(
+        callbacks=[LogSpacedCheckpoint(None, rolling_steps=1), saved], default_root_dir=tmp_path, accelerator="cpu",
+        logger=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.validate(Diary(), DataLoader(torch.randn(2, 32)), verbose=False)
+    assert saved.steps == [] and not (tmp_path / "checkpoints").exists()
+
+
+class KilledAtFive(Exception):
+    pass
+
+
+class KillsAtFive(pl.Callback):
+    def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
+        if trainer.global_step == 5:
+            raise KilledAtFive
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+def test_a_resume_removes_the_rolling_checkpoint_that_a_killed_process_has_left_and_goes_on(tmp_path):
+    folder = tmp_path / "checkpoints"
+    with pytest.raises(KilledAtFive):
+        train(tmp_path, LogSpacedCheckpoint(None, steps_per_decade=1, rolling_steps=2), KillsAtFive(), steps=9)
+    (folder / "step-00000002.ckpt").write_bytes(b"left behind")
+    ours = LogSpacedCheckpoint(None, steps_per_decade=1, rolling_steps=2)
+    saved = Saved()
+    train(tmp_path, ours, saved, steps=9, ckpt_path=folder / "step-00000004.ckpt")
+    assert saved.steps == [6, 8, 9]
+    assert sorted(path.name for path in folder.iterdir()) == [f"step-{step:08d}.ckpt" for step in (1, 9)]
+
+
+@pytest.mark.parametrize("rolling, name", [(None, None), ("/elsewhere/step-00000004.ckpt", "step-00000004.ckpt")])
+def test_older_checkpoints_name_a_path_and_no_superseded_one(rolling, name):
+    ours = LogSpacedCheckpoint()
+    ours.load_state_dict({"last_step": 4, "rolling": rolling})
+    assert ours.state_dict() == {"last_step": 4, "rolling": name, "superseded": None}
+
+
 class Stop(pl.Callback):
     """Ends training after four steps, as a limit of time would."""
 
@@ -62,8 +123,9 @@ class Stop(pl.Callback):
         trainer.should_stop = trainer.global_step == 4
 
 
-def test_the_last_checkpoint_stays_whatever_has_ended_training(tmp_path):
-    ours = LogSpacedCheckpoint(None, steps_per_decade=1, rolling_steps=3)
+@pytest.mark.parametrize("rolling_steps", [3, 4])  # the last step is one of them
+def test_the_last_checkpoint_stays_whatever_has_ended_training(tmp_path, rolling_steps):
+    ours = LogSpacedCheckpoint(None, steps_per_decade=1, rolling_steps=rolling_steps)
     train(tmp_path, Stop(), ours, steps=9)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
         "step-00000001.ckpt",

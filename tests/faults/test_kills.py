@@ -25,7 +25,6 @@ STEPS = 60
 CONFIG = TINY | {
     "trainer": TINY["trainer"] | {"max_steps": STEPS},
     "validation": {"steps_per_decade": 6},
-    "llc": TINY["llc"] | {"steps_per_decade": 3},
 }
 Inject = Callable[[pytest.MonkeyPatch], object]
 
@@ -138,7 +137,7 @@ PLACES = {
     "the burn-in of an estimate": (Chains, "step", 3),
     "a snapshot": (Snapshots, "record", 4),
     "a checkpoint": (pl.Trainer, "save_checkpoint", 6),
-    "the last estimate": (LearningCoefficient, "measure", 4),
+    "the last estimate": (LearningCoefficient, "measure", 3),
 }
 IN_PLACES = [(place, number) for place in PLACES for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)]
 
@@ -216,7 +215,7 @@ def test_an_exception_in_a_step(baseline, folder, tmp_path, error):
 @pytest.mark.slow
 def test_several_kills_in_one_run(baseline, folder, tmp_path):
     assert start(folder, tmp_path, meanwhile=send(tmp_path, signal.SIGKILL, 30)).code == -signal.SIGKILL
-    for row, number in ((45, signal.SIGTERM), (55, signal.SIGKILL), (62, signal.SIGINT)):
+    for row, number in ((42, signal.SIGTERM), (50, signal.SIGKILL), (57, signal.SIGINT)):
         outcome = forked("fit", "--ckpt_path", "last", cwd=tmp_path, meanwhile=send(tmp_path, number, row))
         assert ended_by(outcome, number)
     assert goes_on_to(baseline, tmp_path) == []

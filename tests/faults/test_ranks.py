@@ -43,7 +43,9 @@ class Ended(NamedTuple):
 def config(folder: Path, variant: str) -> dict[str, Any]:
     trainer = {"devices": 2, "strategy": "ddp", "max_steps": STEPS} | VARIANTS[variant].get("trainer", {})
     data = {"batch_size": 8, "cache_dir": str(folder / variant)} | VARIANTS[variant].get("data", {})
-    return TINY | {"trainer": TINY["trainer"] | trainer, "data": TINY["data"] | data, "rank_timeout": TIMEOUT}
+    llc = TINY["llc"] | {"first_step": STEPS}  # after the resume, once
+    changed = {"trainer": TINY["trainer"] | trainer, "data": TINY["data"] | data, "llc": llc, "rank_timeout": TIMEOUT}
+    return TINY | changed
 
 
 def has_come_to_harm(cwd: Path, session: int) -> bool:

@@ -118,7 +118,7 @@ def square(w):
 
 
 def test_about_the_centre_an_estimate_does_not_depend_on_how_far_w_is_from_the_minimum():
-    settings = {"n_chains": 16, "n_draws": 2000, "n_burn_in": 500, "size": 4, "start": 0.2, **FAST}
+    settings = {"n_chains": 80, "n_draws": 400, "n_burn_in": 150, "size": 4, "start": 0.2, **FAST}
     below, centre = (on_potential(square, about=about, **settings) for about in ("anchor", "centre"))
     lower = 100 * 0.5 * 4 * 0.2**2  # n_beta L(w*), as the minimum is at 0
     assert abs(below.mean - (2 - lower)) < 4 * below.mcse and below.mean < 0
