@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from lightning_physim.claims.plan import MIN_STEPS
 from lightning_physim.errors import InputError
 from lightning_physim.files import flatten
 from lightning_physim.signals import collecting_signals
-from lightning_physim.sweeps.early import EarlyStopping
+from lightning_physim.sweeps.early import EarlyStopping, History
 from lightning_physim.sweeps.engine import SweepEngine
+from lightning_physim.sweeps.hyperband import Hyperband
+from lightning_physim.sweeps.parameters import Parameter
 from lightning_physim.sweeps.processes import (
     EarlierProcess,
     TrialProcess,
@@ -17,7 +20,7 @@ from lightning_physim.sweeps.processes import (
     start_trial,
     trial_environment,
 )
-from lightning_physim.sweeps.spec import Parameter, Trial
+from lightning_physim.sweeps.spec import Trial
 from lightning_physim.sweeps.state import ENDED, SweepState, state_of
 from lightning_physim.tracking.reading import read_metrics
 from lightning_physim.tracking.run import RunDirectory
@@ -59,12 +62,21 @@ class LocalSweep:
         runs: folder that holds the run directories.
         count, seed: of :meth:`Plan.trials`.
         say: gets a line when a trial starts or ends.
+        min_steps: of training, before which ``early_terminate`` stops no trial.
 
     Raises:
-        InputError: what the plan raises; ``method: bayes`` or ``early_terminate`` without W&B's engine.
+        InputError: what the plan raises; ``method: bayes`` without optuna; an ``early_terminate`` that is none.
     """
 
-    def __init__(self, spec: Plan, runs: str, count: int | None, seed: int, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        spec: Plan,
+        runs: str,
+        count: int | None,
+        seed: int,
+        say: Callable[[str], None] = print,
+        min_steps: int = MIN_STEPS,
+    ) -> None:
         self.spec = spec
         self.runs = runs
         self.trials = spec.trials(count, seed)
@@ -74,11 +86,11 @@ class LocalSweep:
         self.suggesting: SweepEngine | None = None
         """Of a bayes sweep."""
         self.early: EarlyStopping | None = None
-        bayes, stops_early = spec.content.get("method") == "bayes", "early_terminate" in spec.content
-        if bayes or stops_early:
-            engine = SweepEngine(spec.content, spec.parameters, seed)
-            self.suggesting = engine if bayes else None
-            self.early = EarlyStopping(engine, self._history) if stops_early else None
+        if spec.content.get("method") == "bayes":
+            self.suggesting = SweepEngine(spec.content, spec.parameters, seed)
+        if "early_terminate" in spec.content:
+            rule = Hyperband(spec.content["early_terminate"], spec.content["metric"].get("goal") == "maximize")
+            self.early = EarlyStopping(rule, min_steps, self._history)
 
     def results(self) -> list[dict[str, Any]]:
         """The last line of every trial that has one, by index; all that earlier commands ran as well."""
@@ -168,7 +180,9 @@ class LocalSweep:
         rows = self.results()
         if self.suggesting is None or trial.run_id in {row["run_id"] for row in rows}:
             return trial
-        self.trials[trial.index] = Trial.of(self.folder.name, trial.index, self.suggesting.suggest(trial.index, rows))
+        suggested = self.suggesting.suggest(trial.index, rows)
+        if suggested is not None:
+            self.trials[trial.index] = Trial.of(self.folder.name, trial.index, suggested)
         return self.trials[trial.index]
 
     def _start(self, trial: Trial) -> TrialProcess | EarlierProcess:
@@ -189,7 +203,7 @@ class LocalSweep:
         history = self._history(trial)
         if self.early is not None:
             self.early.ended(trial, history)
-        value = history[-1] if history else None
+        value = history.values[-1] if history.values else None
         state = state_of(exit_code, self._directory(trial))
         if one.stopped is not None:
             state = "stopped"  # the sweep has asked for it
@@ -207,22 +221,22 @@ class LocalSweep:
     def _log(self, trial: Trial) -> Path:
         return self.folder / f"{trial.run_id}.log"
 
-    def _history(self, trial: Trial) -> list[float]:
+    def _history(self, trial: Trial) -> History:
         """The metric as the trial has logged it so far; nothing, and a line, where its file cannot be read."""
         path = self._directory(trial).metrics
         try:
             curve = read_metrics(path).get(self.spec.metric) if path.is_file() else None
         except (InputError, OSError) as error:
             self.say(f"{self._name(trial)}: {error}")
-            return []
-        return [] if curve is None else curve[1].tolist()
+            curve = None
+        return History() if curve is None else History(curve[0].tolist(), curve[1].tolist())
 
     def _name(self, trial: Trial) -> str:
         return f"trial {trial.index} of {len(self.trials)}"
 
     def _words(self, trial: Trial) -> str:
         """What tells the trial from others."""
-        fixed = {".".join(parameter.name) for parameter in self.spec.parameters if parameter.distribution == "constant"}
+        fixed = {".".join(parameter.name) for parameter in self.spec.parameters if not parameter.varies}
         varied = {key: value for key, value in flatten(trial.parameters).items() if key not in fixed}
         shown = ", ".join(f"{key} {f'{x:.4g}' if type(x) is float else x}" for key, x in varied.items())
         return f": {shown}" if shown else ""
