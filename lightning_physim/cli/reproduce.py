@@ -12,6 +12,7 @@ from lightning_physim import keys
 from lightning_physim.claims import Claim, Training, gather, undecidable
 from lightning_physim.claims.plan import MIN_STEPS, OF_FLOW, OF_TRAINED
 from lightning_physim.cli.configs import read_config, resolve_config
+from lightning_physim.cli.launching import add_launcher, chosen_launcher
 from lightning_physim.cli.train import check
 from lightning_physim.curves import last
 from lightning_physim.data import data_module, floor_rollouts
@@ -37,13 +38,13 @@ def reproduce(argv: list[str]) -> int:
     plan = Reproduction(
         resolve_config(given.config), given.seeds, tuple(options), given.runs, given.first_seed, given.claims
     )
-    sweep = LocalSweep(plan, given.runs, None, 0)
     if given.check:
-        for trial in sweep.trials:
-            command = sweep.command(trial)
+        for trial in plan.trials():
+            command = LocalSweep(plan, given.runs, None, 0).command(trial)
             print(shlex.join(command))
             check(command[3:])
         return 0
+    sweep = LocalSweep(plan, given.runs, None, 0, launcher=chosen_launcher(given.launcher, given.slurm))
     print(f"{len(sweep.trials)} trainings of {plan.config.stem}, of {plan.max_steps:,} steps for every seed")
     if few := undecidable(given.seeds, given.claims):
         print(few)
@@ -90,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="claims whose trainings are made: c takes two of every seed in gradient flow (default: ab)",
     )
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time (default: 2)")
+    add_launcher(parser)
     parser.add_argument("--check", action="store_true", help="print the commands and check their options; run nothing")
     parser.add_argument("--runs", default="runs", help="folder that holds the run directories (default: runs)")
     return parser

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from lightning_physim.claims.plan import MIN_STEPS
+from lightning_physim.cli.launching import add_launcher, chosen_launcher
 from lightning_physim.cli.train import SUBCOMMANDS, check
 from lightning_physim.errors import InputError
 from lightning_physim.report import write_comparison
@@ -26,10 +27,11 @@ def sweep(argv: list[str]) -> int:
     if given.online:
         return sweep_online(given)
     spec = SweepSpec.read(given.file)
-    local = LocalSweep(spec, given.runs, given.count, given.seed, min_steps=given.min_steps)
     if given.check:
-        check_trials(local)
+        check_trials(LocalSweep(spec, given.runs, given.count, given.seed))
         return 0
+    launcher = chosen_launcher(given.launcher, given.slurm)
+    local = LocalSweep(spec, given.runs, given.count, given.seed, min_steps=given.min_steps, launcher=launcher)
     signal = local.run(given.jobs)
     print(f"comparison: {write_comparison(local.folder, spec.content, local.results())}")
     return local.conclude(signal)
@@ -45,7 +47,8 @@ def sweep_online(given: Namespace) -> int:
         InputError: options of local sweeps, or what :meth:`OnlineSweep.create` refuses.
     """
     defaults = build_parser().get_defaults()
-    local = [f"--{name}" for name in ("jobs", "check", "runs", "seed", "min_steps") if given[name] != defaults[name]]
+    others = ("jobs", "check", "runs", "seed", "min_steps", "launcher", "slurm")
+    local = [f"--{name}" for name in others if given[name] != defaults[name]]
     if local:
         raise InputError(f"--online takes --count alone, W&B does the rest; got {', '.join(local)}: leave it out")
     if given.count is not None and given.count < 1:
@@ -82,6 +85,7 @@ def build_parser() -> ArgumentParser:
         default=MIN_STEPS,
         help="Training steps before which early_terminate stops no trial: heads have to have time to emerge.",
     )
+    add_launcher(parser)
     return parser
 
 

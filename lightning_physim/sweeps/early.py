@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lightning_physim.sweeps.hyperband import Hyperband
-from lightning_physim.sweeps.processes import TrialProcess
+from lightning_physim.sweeps.launcher import Launched
 from lightning_physim.sweeps.spec import Trial
 
 EARLY_POLL = 2.0
@@ -48,9 +48,7 @@ class EarlyStopping:
         """A trial has ended, with this history."""
         self.histories[trial.run_id] = history
 
-    def stop(
-        self, trials: Iterable[Trial], running: Iterable[Trial], ours: Mapping[Trial, TrialProcess]
-    ) -> list[Trial]:
+    def stop(self, trials: Iterable[Trial], running: Iterable[Trial], ours: Mapping[Trial, Launched]) -> list[Trial]:
         """Look at the trials where it is time to.
 
         Args:
@@ -64,7 +62,7 @@ class EarlyStopping:
         now = time.monotonic()
         for one in ours.values():
             if one.stopped is not None and now > one.stopped + KILL_DELAY:
-                one.process.kill()
+                one.kill()
         if now < self.looked + EARLY_POLL:
             return []
         self.looked = now
@@ -77,6 +75,6 @@ class EarlyStopping:
         chosen = self.rule.to_stop({key: history.values for key, history in measured.items()}, judged)
         told = [trial for trial, one in ours.items() if trial.run_id in chosen and one.stopped is None]
         for trial in told:
-            ours[trial].process.terminate()
+            ours[trial].terminate()
             ours[trial].stopped = now
         return told

@@ -1,4 +1,4 @@
-"""Running the trials of a sweep on this machine, some at a time, each in a process."""
+"""Running the trials of a sweep that is chosen here, some at a time, by a launcher."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,9 @@ from lightning_physim.signals import collecting_signals
 from lightning_physim.sweeps.early import EarlyStopping, History
 from lightning_physim.sweeps.engine import SweepEngine
 from lightning_physim.sweeps.hyperband import Hyperband
+from lightning_physim.sweeps.launcher import Launched, Launcher, Task
 from lightning_physim.sweeps.parameters import Parameter
-from lightning_physim.sweeps.processes import (
-    EarlierProcess,
-    TrialProcess,
-    resume_options,
-    start_trial,
-    trial_environment,
-)
+from lightning_physim.sweeps.processes import LocalProcesses
 from lightning_physim.sweeps.spec import Trial
 from lightning_physim.sweeps.state import ENDED, SweepState, state_of
 from lightning_physim.tracking.reading import read_metrics
@@ -63,6 +58,7 @@ class LocalSweep:
         count, seed: of :meth:`Plan.trials`.
         say: gets a line when a trial starts or ends.
         min_steps: of training, before which ``early_terminate`` stops no trial.
+        launcher: gives, for the folder of the sweep, what runs the trials.
 
     Raises:
         InputError: what the plan raises; ``method: bayes`` without optuna; an ``early_terminate`` that is none.
@@ -76,6 +72,7 @@ class LocalSweep:
         seed: int,
         say: Callable[[str], None] = print,
         min_steps: int = MIN_STEPS,
+        launcher: Callable[[Path], Launcher] = lambda folder: LocalProcesses(),
     ) -> None:
         self.spec = spec
         self.runs = runs
@@ -83,6 +80,7 @@ class LocalSweep:
         self.folder = Path(runs) / spec.id(seed)
         self.state = SweepState(self.folder)
         self.say = say
+        self.launcher = launcher(self.folder)
         self.suggesting: SweepEngine | None = None
         """Of a bayes sweep."""
         self.early: EarlyStopping | None = None
@@ -123,10 +121,11 @@ class LocalSweep:
         """Run every trial that has not finished, going on with those that left a checkpoint.
 
         Args:
-            jobs: processes at a time.
+            jobs: trials at a time.
 
         Returns:
-            The signal that ended it early, 0 for none. Signals go to the trials, which are waited for.
+            The signal that ended it early, 0 for none. Signals go to the trials, which are waited for, or leave them to
+            the next sweep, as the launcher has it.
 
         Raises:
             InputError: another process runs this sweep, or jobs is less than one.
@@ -135,32 +134,31 @@ class LocalSweep:
             raise InputError(f"--jobs must be at least 1; got {jobs}")
         with self.state.alone(), collecting_signals() as received:
             waiting = self._waiting()
-            running: dict[Trial, TrialProcess | EarlierProcess] = {}
+            running: dict[Trial, Launched | None] = {}
             passed_on = 0
             while running or (waiting and not received):
                 while waiting and len(running) < jobs and not received:
                     trial = self._chosen(waiting.pop(0))
                     running[trial] = self._start(trial)
-                    if isinstance(running[trial], EarlierProcess):
+                    if running[trial] is None:
                         self.say(f"{self._name(trial)} is still run by an earlier process; waiting for its end")
                 time.sleep(POLL)
-                ours = {trial: one for trial, one in running.items() if isinstance(one, TrialProcess)}
+                ours = {trial: one for trial, one in running.items() if one is not None}
                 for number in received[passed_on:]:
                     for one in ours.values():
-                        one.process.send_signal(number)
+                        one.send_signal(number)
                     passed_on += 1
                 if self.early is not None and not received:
                     for trial in self.early.stop(self.trials, running, ours):
                         self.say(f"{self._name(trial)} is stopped early")
-                for trial in [trial for trial in running if trial not in ours]:
-                    if received:
-                        del running[trial]
-                    else:
-                        running[trial] = self._start(trial)
+                for trial in [trial for trial in running if trial not in ours and not received]:
+                    running[trial] = self._start(trial)
                 for trial, one in ours.items():
-                    if one.process.poll() is not None:
+                    if (code := one.poll()) is not None:
                         del running[trial]
-                        self._end(trial, one, bool(received))
+                        self._end(trial, one, code, bool(received) and not one.outlives)
+                if received:
+                    running = {trial: one for trial, one in running.items() if one is not None and not one.outlives}
         return received[0] if received else 0
 
     def _waiting(self) -> list[Trial]:
@@ -185,21 +183,20 @@ class LocalSweep:
             self.trials[trial.index] = Trial.of(self.folder.name, trial.index, suggested)
         return self.trials[trial.index]
 
-    def _start(self, trial: Trial) -> TrialProcess | EarlierProcess:
-        def resume() -> list[str]:
-            options = resume_options(self._directory(trial), self.folder, self.say)
-            self.state.record(trial, "started")
-            return options
-
+    def _start(self, trial: Trial) -> Launched | None:
         project = self.spec.content.get("project")
-        environment = trial_environment(trial.run_id, self.folder.name, str(project) if project else None)
-        started = start_trial(lambda: self.command(trial), environment, self._log(trial), resume)
-        if isinstance(started, TrialProcess):
-            self.say(f"{self._name(trial)} {'goes on' if started.goes_on else 'starts'}{self._words(trial)}")
+        task = Task(
+            command=tuple(self.command(trial)),
+            run=self._directory(trial),
+            folder=self.folder,
+            project=str(project) if project else None,
+        )
+        started = self.launcher.launch(task, lambda: self.state.record(trial, "started"), self.say)
+        if started is not None:
+            self.say(f"{self._name(trial)} {started.how}{self._words(trial)}")
         return started
 
-    def _end(self, trial: Trial, one: TrialProcess, interrupted: bool) -> None:
-        exit_code = one.process.returncode
+    def _end(self, trial: Trial, one: Launched, exit_code: int, interrupted: bool) -> None:
         history = self._history(trial)
         if self.early is not None:
             self.early.ended(trial, history)

@@ -1,10 +1,10 @@
 """The parts of a sweep by themselves: states, lines, bounds of parameters, early stops, environments, exit codes."""
 
+import dataclasses
 import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -16,13 +16,8 @@ from lightning_physim.claims.plan import ROLES
 from lightning_physim.errors import InputError
 from lightning_physim.sweeps import LocalSweep, Reproduction, SweepSpec, early, online
 from lightning_physim.sweeps.early import EarlyStopping, History
-from lightning_physim.sweeps.processes import (
-    EarlierProcess,
-    TrialProcess,
-    resume_options,
-    start_trial,
-    trial_environment,
-)
+from lightning_physim.sweeps.launcher import Task
+from lightning_physim.sweeps.processes import LocalProcesses, TrialProcess, resume_options, trial_environment
 from lightning_physim.sweeps.spec import Trial
 from lightning_physim.sweeps.state import SweepState, read_trials, state_of
 from lightning_physim.tracking.run import RunDirectory
@@ -177,8 +172,10 @@ def test_early_stopping_looks_now_and_then_and_is_patient_before_it_kills(monkey
 def test_a_trial_is_offline_unless_told_and_knows_no_sweep_of_wandbs(monkeypatch):
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    for name in ("WANDB_SWEEP_ID", "SLURM_NTASKS", "SLURM_PROCID"):
+        monkeypatch.setenv(name, "abc")
     found = trial_environment("run", "sweep", None)
+    assert not {"SLURM_NTASKS", "SLURM_PROCID"} & found.keys()
     assert {key: value for key, value in found.items() if key.startswith("WANDB")} == {
         "WANDB_RUN_ID": "run", "WANDB_RUN_GROUP": "sweep", "WANDB_MODE": "offline",
     }  # fmt: skip
@@ -206,20 +203,23 @@ def test_what_has_no_checkpoint_makes_room(tmp_path):
 
 
 def test_a_trial_that_still_runs_is_not_started_again(tmp_path):
-    log = tmp_path / "log"
-    environment = dict(os.environ)
-    started = start_trial(lambda: ["sleep", "60"], environment, log, lambda: [])
-    assert isinstance(started, TrialProcess) and not started.goes_on and started.stopped is None
+    began: list[str] = []
+    task = Task(("sleep", "60"), RunDirectory(tmp_path / "r"), tmp_path, None)
+    started = LocalProcesses().launch(task, lambda: began.append("first"), print)
+    assert not started.goes_on and started.how == "starts" and started.stopped is None and started.poll() is None
     try:
-        assert isinstance(start_trial(lambda: ["false"], environment, log, lambda: []), EarlierProcess)
+        assert LocalProcesses().launch(task, lambda: began.append("again"), print) is None
         assert os.getsid(started.process.pid) == started.process.pid  # Ctrl-C does not reach it by itself
     finally:
-        started.process.kill()
+        started.kill()
         started.process.wait()
-    resumed = start_trial(lambda: ["echo"], environment, log, lambda: ["goes on"])
-    assert isinstance(resumed, TrialProcess) and resumed.goes_on and resumed.process.wait() == 0
-    assert log.read_text() == "goes on\n" and resumed.process.stdin is None
-    assert isinstance(resumed.process, subprocess.Popen)
+    assert started.poll() == -signal.SIGKILL
+    (tmp_path / "r" / "checkpoints").mkdir(parents=True)
+    zipfile.ZipFile(tmp_path / "r" / "checkpoints" / "step-00000003.ckpt", "w").close()
+    echo = dataclasses.replace(task, command=("echo", "words"))
+    resumed = LocalProcesses().launch(echo, lambda: began.append("last"), print)
+    assert resumed.how == "goes on" and resumed.process.wait() == 0 and began == ["first", "last"]
+    assert task.log.read_text() == f"words --ckpt_path={tmp_path / 'r'}\n" and resumed.process.stdin is None
 
 
 def test_a_reproduction_takes_its_steps_from_the_last_option_or_the_file(tmp_path):
