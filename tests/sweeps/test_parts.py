@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -282,6 +283,49 @@ def test_a_signal_ends_the_agent_and_is_the_exit_code(monkeypatch):
     monkeypatch.setattr(online.subprocess, "Popen", Agent)
     assert online.OnlineSweep("me/p/s", "http://x").run(None) == 128 + signal.SIGTERM
     assert Agent.told == 1
+
+
+@pytest.mark.parametrize("broken, code", [(0, 7), (5, 5)])
+def test_a_scheduler_runs_as_long_as_the_agent_and_a_broken_one_ends_it(monkeypatch, broken, code):
+    said: list[tuple[str, object]] = []
+    over = {"agent": threading.Event(), "sweep-scheduler": threading.Event()}
+
+    class Client:
+        def __init__(self, command, **how):
+            self.name = command[3]
+            said.append((self.name, command[-1]))
+            if broken and self.name == "sweep-scheduler" or not broken and self.name == "agent":
+                over[self.name].set()
+
+        def wait(self):
+            assert over[self.name].wait(10)
+            return 7 if self.name == "agent" else broken
+
+        def terminate(self):
+            over[self.name].set()
+
+        def send_signal(self, number):
+            said.append((self.name, number))
+            over[self.name].set()
+
+    monkeypatch.setattr(online.subprocess, "Popen", Client)
+    assert online.OnlineSweep("me/p/s", "http://x", scheduled=True).run(2) == code
+    assert said == [("sweep-scheduler", "me/p/s"), ("agent", "me/p/s"), ("sweep-scheduler", signal.SIGINT)]
+
+
+@pytest.mark.parametrize(
+    "scheduler, words",
+    [
+        ({"job": "me/p/job:latest"}, "engine must be wandb, optuna, ax; got None: .* `wandb launch-sweep "),
+        ("optuna2", "got optuna2"),
+        ({"engine": "ax"}, r"the scheduler ax needs a package; type `pip install 'wandb\[ax\]'`"),
+    ],
+)  # fmt: skip
+def test_a_scheduler_that_the_client_cannot_run_makes_no_sweep(tmp_path, monkeypatch, scheduler, words):
+    monkeypatch.setattr(online, "find_spec", lambda name: None)
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(FILE | {"scheduler": scheduler}))
+    with pytest.raises(InputError, match=words):
+        online.OnlineSweep.create(tmp_path / "sweep.yaml")
 
 
 @pytest.mark.parametrize("content", ["[]", "a: 1", "parameters: 3", "{"])

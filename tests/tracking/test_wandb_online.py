@@ -557,3 +557,19 @@ def without_ids(spec: Any) -> Any:
     if isinstance(spec, dict):
         return {key: without_ids(value) for key, value in spec.items() if key not in ("__id__", "id")}
     return [without_ids(value) for value in spec] if isinstance(spec, list) else spec
+
+
+@pytest.mark.slow
+def test_a_scheduler_of_the_file_runs_beside_the_agent(folder, wandb_server):
+    sweep = {
+        "method": "custom", "metric": {"name": "val/loss"}, "parameters": {"model.n_heads": {"values": [1, 2]}},
+        "scheduler": {"engine": "optuna"}, "project": "sweeps",
+        "command": ["${interpreter}", "-m", "lightning_physim", "fit", "--config", "quick.yaml", "${args}"],
+    }  # fmt: skip
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    process = start("sweep", "sweep.yaml", "--online", "--count=2", cwd=folder)
+    # The server here offers no such service: the genuine scheduler says so, and the agent does not wait for ever.
+    said, _ = process.communicate(timeout=120.0)
+    assert "Starting wandb agent" in said and "this W&B server does not support the local sweep scheduler" in said
+    assert process.returncode == 1 and not wandb_server.runs
+    assert wandb_server.unknown == []
