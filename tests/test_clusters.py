@@ -4,6 +4,7 @@ The script of an array of agents is run in tests/tracking/test_wandb_online.py, 
 tests/sweeps/test_jobs.py.
 """
 
+import json
 import os
 import re
 import shlex
@@ -59,38 +60,39 @@ def test_scripts_are_scripts_and_the_image_is_run_as_its_file_says():
 
 @pytest.mark.slow
 @pytest.mark.ddp
-def test_two_torchruns_train_as_one_process_with_two_ranks(tmp_path):
+def test_two_torchruns_train_and_go_on_as_one_process_with_two_ranks(tmp_path):
     tiny = without("llc", "geometry", "snapshots", "emergence")
-    tiny["trainer"] = tiny["trainer"] | {"max_steps": 4}
+    tiny["model"] = tiny["model"] | {"schedule": "constant"}  # the same whatever the number of steps
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (line,) = [line for line in LINES if line.startswith("torchrun")]
-    for said, here in (("=4", "=1"), ("29500", str(port)), ("--config demo", "--config tiny.yaml")):
-        assert said in line
-        line = line.replace(said, here)
     environment = clean_environment() | {
         "HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "HEAD": "127.0.0.1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path),
     }  # fmt: skip
-    nodes = [
-        subprocess.Popen(
-            ["bash", "-c", f"exec {line}"], cwd=tmp_path, env=environment | {"NODE": str(node)}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
-        for node in range(2)
-    ]  # fmt: skip
-    said = [node.communicate(timeout=300)[0] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
+    (typed,) = [line for line in LINES if line.startswith("torchrun")]
+    for what, steps in (("--config tiny.yaml", 2), ("--ckpt_path last", 4)):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        line = typed
+        for said, here in (("=4", "=1"), ("29500", str(port)), ("--config demo", what)):
+            assert said in line
+            line = line.replace(said, here)
+        nodes = [
+            subprocess.Popen(
+                ["bash", "-c", f"exec {line} --trainer.max_steps={steps}"], cwd=tmp_path, text=True,
+                env=environment | {"NODE": str(node)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )
+            for node in range(2)
+        ]  # fmt: skip
+        said = [node.communicate(timeout=300)[0] for node in nodes]
+        assert [node.returncode for node in nodes] == [0, 0], said
     run = only_run(tmp_path)
-    assert "finished" in (run / "state.json").read_text()
-    found = values(run)
-    # One machine's own two ranks see the same batches, and their losses are the same.
+    assert json.loads((run / "state.json").read_text())["state"] == "finished"
     options = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu", "--runs=here")
     subprocess.run(
-        [sys.executable, "-m", "lightning_physim", "fit", "--config", "tiny.yaml", *options],
+        [sys.executable, "-m", "lightning_physim", "fit", "--config", "tiny.yaml", "--trainer.max_steps=4", *options],
         cwd=tmp_path, env=environment, check=True, capture_output=True,
     )  # fmt: skip
     (here,) = (tmp_path / "here").iterdir()
-    assert found == pytest.approx(values(here)) and (4, "val/loss") in found
+    whole, found = values(here), values(run)
+    assert (4, "val/loss") in found and {key: found[key] for key in whole} == pytest.approx(whole)
