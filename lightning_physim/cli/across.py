@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning_physim.claims.across import Cell, Effects, judge, measure
 from lightning_physim.cli.configs import resolve_config
+from lightning_physim.cli.launching import chosen_launcher
 from lightning_physim.cli.runs import logged
 from lightning_physim.cli.train import check
 from lightning_physim.errors import InputError
@@ -36,9 +37,9 @@ def across(given: Namespace, options: tuple[str, ...]) -> int:
     plan = Across(
         resolve_config(given.config or MAPPED), options=options, runs=given.runs, first_seed=given.first_seed, **seeds
     )
-    sweep = LocalSweep(plan, given.runs, None, 0)
     if given.check:
-        return check_all(sweep)
+        return check_all(LocalSweep(plan, given.runs, None, 0))
+    sweep = LocalSweep(plan, given.runs, None, 0, launcher=chosen_launcher(given.launcher, given.slurm))
     print(f"{len(sweep.trials)} trainings of {plan.config.stem}, of {plan.max_steps:,} steps")
     signal = sweep.run(given.jobs)
     states = {row["run_id"]: row["state"] for row in sweep.results()}

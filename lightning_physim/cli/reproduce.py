@@ -12,6 +12,7 @@ from lightning_physim.claims.across import CELLS, SEEDS_PER_CELL
 from lightning_physim.claims.plan import MIN_STEPS, OF_FLOW, OF_TRAINED
 from lightning_physim.cli.across import MAPPED, across, check_all
 from lightning_physim.cli.configs import read_config, resolve_config
+from lightning_physim.cli.launching import add_launcher, chosen_launcher
 from lightning_physim.cli.runs import logged, unreadable
 from lightning_physim.cli.shipped import DEFAULT
 from lightning_physim.data import data_module, floor_rollouts
@@ -40,9 +41,9 @@ def reproduce(argv: list[str]) -> int:
     plan = Reproduction(
         resolve_config(given.config or DEFAULT), seeds, tuple(options), given.runs, given.first_seed, claims=claims
     )
-    sweep = LocalSweep(plan, given.runs, None, 0)
     if given.check:
-        return check_all(sweep)
+        return check_all(LocalSweep(plan, given.runs, None, 0))
+    sweep = LocalSweep(plan, given.runs, None, 0, launcher=chosen_launcher(given.launcher, given.slurm))
     print(f"{len(sweep.trials)} trainings of {plan.config.stem}, of {plan.max_steps:,} steps for every seed")
     if few := undecidable(seeds, claims):
         print(few)
@@ -100,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="claims whose trainings are made: c takes two of every seed in gradient flow (default: ab)",
     )
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time (default: 2)")
+    add_launcher(parser)
     parser.add_argument("--check", action="store_true", help="print the commands and check their options; run nothing")
     parser.add_argument("--runs", default="runs", help="folder that holds the run directories (default: runs)")
     return parser

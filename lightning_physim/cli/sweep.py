@@ -6,6 +6,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lightning_physim.claims.plan import MIN_STEPS
+from lightning_physim.cli.launching import add_launcher, chosen_launcher
 from lightning_physim.cli.train import SUBCOMMANDS, check
 from lightning_physim.errors import InputError
 from lightning_physim.report import write_comparison
@@ -25,10 +27,11 @@ def sweep(argv: list[str]) -> int:
     if given.online:
         return sweep_online(given)
     spec = SweepSpec.read(given.file)
-    local = LocalSweep(spec, given.runs, given.count, given.seed)
     if given.check:
-        check_trials(local)
+        check_trials(LocalSweep(spec, given.runs, given.count, given.seed))
         return 0
+    launcher = chosen_launcher(given.launcher, given.slurm)
+    local = LocalSweep(spec, given.runs, given.count, given.seed, min_steps=given.min_steps, launcher=launcher)
     signal = local.run(given.jobs)
     print(f"comparison: {write_comparison(local.folder, spec.content, local.results())}")
     return local.conclude(signal)
@@ -44,7 +47,8 @@ def sweep_online(given: Namespace) -> int:
         InputError: options of local sweeps, or what :meth:`OnlineSweep.create` refuses.
     """
     defaults = build_parser().get_defaults()
-    local = [f"--{name}" for name in ("jobs", "check", "runs", "seed") if given[name] != defaults[name]]
+    others = ("jobs", "check", "runs", "seed", "min_steps", "launcher", "slurm")
+    local = [f"--{name}" for name in others if given[name] != defaults[name]]
     if local:
         raise InputError(f"--online takes --count alone, W&B does the rest; got {', '.join(local)}: leave it out")
     if given.count is not None and given.count < 1:
@@ -59,7 +63,7 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="physim sweep",
         description="Run the trials of a file in W&B's sweep format on this machine, with the commands that `wandb "
-        "agent` would run; method bayes and early_terminate need the extra `bayes`. The same command again runs what "
+        "agent` would run; method bayes needs the extra `bayes`. The same command again runs what "
         "is left: trials that were interrupted or failed go on from their last checkpoint. Everything is under "
         "RUNS/<sweep id>/: sweep.jsonl, the logs, and report.html, which compares the trials.",
         exit_on_error=False,
@@ -75,6 +79,13 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--check", action="store_true", help="Print the commands and check their options; run nothing.")
     parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")
     parser.add_argument("--seed", type=int, default=0, help="Of random and bayes trials.")
+    parser.add_argument(
+        "--min_steps",
+        type=int,
+        default=MIN_STEPS,
+        help="Training steps before which early_terminate stops no trial: heads have to have time to emerge.",
+    )
+    add_launcher(parser)
     return parser
 
 

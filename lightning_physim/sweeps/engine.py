@@ -1,8 +1,7 @@
-"""W&B's own sweep engine, the package ``sweeps``: what to try next, and which trials are not worth going on with."""
+"""What a bayes sweep tries next: optuna's Gaussian process, told what became of the trials before."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -10,128 +9,122 @@ import numpy as np
 
 from lightning_physim.errors import InputError
 from lightning_physim.files import nest
-from lightning_physim.sweeps.spec import Parameter
+from lightning_physim.sweeps.parameters import Parameter
+from lightning_physim.sweeps.state import ENDED
 
-STATES = {"started": "running", "interrupted": "running", "finished": "finished", "stopped": "finished"}
-"""What the engine calls the states of a trial; all others have failed."""
+STARTUP = 10
+"""Results that a Gaussian process is fitted to at least, as by optuna. Trials before that are drawn."""
+FAR_TAIL = 1e-3
+"""Share of draws at an infinite end of a distribution that nothing is suggested from."""
+UNFINISHED = ("started", "interrupted")
+"""States of trials that run, or will go on. All others that have no result have failed."""
 
 
 class SweepEngine:
-    """The engine behind ``method: bayes`` and ``early_terminate``.
+    """The engine behind ``method: bayes``.
 
-    It gets flat parameters with short names, as nested ones are what its versions differ in.
+    It keeps nothing between suggestions: each follows from the seed, the index of the trial and the results so far, so
+    that a sweep that was killed goes on as if it had not been. Ranges are searched by their percentiles, as by W&B.
 
     Args:
-        content: of the sweep file: its ``method``, ``metric`` and ``early_terminate``.
+        content: of the sweep file: its ``metric``.
         parameters: what the file varies and fixes.
-        seed: with the index of a trial and the results so far it determines the next suggestion.
+        seed: of the sweep.
 
     Raises:
-        InputError: the package is not installed, or the settings are not what it takes.
+        InputError: optuna is not installed, or nothing varies.
     """
 
     def __init__(self, content: Mapping[str, Any], parameters: Sequence[Parameter], seed: int) -> None:
-        self.sweeps = _import()
+        self.optuna = _import()
         self.seed = seed
-        self.parameters = {f"p{i}": parameter for i, parameter in enumerate(parameters)}
-        self.metric = content["metric"]["name"]
-        self.config = {
-            "method": content["method"],
-            "metric": {"goal": "minimize"} | content["metric"],
-            "parameters": {key: _given(parameter) for key, parameter in self.parameters.items()},
-        }
-        if content["method"] == "bayes" and all(p.distribution == "constant" for p in parameters):
+        self.parameters = parameters
+        self.goal = content["metric"].get("goal", "minimize")
+        self.space = {str(i): self._range(each) for i, each in enumerate(parameters) if each.varies}
+        if not self.space:
             raise InputError(
                 "a bayes sweep needs a parameter to vary; got values that are fixed: list values, or a range"
             )
-        if "early_terminate" in content:
-            self.config["early_terminate"] = content["early_terminate"]
-            if self.sweeps.schema_violations_from_proposed_config(self.config):
-                raise InputError(
-                    "early_terminate must be {type: hyperband, min_iter: N} or {type: hyperband, max_iter: N, s: M}, "
-                    f"with eta above 1; got {content['early_terminate']}"
-                )
 
-    def suggest(self, index: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Parameters for the trial ``index``, nested as in the file, of Python's own types.
+    def suggest(self, index: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+        """Parameters for the trial ``index``, nested as in the file; None where there are too few results.
 
         Args:
             index: of the trial.
             rows: the last line of every trial so far, as in ``sweep.jsonl``.
         """
-        with _quiet([self.seed, index]):
-            found = self.sweeps.next_run(self.config, [self._run(row) for row in rows]).config
-        return nest((parameter.name, parameter.tidy(found[key]["value"])) for key, parameter in self.parameters.items())
-
-    def to_stop(self, histories: Mapping[str, Sequence[float]], running: set[str]) -> set[str]:
-        """Which running trials to stop early.
-
-        Args:
-            histories: the metric as each trial has logged it so far, by run id. Hyperband counts these values, not
-                training steps.
-            running: run ids.
-        """
-        # Under this name, and not under its own, the history arrives in every version.
-        runs = [
-            self.sweeps.SweepRun(
-                name=run_id,
-                state="running" if run_id in running else "finished",
-                sampledHistory=[{self.metric: float(value)} for value in values],
+        results = self._results(rows)
+        if sum(value is not None for _, value in results) < STARTUP:
+            return None
+        (seed,) = np.random.SeedSequence([self.seed, index]).generate_state(1).tolist()
+        sampler = self.optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP)
+        study = self.optuna.create_study(direction=self.goal, sampler=sampler)
+        trial_state = self.optuna.trial.TrialState
+        for given, value in results:
+            state = trial_state.RUNNING if value is None else trial_state.COMPLETE
+            study.add_trial(
+                self.optuna.trial.create_trial(
+                    state=state, value=value, params=self._point(given), distributions=self.space
+                )
             )
-            for run_id, values in histories.items()
-        ]
-        with _quiet([self.seed]):
-            return {run.name for run in self.sweeps.stop_runs(self.config, runs)}
-
-    def _run(self, row: Mapping[str, Any]) -> Any:
-        given = row["parameters"]
-        metric = {} if row["metric"] is None else {self.metric: float(row["metric"])}
-        return self.sweeps.SweepRun(
-            name=row["run_id"],
-            state=STATES.get(row["state"], "failed"),
-            config={key: {"value": _inside(given, parameter.name)} for key, parameter in self.parameters.items()},
-            summaryMetrics=metric,
+        found = study.ask(self.space).params
+        return nest(
+            (parameter.name, self._value(parameter, found[str(i)]) if parameter.varies else parameter.values[0])
+            for i, parameter in enumerate(self.parameters)
         )
+
+    def _results(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], float | None]]:
+        """Parameters and value of every trial, None for one that is not through. One that failed has the worst value of
+        all, W&B's default: a search that left it out would try the same again.
+        """
+        values = [math.nan if row["metric"] is None else float(row["metric"]) for row in rows]
+        through = [x for x, row in zip(values, rows, strict=True) if row["state"] in ENDED and math.isfinite(x)]
+        worst = (max if self.goal == "minimize" else min)(through, default=None)
+        results: list[tuple[Mapping[str, Any], float | None]] = []
+        for row, value in zip(rows, values, strict=True):
+            if row["state"] in UNFINISHED:
+                results.append((row["parameters"], None))
+            elif worst is not None:
+                good = row["state"] in ENDED and math.isfinite(value)
+                results.append((row["parameters"], value if good else worst))
+        return results
+
+    def _range(self, parameter: Parameter) -> Any:
+        ranges = self.optuna.distributions
+        if isinstance(parameter.values, range):
+            return ranges.IntDistribution(0, len(parameter.values) - 1)
+        if parameter.values:
+            return ranges.CategoricalDistribution(range(len(parameter.values)))
+        low, high = parameter.law.support()
+        return ranges.FloatDistribution(
+            FAR_TAIL if math.isinf(low) else 0.0, 1.0 - FAR_TAIL if math.isinf(high) else 1.0
+        )
+
+    def _value(self, parameter: Parameter, found: Any) -> Any:
+        return parameter.values[found] if parameter.values else parameter.at(found)
+
+    def _point(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a trial's parameters lie in the space that is searched."""
+        point = {}
+        for name, distribution in self.space.items():
+            parameter = self.parameters[int(name)]
+            value: Any = given
+            for key in parameter.name:
+                value = value[key]
+            if parameter.values:
+                point[name] = parameter.index(value)
+            else:
+                point[name] = min(max(parameter.share(value), distribution.low), distribution.high)
+        return point
 
 
 def _import() -> ModuleType:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it declares its models in a way that pydantic 2 deprecates
-        try:
-            import sweeps
-        except ImportError:
-            raise InputError(
-                "method bayes and early_terminate need W&B's engine for sweeps; type "
-                "`pip install 'lightning_physim[bayes]'`, or run it on their server with --online"
-            ) from None
-    return sweeps
-
-
-@contextmanager
-def _quiet(seed: list[int]) -> Iterator[None]:
-    """numpy's global generator, which the engine draws from, seeded; and no advice on how its regression converged."""
-    state = np.random.get_state()
-    np.random.seed(seed)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        np.random.set_state(state)
-
-
-def _given(parameter: Parameter) -> dict[str, Any]:
-    """The parameter as a sweep file spells it."""
-    if parameter.distribution == "constant":
-        return {"distribution": "constant", "value": parameter.values[0]}
-    if parameter.distribution == "categorical":
-        return {"distribution": "categorical", "values": list(parameter.values)}
-    quantum = {"q": parameter.quantum} if parameter.distribution == "q_uniform" else {}
-    return {"distribution": parameter.distribution, "min": parameter.low, "max": parameter.high} | quantum
-
-
-def _inside(nested: Mapping[str, Any], name: tuple[str, ...]) -> Any:
-    value: Any = nested
-    for key in name:
-        value = value[key]
-    return value
+        import optuna
+    except ImportError:
+        raise InputError(
+            "method bayes needs optuna; type `pip install 'lightning_physim[bayes]'`, or run it on W&B's server with "
+            "--online"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of packages that would make it faster
+    return optuna

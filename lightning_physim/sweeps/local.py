@@ -1,23 +1,21 @@
-"""Running the trials of a sweep on this machine, some at a time, each in a process."""
+"""Running the trials of a sweep that is chosen here, some at a time, by a launcher."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from lightning_physim.claims.plan import MIN_STEPS
 from lightning_physim.errors import InputError
 from lightning_physim.files import flatten
 from lightning_physim.signals import collecting_signals
-from lightning_physim.sweeps.early import EarlyStopping
+from lightning_physim.sweeps.early import EarlyStopping, History
 from lightning_physim.sweeps.engine import SweepEngine
-from lightning_physim.sweeps.processes import (
-    EarlierProcess,
-    TrialProcess,
-    resume_options,
-    start_trial,
-    trial_environment,
-)
-from lightning_physim.sweeps.spec import Parameter, Trial
+from lightning_physim.sweeps.hyperband import Hyperband
+from lightning_physim.sweeps.launcher import Launched, Launcher, Task
+from lightning_physim.sweeps.parameters import Parameter
+from lightning_physim.sweeps.processes import LocalProcesses
+from lightning_physim.sweeps.spec import Trial
 from lightning_physim.sweeps.state import ENDED, SweepState, state_of
 from lightning_physim.tracking.reading import read_metrics
 from lightning_physim.tracking.run import RunDirectory
@@ -59,26 +57,38 @@ class LocalSweep:
         runs: folder that holds the run directories.
         count, seed: of :meth:`Plan.trials`.
         say: gets a line when a trial starts or ends.
+        min_steps: of training, before which ``early_terminate`` stops no trial.
+        launcher: gives, for the folder of the sweep, what runs the trials.
 
     Raises:
-        InputError: what the plan raises; ``method: bayes`` or ``early_terminate`` without W&B's engine.
+        InputError: what the plan raises; ``method: bayes`` without optuna; an ``early_terminate`` that is none.
     """
 
-    def __init__(self, spec: Plan, runs: str, count: int | None, seed: int, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        spec: Plan,
+        runs: str,
+        count: int | None,
+        seed: int,
+        say: Callable[[str], None] = print,
+        min_steps: int = MIN_STEPS,
+        launcher: Callable[[Path], Launcher] = lambda folder: LocalProcesses(),
+    ) -> None:
         self.spec = spec
         self.runs = runs
         self.trials = spec.trials(count, seed)
         self.folder = Path(runs) / spec.id(seed)
         self.state = SweepState(self.folder)
         self.say = say
+        self.launcher = launcher(self.folder)
         self.suggesting: SweepEngine | None = None
         """Of a bayes sweep."""
         self.early: EarlyStopping | None = None
-        bayes, stops_early = spec.content.get("method") == "bayes", "early_terminate" in spec.content
-        if bayes or stops_early:
-            engine = SweepEngine(spec.content, spec.parameters, seed)
-            self.suggesting = engine if bayes else None
-            self.early = EarlyStopping(engine, self._history) if stops_early else None
+        if spec.content.get("method") == "bayes":
+            self.suggesting = SweepEngine(spec.content, spec.parameters, seed)
+        if "early_terminate" in spec.content:
+            rule = Hyperband(spec.content["early_terminate"], spec.content["metric"].get("goal") == "maximize")
+            self.early = EarlyStopping(rule, min_steps, self._history)
 
     def results(self) -> list[dict[str, Any]]:
         """The last line of every trial that has one, by index; all that earlier commands ran as well."""
@@ -111,10 +121,11 @@ class LocalSweep:
         """Run every trial that has not finished, going on with those that left a checkpoint.
 
         Args:
-            jobs: processes at a time.
+            jobs: trials at a time.
 
         Returns:
-            The signal that ended it early, 0 for none. Signals go to the trials, which are waited for.
+            The signal that ended it early, 0 for none. Signals go to the trials, which are waited for, or leave them to
+            the next sweep, as the launcher has it.
 
         Raises:
             InputError: another process runs this sweep, or jobs is less than one.
@@ -123,32 +134,31 @@ class LocalSweep:
             raise InputError(f"--jobs must be at least 1; got {jobs}")
         with self.state.alone(), collecting_signals() as received:
             waiting = self._waiting()
-            running: dict[Trial, TrialProcess | EarlierProcess] = {}
+            running: dict[Trial, Launched | None] = {}
             passed_on = 0
             while running or (waiting and not received):
                 while waiting and len(running) < jobs and not received:
                     trial = self._chosen(waiting.pop(0))
                     running[trial] = self._start(trial)
-                    if isinstance(running[trial], EarlierProcess):
+                    if running[trial] is None:
                         self.say(f"{self._name(trial)} is still run by an earlier process; waiting for its end")
                 time.sleep(POLL)
-                ours = {trial: one for trial, one in running.items() if isinstance(one, TrialProcess)}
+                ours = {trial: one for trial, one in running.items() if one is not None}
                 for number in received[passed_on:]:
                     for one in ours.values():
-                        one.process.send_signal(number)
+                        one.send_signal(number)
                     passed_on += 1
                 if self.early is not None and not received:
                     for trial in self.early.stop(self.trials, running, ours):
                         self.say(f"{self._name(trial)} is stopped early")
-                for trial in [trial for trial in running if trial not in ours]:
-                    if received:
-                        del running[trial]
-                    else:
-                        running[trial] = self._start(trial)
+                for trial in [trial for trial in running if trial not in ours and not received]:
+                    running[trial] = self._start(trial)
                 for trial, one in ours.items():
-                    if one.process.poll() is not None:
+                    if (code := one.poll()) is not None:
                         del running[trial]
-                        self._end(trial, one, bool(received))
+                        self._end(trial, one, code, bool(received) and not one.outlives)
+                if received:
+                    running = {trial: one for trial, one in running.items() if one is not None and not one.outlives}
         return received[0] if received else 0
 
     def _waiting(self) -> list[Trial]:
@@ -168,28 +178,30 @@ class LocalSweep:
         rows = self.results()
         if self.suggesting is None or trial.run_id in {row["run_id"] for row in rows}:
             return trial
-        self.trials[trial.index] = Trial.of(self.folder.name, trial.index, self.suggesting.suggest(trial.index, rows))
+        suggested = self.suggesting.suggest(trial.index, rows)
+        if suggested is not None:
+            self.trials[trial.index] = Trial.of(self.folder.name, trial.index, suggested)
         return self.trials[trial.index]
 
-    def _start(self, trial: Trial) -> TrialProcess | EarlierProcess:
-        def resume() -> list[str]:
-            options = resume_options(self._directory(trial), self.folder, self.say)
-            self.state.record(trial, "started")
-            return options
-
+    def _start(self, trial: Trial) -> Launched | None:
         project = self.spec.content.get("project")
-        environment = trial_environment(trial, self.folder.name, str(project) if project else None)
-        started = start_trial(lambda: self.command(trial), environment, self._log(trial), resume)
-        if isinstance(started, TrialProcess):
-            self.say(f"{self._name(trial)} {'goes on' if started.goes_on else 'starts'}{self._words(trial)}")
+        task = Task(
+            trial=trial,
+            command=tuple(self.command(trial)),
+            run=self._directory(trial),
+            folder=self.folder,
+            project=str(project) if project else None,
+        )
+        started = self.launcher.launch(task, lambda: self.state.record(trial, "started"), self.say)
+        if started is not None:
+            self.say(f"{self._name(trial)} {started.how}{self._words(trial)}")
         return started
 
-    def _end(self, trial: Trial, one: TrialProcess, interrupted: bool) -> None:
-        exit_code = one.process.returncode
+    def _end(self, trial: Trial, one: Launched, exit_code: int, interrupted: bool) -> None:
         history = self._history(trial)
         if self.early is not None:
             self.early.ended(trial, history)
-        value = history[-1] if history else None
+        value = history.values[-1] if history.values else None
         state = state_of(exit_code, self._directory(trial))
         if one.stopped is not None:
             state = "stopped"  # the sweep has asked for it
@@ -207,22 +219,22 @@ class LocalSweep:
     def _log(self, trial: Trial) -> Path:
         return self.folder / f"{trial.run_id}.log"
 
-    def _history(self, trial: Trial) -> list[float]:
+    def _history(self, trial: Trial) -> History:
         """The metric as the trial has logged it so far; nothing, and a line, where its file cannot be read."""
         path = self._directory(trial).metrics
         try:
             curve = read_metrics(path).get(self.spec.metric) if path.is_file() else None
         except (InputError, OSError) as error:
             self.say(f"{self._name(trial)}: {error}")
-            return []
-        return [] if curve is None else curve[1].tolist()
+            curve = None
+        return History() if curve is None else History(curve[0].tolist(), curve[1].tolist())
 
     def _name(self, trial: Trial) -> str:
         return f"trial {trial.index} of {len(self.trials)}"
 
     def _words(self, trial: Trial) -> str:
         """What tells the trial from others."""
-        fixed = {".".join(parameter.name) for parameter in self.spec.parameters if parameter.distribution == "constant"}
+        fixed = {".".join(parameter.name) for parameter in self.spec.parameters if not parameter.varies}
         varied = {key: value for key, value in flatten(trial.parameters).items() if key not in fixed}
         shown = ", ".join(f"{key} {f'{x:.4g}' if type(x) is float else x}" for key, x in varied.items())
         return f": {shown}" if shown else ""

@@ -9,7 +9,10 @@ import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from signal import SIGINT
+from threading import Thread
 from typing import Any
 
 import yaml
@@ -19,6 +22,8 @@ from lightning_physim.signals import collecting_signals
 
 TIMEOUT = 10
 """Seconds that the server has for each answer before a sweep is made."""
+ENGINES = {"wandb": "sweeps", "optuna": "optuna", "ax": "ax"}
+"""What ``wandb sweep-scheduler`` can search with, and the package that each needs. The first is W&B's own search."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,12 @@ class OnlineSweep:
     Args:
         path: ``entity/project/id``, which every ``wandb agent`` takes.
         url: its page.
+        scheduled: whether ``wandb sweep-scheduler`` chooses the trials, and not the server.
     """
 
     path: str
     url: str
+    scheduled: bool = False
 
     @classmethod
     def create(cls, file: str | Path) -> "OnlineSweep":
@@ -44,6 +51,7 @@ class OnlineSweep:
         from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
         content = _read(file)
+        _check_scheduler(content.get("scheduler"), file)
         wandb.setup(wandb.Settings(silent=True))
         mode = wandb.setup().settings.mode
         if mode not in ("online", "shared"):
@@ -60,30 +68,69 @@ class OnlineSweep:
         except (wandb.Error, WandbApiFailedError, OSError, ValueError) as error:
             raise InputError(f"W&B did not take the sweep: {error}") from error
         app = wandb.setup().settings.app_url
-        return cls(f"{entity}/{project}/{sweep}", f"{app}/{entity}/{project}/sweeps/{sweep}")
+        path = f"{entity}/{project}/{sweep}"
+        return cls(path, f"{app}/{entity}/{project}/sweeps/{sweep}", scheduled=content.get("scheduler") is not None)
 
     def run(self, count: int | None) -> int:
-        """Run W&B's agent until the sweep is over, or ``count`` trials of it have ended.
+        """Run W&B's agent until the sweep is over, or ``count`` trials of it have ended, and its scheduler beside it.
 
         Signals go to the agent, as SIGTERM, and from it to its trial, which ends with its rows and a checkpoint; the
         same signal again makes the agent less patient.
 
         Returns:
-            The agent's exit code, or 128 and the signal's number.
+            The agent's exit code, that of a scheduler that failed, or 128 and the signal's number.
         """
         counted = [] if count is None else ["--count", str(count)]
-        # ${interpreter} is whatever python comes first.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        # A session of its own: Ctrl-C reaches it through this process alone.
-        agent = subprocess.Popen(
-            [sys.executable, "-m", "wandb", "agent", "--forward-signals", *counted, self.path],
-            env=os.environ | {"PATH": path},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        scheduler = _start("sweep-scheduler", self.path) if self.scheduled else None
+        agent = _start("agent", "--forward-signals", *counted, self.path)
+        failed = 0
+
+        def watch(scheduler: subprocess.Popen) -> None:
+            nonlocal failed
+            failed = scheduler.wait()
+            if failed:
+                agent.terminate()  # which would wait for trials for ever
+
+        if scheduler is not None:
+            watching = Thread(target=watch, args=(scheduler,))
+            watching.start()
         with collecting_signals(agent.terminate) as received:
             code = agent.wait()
+            if scheduler is not None:
+                code = failed or code
+                scheduler.send_signal(SIGINT)  # its own way to end: what runs stays known to a later one
+                watching.join()
         return 128 + received[0] if received else code
+
+
+def _start(*words: str) -> subprocess.Popen:
+    """A command of the client, in a session of its own: Ctrl-C reaches it through this process alone."""
+    # ${interpreter} is whatever python comes first.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return subprocess.Popen(
+        [sys.executable, "-m", "wandb", *words],
+        env=os.environ | {"PATH": path},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _check_scheduler(scheduler: Any, file: str | Path) -> None:
+    """Refuse a scheduler that ``wandb sweep-scheduler`` would refuse only once the sweep has been made.
+
+    Raises:
+        InputError: one of W&B Launch, or a package that is not installed.
+    """
+    if scheduler is None:
+        return
+    engine = scheduler.get("engine") if isinstance(scheduler, dict) else scheduler
+    if engine not in ENGINES:
+        raise InputError(
+            f"the scheduler's engine must be {', '.join(ENGINES)}; got {engine}: for a scheduler of W&B Launch type "
+            f"`wandb launch-sweep {file}`"
+        )
+    if find_spec(ENGINES[engine]) is None:
+        raise InputError(f"the scheduler {engine} needs a package; type `pip install 'wandb[{ENGINES[engine]}]'`")
 
 
 def _read(file: str | Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,76 +15,13 @@ import yaml
 
 from lightning_physim.errors import InputError
 from lightning_physim.files import UNREADABLE, nest
+from lightning_physim.sweeps.parameters import ELSEWHERE, Parameter, check_known, read_parameters
 
 FILE_KEYS = (
     "name", "description", "project", "entity", "program", "command", "method", "metric", "parameters",
     "early_terminate",
 )  # fmt: skip
-DISTRIBUTIONS = {
-    "constant": {"value"},
-    "categorical": {"values"},
-    "uniform": {"min", "max"},
-    "int_uniform": {"min", "max"},
-    "q_uniform": {"min", "max", "q"},
-    "log_uniform_values": {"min", "max"},
-}
-"""What can be drawn from, with the keys that each needs."""
 COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
-ELSEWHERE = "or let W&B's server run it: --online"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """What one parameter of a sweep can be.
-
-    Args:
-        name: its keys from the outside in, one unless ``parameters`` are nested.
-        distribution: a key of :data:`DISTRIBUTIONS`.
-        values: of a constant or categorical parameter.
-        low, high: bounds, inclusive.
-        quantum: of ``q_uniform``: draws are its multiples.
-    """
-
-    name: tuple[str, ...]
-    distribution: str
-    values: tuple[Any, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    quantum: float = 1.0
-
-    def grid(self) -> tuple[Any, ...]:
-        """Every value, in order."""
-        if self.distribution == "int_uniform":
-            return tuple(range(int(self.low), int(self.high) + 1))
-        if not self.values:
-            raise InputError(
-                f"a grid needs values, or min and max that are integers; got {self.distribution} for "
-                f"{'.'.join(self.name)}: list values, or type method: random"
-            )
-        return self.values
-
-    def draw(self, generator: np.random.Generator) -> Any:
-        """A random value, of Python's own types: numpy's would be spelled ``np.float64(0.1)`` in nested parameters."""
-        if self.values:
-            return self.values[generator.integers(len(self.values))]
-        if self.distribution == "int_uniform":
-            return int(generator.integers(int(self.low), int(self.high), endpoint=True))
-        if self.distribution == "log_uniform_values":
-            drawn = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-            return self.tidy(drawn)
-        return self.tidy(generator.uniform(self.low, self.high))
-
-    def tidy(self, value: Any) -> Any:
-        """A value as somebody has drawn it, within the bounds, a multiple of the quantum, and of Python's own types."""
-        if self.values:
-            return value
-        if self.distribution == "int_uniform":
-            return int(value)
-        value = float(value)
-        if self.distribution == "q_uniform":
-            # Rounded to the decimals of the quantum: 3 * 0.1 is 0.30000000000000004.
-            return round(round(value / self.quantum) * self.quantum, 12)
-        return min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +78,7 @@ class SweepSpec:
             raise InputError(f"a sweep is a YAML file; got {path}: {str(error)[:300]}") from error
         if not isinstance(content, dict):
             raise InputError(f"a sweep is a YAML file with method, metric and parameters; got {path} without them")
-        _known(content, FILE_KEYS, f"a sweep file, here {path}")
+        check_known(content, FILE_KEYS, f"a sweep file, here {path}")
         if content.get("method") not in ("grid", "random", "bayes"):
             raise InputError(
                 f"method must be grid, random or bayes; got {content.get('method')}: change it, {ELSEWHERE}"
@@ -150,7 +86,7 @@ class SweepSpec:
         metric = content.get("metric")
         if not isinstance(metric, dict) or not isinstance(metric.get("name"), str):
             raise InputError(f"metric must name what trials are compared by; got {metric}: type {{name: val/loss}}")
-        _known(metric, ("name", "goal", "target"), "metric")
+        check_known(metric, ("name", "goal", "target"), "metric")
         if metric.get("goal", "minimize") not in ("minimize", "maximize"):
             raise InputError(f"the metric's goal must be minimize or maximize; got {metric['goal']}")
         command = content.get("command", COMMAND)
@@ -160,7 +96,7 @@ class SweepSpec:
             raise InputError(
                 f"program must be what ${{program}} in the command stands for; got {content.get('program')}"
             )
-        return cls(path, content, tuple(_parameters(content.get("parameters"), ())))
+        return cls(path, content, tuple(read_parameters(content.get("parameters"))))
 
     @property
     def metric(self) -> str:
@@ -218,73 +154,6 @@ class SweepSpec:
                 raise InputError(f"macros of a command are {known}; got {word}: change it, {ELSEWHERE}")
             words += macros[macro[1]] if macro else [word]
         return words
-
-
-def _parameters(section: Any, outer: tuple[str, ...]) -> Iterator[Parameter]:
-    if not isinstance(section, dict) or not section:
-        raise InputError(
-            f"parameters must be names with what they can be; got {section}: type model.n_heads: {{values: [2, 4]}}"
-        )
-    for key, given in section.items():
-        name = (*outer, str(key))
-        if isinstance(given, dict) and "parameters" in given:
-            _known(given, ("parameters",), ".".join(name))
-            yield from _parameters(given["parameters"], name)
-        else:
-            yield _parameter(name, given)
-
-
-def _parameter(name: tuple[str, ...], given: Any) -> Parameter:
-    label = ".".join(name)
-    if not isinstance(given, dict):
-        raise InputError(f"{label} must have value, values, or min and max; got {given}: type {{value: {given}}}")
-    _known(given, ("distribution", "value", "values", "min", "max", "q"), label)
-    kind = given.get("distribution") or _implied(given)
-    if kind not in DISTRIBUTIONS:
-        raise InputError(
-            f"the distribution of {label} must be {', '.join(DISTRIBUTIONS)}; got {kind}: change it, {ELSEWHERE}"
-        )
-    # wandb takes q to be 1 where it is not given.
-    needed, got = DISTRIBUTIONS[kind], given.keys() - {"distribution"} | ({"q"} if kind == "q_uniform" else set())
-    if got != needed:
-        raise InputError(
-            f"{kind} needs {' and '.join(sorted(needed))} for {label}; got {', '.join(sorted(got)) or None}"
-        )
-    if kind == "constant":
-        return Parameter(name, kind, (given["value"],))
-    if kind == "categorical":
-        if not isinstance(given["values"], list) or not given["values"]:
-            raise InputError(f"values of {label} must be a list; got {given['values']}: type [1, 2]")
-        return Parameter(name, kind, tuple(given["values"]))
-    low, high, quantum = given["min"], given["max"], given.get("q", 1.0)
-    numbers = (int,) if kind == "int_uniform" else (int, float)
-    if any(isinstance(x, bool) or not isinstance(x, numbers) for x in (low, high)):
-        raise InputError(
-            f"min and max of {label} must be {'integers' if kind == 'int_uniform' else 'numbers'}; "
-            f"got {low!r} and {high!r} (YAML reads 1.0e-3 as a number, 1e-3 as text)"
-        )
-    if not -math.inf < low < high < math.inf or (kind == "log_uniform_values" and low <= 0):
-        positive = "0 < " if kind == "log_uniform_values" else ""
-        raise InputError(f"{label} must have {positive}min < max; got min {low} and max {high}")
-    if isinstance(quantum, bool) or not isinstance(quantum, int | float) or not quantum > 0:
-        raise InputError(f"q of {label} must be a positive number; got {quantum}")
-    return Parameter(name, kind, low=low, high=high, quantum=quantum)
-
-
-def _implied(given: Mapping[str, Any]) -> str:
-    """What wandb takes a parameter without a distribution to be."""
-    if "values" in given:
-        return "categorical"
-    if "value" in given:
-        return "constant"
-    bounds = (given.get("min"), given.get("max"))
-    return "int_uniform" if all(type(x) is int for x in bounds) else "uniform"
-
-
-def _known(given: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
-    unknown = [str(key) for key in given if key not in keys]
-    if unknown:
-        raise InputError(f"{where} can have {', '.join(keys)}; got {', '.join(unknown)}: remove it, {ELSEWHERE}")
 
 
 def _plain(name: str) -> str:

@@ -132,9 +132,9 @@ def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_
         os.kill(pid, signal.SIGKILL)
     killed.communicate()
 
-    done = physim("reproduce", *argv, cwd=tmp_path)
+    done = physim("reproduce", *argv, "--launcher=submitit-local", cwd=tmp_path)
     assert "8 trainings of tiny, of 60 steps for every seed\n3 seeds cannot decide claim (b)" in done.stdout
-    assert done.stdout.count(" starts: ") + done.stdout.count(" goes on: ") == 8 - done.stdout.count("are finished")
+    assert done.stdout.count(" is job ") == 8 - done.stdout.count("are finished")
     (folder,) = tmp_path.glob("out/reproduce-tiny-??????")
     rows = [json.loads(line) for line in (folder / "sweep.jsonl").read_text().splitlines()]
     assert {row["run_id"] for row in rows if row["state"] == "finished"} == {row["run_id"] for row in rows}

@@ -1,31 +1,25 @@
 """The parts of a sweep by themselves: states, lines, bounds of parameters, early stops, environments, exit codes."""
 
+import dataclasses
 import json
 import os
 import re
 import signal
-import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from lightning_physim.claims.plan import ROLES
 from lightning_physim.errors import InputError
 from lightning_physim.sweeps import LocalSweep, Reproduction, SweepSpec, early, online
-from lightning_physim.sweeps.early import EarlyStopping
-from lightning_physim.sweeps.engine import SweepEngine
-from lightning_physim.sweeps.processes import (
-    EarlierProcess,
-    TrialProcess,
-    resume_options,
-    start_trial,
-    trial_environment,
-)
-from lightning_physim.sweeps.spec import Parameter, Trial
+from lightning_physim.sweeps.early import EarlyStopping, History
+from lightning_physim.sweeps.launcher import Task
+from lightning_physim.sweeps.processes import LocalProcesses, TrialProcess, resume_options, trial_environment
+from lightning_physim.sweeps.spec import Trial
 from lightning_physim.sweeps.state import SweepState, read_trials, state_of
 from lightning_physim.tracking.run import RunDirectory
 
@@ -93,44 +87,6 @@ def test_the_last_line_of_a_trial_counts_and_a_torn_one_does_not(tmp_path):
         state.rows()
 
 
-def test_a_value_is_brought_within_its_bounds_and_to_its_quantum():
-    between = Parameter(("x",), "uniform", low=0.5, high=2.0)
-    assert [between.tidy(value) for value in (0.4, 0.5, 1.0, 2.1)] == [0.5, 0.5, 1.0, 2.0]
-    assert Parameter(("x",), "q_uniform", low=0.0, high=1.0, quantum=0.1).tidy(0.31) == 0.3
-    whole = Parameter(("x",), "int_uniform", low=1, high=3)
-    assert whole.grid() == (1, 2, 3) and whole.tidy(np.int64(2)) == 2 and type(whole.tidy(np.int64(2))) is int
-    drawn = {whole.draw(np.random.default_rng(seed)) for seed in range(50)}
-    assert drawn == {1, 2, 3}
-    assert Parameter(("x",), "categorical", values=("a", "b")).tidy("c") == "c"  # the engine's own words
-
-
-@pytest.mark.parametrize(
-    "given, words",
-    [
-        ({"min": 1.0, "max": 1.0}, "must have min < max; got min 1.0 and max 1.0"),
-        ({"min": 1.0, "max": float("inf")}, "must have min < max"),
-        ({"min": float("-inf"), "max": 1.0}, "must have min < max"),
-        ({"distribution": "log_uniform_values", "min": 0.0, "max": 1.0}, "must have 0 < min < max"),
-        ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0}, "q of x must be a positive number; got 0"),
-        ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": True}, "q of x must be a positive number"),
-        ({"distribution": "uniform", "min": 0.0, "max": True}, "must be numbers"),
-        ({"distribution": "int_uniform", "min": 0, "max": 1.5}, "must be integers"),
-        ({"distribution": "normal", "mu": 0.0}, "x can have distribution"),
-        ({"values": []}, "values of x must be a list"),
-        (3, "x must have value, values, or min and max; got 3"),
-    ],
-)
-def test_a_parameter_that_is_none_is_refused(tmp_path, given, words):
-    with pytest.raises(InputError, match=words.replace("(", r"\(")):
-        spec(tmp_path, method="random", parameters={"x": given})
-
-
-def test_a_quantum_that_is_not_given_is_one_as_for_wandb(tmp_path):
-    given = {"distribution": "q_uniform", "min": 0.0, "max": 9.0}
-    (parameter,) = spec(tmp_path, method="random", parameters={"x": given}).parameters
-    assert parameter.quantum == 1.0 and (parameter.low, parameter.high) == (0.0, 9.0)
-
-
 def test_counts_of_trials_begin_at_one(tmp_path):
     sweep = spec(tmp_path)
     assert [trial.run_id[:-6] for trial in sweep.trials(None, 0)] == [f"{sweep.id(0)}-00{i}-" for i in range(3)]
@@ -178,29 +134,30 @@ class FakeProcess:
 def test_early_stopping_looks_now_and_then_and_is_patient_before_it_kills(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(early.time, "monotonic", lambda: now[0])
-    histories = {"a": [3.0, 2.0], "b": [9.0], "c": []}
+    histories = {"a": History([1, 2], [3.0, 2.0]), "b": History([5], [9.0]), "c": History(), "d": History([4], [8.0])}
     looked: list[dict] = []
 
-    class Engine:
-        def to_stop(self, given, alive):
-            looked.append({key: list(values) for key, values in given.items()} | {"alive": sorted(alive)})
+    class Rule:
+        def to_stop(self, given, judged):
+            looked.append({key: list(values) for key, values in given.items()} | {"judged": sorted(judged)})
             return {"b"}
 
-    trials = {name: Trial(i, {}, name) for i, name in enumerate("abc")}
+    trials = {name: Trial(i, {}, name) for i, name in enumerate("abcd")}
     asked: list[str] = []
 
-    def history(trial: Trial) -> list[float]:
+    def history(trial: Trial) -> History:
         asked.append(trial.run_id)
         return histories[trial.run_id]
 
-    stopping = EarlyStopping(Engine(), history)
-    stopping.ended(trials["a"], [5.0])
-    ours = {trials[name]: TrialProcess(FakeProcess(), False) for name in "bc"}
-    running = [trials["b"], trials["c"]]
+    stopping = EarlyStopping(Rule(), 5, history)
+    stopping.ended(trials["a"], History([9], [5.0]))
+    ours = {trials[name]: TrialProcess(FakeProcess(), False) for name in "bcd"}
+    running = [trials["b"], trials["c"], trials["d"]]
     assert stopping.stop(trials.values(), running, ours) == [trials["b"]]
     assert ours[trials["b"]].process.told == ["terminate"] and ours[trials["b"]].stopped == 100.0
-    assert asked == ["b", "c"]  # "a" has ended: what it left is known
-    assert looked == [{"a": [5.0], "b": [9.0], "alive": ["b", "c"]}]  # nothing is said of what has logged nothing
+    assert asked == ["b", "c", "d"]  # "a" has ended: what it left is known
+    # Nothing is said of what has logged nothing, and "d" has yet to come to its fifth step.
+    assert looked == [{"a": [5.0], "b": [9.0], "d": [8.0], "judged": ["b"]}]
     now[0] += early.EARLY_POLL - 0.01
     assert stopping.stop(trials.values(), running, ours) == [] and len(looked) == 1
     now[0] += 0.01
@@ -213,34 +170,14 @@ def test_early_stopping_looks_now_and_then_and_is_patient_before_it_kills(monkey
     assert ours[trials["b"]].process.told == ["terminate", "kill"] and ours[trials["c"]].process.told == []
 
 
-def test_the_engine_gets_what_became_of_earlier_trials(tmp_path):
-    parameters = (Parameter(("a", "b"), "uniform", low=0.0, high=1.0), Parameter(("c",), "constant", values=(7,)))
-    engine = SweepEngine({"method": "bayes", "metric": {"name": "val/loss"}}, parameters, seed=3)
-    assert engine.config["metric"] == {"goal": "minimize", "name": "val/loss"}
-    row = {"parameters": {"a": {"b": 0.25}, "c": 7}, "run_id": "r", "metric": 0.5}
-    told = {state: engine._run(row | {"state": state}) for state in ("finished", "stopped", "interrupted", "failed")}
-    assert [run.state for run in told.values()] == ["finished", "finished", "running", "failed"]
-    assert told["finished"].config == {"p0": {"value": 0.25}, "p1": {"value": 7}}
-    assert told["finished"].summary_metrics == {"val/loss": 0.5}
-    assert engine._run(row | {"state": "started", "metric": None}).summary_metrics == {}
-    np.random.seed(5)
-    state = np.random.get_state()[1].copy()
-    first, again = engine.suggest(0, []), engine.suggest(0, [])
-    assert first == again and 0 <= first["a"]["b"] <= 1 and first["c"] == 7 and engine.suggest(1, []) != first
-    assert np.array_equal(np.random.get_state()[1], state)
-    with pytest.raises(InputError, match="a parameter to vary"):
-        SweepEngine({"method": "bayes", "metric": {"name": "val/loss"}}, parameters[1:], seed=3)
-    with pytest.raises(InputError, match="early_terminate must be"):
-        content = {"method": "grid", "metric": {"name": "val/loss"}, "early_terminate": {"type": "hyperband"}}
-        SweepEngine(content, parameters[1:], seed=3)
-
-
 def test_a_trial_is_offline_unless_told_and_knows_no_sweep_of_wandbs(monkeypatch):
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    for name in ("WANDB_SWEEP_ID", "SLURM_NTASKS", "SLURM_PROCID"):
+        monkeypatch.setenv(name, "abc")
     trial = Trial(0, {}, "run")
     found = trial_environment(trial, "sweep", None)
+    assert not {"SLURM_NTASKS", "SLURM_PROCID"} & found.keys()
     assert {key: value for key, value in found.items() if key.startswith("WANDB")} == {
         "WANDB_RUN_ID": "run", "WANDB_RUN_GROUP": "sweep", "WANDB_MODE": "offline",
     }  # fmt: skip
@@ -274,20 +211,23 @@ def test_what_has_no_checkpoint_makes_room(tmp_path):
 
 
 def test_a_trial_that_still_runs_is_not_started_again(tmp_path):
-    log = tmp_path / "log"
-    environment = dict(os.environ)
-    started = start_trial(lambda: ["sleep", "60"], environment, log, lambda: [])
-    assert isinstance(started, TrialProcess) and not started.goes_on and started.stopped is None
+    began: list[str] = []
+    task = Task(("sleep", "60"), RunDirectory(tmp_path / "r"), tmp_path, None)
+    started = LocalProcesses().launch(task, lambda: began.append("first"), print)
+    assert not started.goes_on and started.how == "starts" and started.stopped is None and started.poll() is None
     try:
-        assert isinstance(start_trial(lambda: ["false"], environment, log, lambda: []), EarlierProcess)
+        assert LocalProcesses().launch(task, lambda: began.append("again"), print) is None
         assert os.getsid(started.process.pid) == started.process.pid  # Ctrl-C does not reach it by itself
     finally:
-        started.process.kill()
+        started.kill()
         started.process.wait()
-    resumed = start_trial(lambda: ["echo"], environment, log, lambda: ["goes on"])
-    assert isinstance(resumed, TrialProcess) and resumed.goes_on and resumed.process.wait() == 0
-    assert log.read_text() == "goes on\n" and resumed.process.stdin is None
-    assert isinstance(resumed.process, subprocess.Popen)
+    assert started.poll() == -signal.SIGKILL
+    (tmp_path / "r" / "checkpoints").mkdir(parents=True)
+    zipfile.ZipFile(tmp_path / "r" / "checkpoints" / "step-00000003.ckpt", "w").close()
+    echo = dataclasses.replace(task, command=("echo", "words"))
+    resumed = LocalProcesses().launch(echo, lambda: began.append("last"), print)
+    assert resumed.how == "goes on" and resumed.process.wait() == 0 and began == ["first", "last"]
+    assert task.log.read_text() == f"words --ckpt_path={tmp_path / 'r'}\n" and resumed.process.stdin is None
 
 
 def test_a_reproduction_takes_its_steps_from_the_last_option_or_the_file(tmp_path):
@@ -350,6 +290,49 @@ def test_a_signal_ends_the_agent_and_is_the_exit_code(monkeypatch):
     monkeypatch.setattr(online.subprocess, "Popen", Agent)
     assert online.OnlineSweep("me/p/s", "http://x").run(None) == 128 + signal.SIGTERM
     assert Agent.told == 1
+
+
+@pytest.mark.parametrize("broken, code", [(0, 7), (5, 5)])
+def test_a_scheduler_runs_as_long_as_the_agent_and_a_broken_one_ends_it(monkeypatch, broken, code):
+    said: list[tuple[str, object]] = []
+    over = {"agent": threading.Event(), "sweep-scheduler": threading.Event()}
+
+    class Client:
+        def __init__(self, command, **how):
+            self.name = command[3]
+            said.append((self.name, command[-1]))
+            if broken and self.name == "sweep-scheduler" or not broken and self.name == "agent":
+                over[self.name].set()
+
+        def wait(self):
+            assert over[self.name].wait(10)
+            return 7 if self.name == "agent" else broken
+
+        def terminate(self):
+            over[self.name].set()
+
+        def send_signal(self, number):
+            said.append((self.name, number))
+            over[self.name].set()
+
+    monkeypatch.setattr(online.subprocess, "Popen", Client)
+    assert online.OnlineSweep("me/p/s", "http://x", scheduled=True).run(2) == code
+    assert said == [("sweep-scheduler", "me/p/s"), ("agent", "me/p/s"), ("sweep-scheduler", signal.SIGINT)]
+
+
+@pytest.mark.parametrize(
+    "scheduler, words",
+    [
+        ({"job": "me/p/job:latest"}, "engine must be wandb, optuna, ax; got None: .* `wandb launch-sweep "),
+        ("optuna2", "got optuna2"),
+        ({"engine": "ax"}, r"the scheduler ax needs a package; type `pip install 'wandb\[ax\]'`"),
+    ],
+)  # fmt: skip
+def test_a_scheduler_that_the_client_cannot_run_makes_no_sweep(tmp_path, monkeypatch, scheduler, words):
+    monkeypatch.setattr(online, "find_spec", lambda name: None)
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(FILE | {"scheduler": scheduler}))
+    with pytest.raises(InputError, match=words):
+        online.OnlineSweep.create(tmp_path / "sweep.yaml")
 
 
 @pytest.mark.parametrize("content", ["[]", "a: 1", "parameters: 3", "{"])

@@ -584,3 +584,45 @@ def without_ids(spec: Any) -> Any:
     if isinstance(spec, dict):
         return {key: without_ids(value) for key, value in spec.items() if key not in ("__id__", "id")}
     return [without_ids(value) for value in spec] if isinstance(spec, list) else spec
+
+
+@pytest.mark.slow
+def test_a_scheduler_of_the_file_runs_beside_the_agent(folder, wandb_server):
+    sweep = {
+        "method": "custom", "metric": {"name": "val/loss"}, "parameters": {"model.n_heads": {"values": [1, 2]}},
+        "scheduler": {"engine": "optuna"}, "project": "sweeps",
+        "command": ["${interpreter}", "-m", "lightning_physim", "fit", "--config", "quick.yaml", "${args}"],
+    }  # fmt: skip
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    process = start("sweep", "sweep.yaml", "--online", "--count=2", cwd=folder)
+    # The server here offers no such service: the genuine scheduler says so, and the agent does not wait for ever.
+    said, _ = process.communicate(timeout=120.0)
+    assert "Starting wandb agent" in said and "this W&B server does not support the local sweep scheduler" in said
+    assert process.returncode == 1 and not wandb_server.runs
+    assert wandb_server.unknown == []
+
+
+@pytest.mark.slow
+def test_the_script_of_an_array_runs_an_agent_that_passes_signals_on(folder, wandb_server, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
+    (script,) = [block for block in re.findall(r"^```bash\n(.*?)\n```$", page, re.M | re.S) if "SBATCH" in block]
+    (folder / "agents.sh").write_text(script)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    command = ["${interpreter}", "-m", "lightning_physim", "fit", "--config", "quick.yaml", *LONG, "${args}"]
+    sweep = {"method": "grid", "parameters": {"model.n_heads": {"values": [1, 2]}}, "command": command}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    finish(start("sweep", "--project", "sweeps", "sweep.yaml", cwd=folder, module="wandb"))
+    task = subprocess.Popen(
+        ["bash", "agents.sh"], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "SWEEP": "tester/sweeps/sweep0"}, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    STARTED.append(task)
+    metrics = folder / "runs" / "sweep0-trial0" / "metrics.jsonl"
+    until(lambda: metrics.is_file() and any(step > 50 for step, _ in read_rows(metrics)))
+    task.send_signal(signal.SIGTERM)  # to the script alone, as SLURM does it with B:
+    said, _ = task.communicate(timeout=60.0)
+    state = json.loads((metrics.parent / "state.json").read_text())
+    assert state["state"] == "interrupted" and state["step"] > 50, said
+    assert (metrics.parent / "checkpoints" / f"step-{state['step']:08}.ckpt").is_file()
+    assert wandb_server.only_run().state == "finished" and wandb_server.unknown == []
