@@ -63,7 +63,6 @@ class CollisionProbe(Observer):
     """
 
     name = "probe"
-    measures = "heads"
 
     def __init__(
         self,

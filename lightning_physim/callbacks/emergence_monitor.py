@@ -76,7 +76,6 @@ class EmergenceMonitor(Observer):
     """
 
     name = "emergence"
-    measures = "growth"
 
     def __init__(self, score: str = PARTNER_SCORES, ceiling: float = 1.0, steps_per_decade: int = 4) -> None:
         super().__init__(steps_per_decade)

@@ -47,7 +47,6 @@ class Geometry(Observer):
     """
 
     name = "geometry"
-    measures = "the geometry"
 
     def __init__(
         self,

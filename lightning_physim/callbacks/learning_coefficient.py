@@ -84,7 +84,6 @@ class LearningCoefficient(Observer):
     """
 
     name = "llc"
-    measures = "learning coefficients"
 
     def __init__(
         self,

@@ -1,12 +1,10 @@
 """What every measuring callback shares: when it measures, that it leaves no trace, and where its numbers go."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
 
 from lightning_physim import keys
-from lightning_physim.callbacks.progress import shown_as
 from lightning_physim.callbacks.safeguard import end_now
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
 from lightning_physim.errors import Diverged, GivenUp
@@ -18,25 +16,19 @@ from lightning_physim.stopwatch import Stopwatch
 class Observer(pl.Callback):
     """Measures before training, on a log-spaced schedule of steps, and after the last step.
 
-    A subclass gives ``name`` and :meth:`measure`, and ``measures`` where that is slow enough to be told. All ranks
-    measure at the same steps; loggers write on rank zero. The seconds spent are logged as ``time/<name>`` and survive a
-    resume. A network whose weights or loss are not finite is not measured. What is given up for a signal is measured
-    after the resume.
+    A subclass gives ``name`` and :meth:`measure`. All ranks measure at the same steps; loggers write on rank zero. The
+    seconds spent are logged as ``time/<name>`` and survive a resume. A network whose weights or loss are not finite is
+    not measured. What is given up for a signal is measured after the resume.
 
     Args:
         steps_per_decade: measurements per tenfold increase of the step.
     """
 
     name: str
-    measures = ""
-    """What the progress bar says meanwhile; empty for what takes no time."""
 
     def __init__(self, steps_per_decade: int) -> None:
         self.schedule = LogSchedule(steps_per_decade)
         self.stopwatch = Stopwatch()
-        self.measuring = Stopwatch()
-        """Of this process, and of measurements alone."""
-        self._took = 0.0
         self.last_step = -1
         self.given_up = -1
         """The step of a measurement that is still to be made."""
@@ -56,13 +48,6 @@ class Observer(pl.Callback):
             GivenUp: on every rank, as a signal is to end training.
         """
         raise NotImplementedError
-
-    def seconds_left(self, step: int, last: int) -> float:
-        """Estimated seconds of the measurements after ``step`` and up to ``last``, each as long as the latest one."""
-        if not self._took or step >= last:
-            return 0.0
-        ahead = {due for due in self.schedule.steps(last) if due > step} | {last}
-        return self._took * len(ahead)
 
     def due(self, trainer: pl.Trainer, final: bool) -> bool:
         """Whether to measure after ``trainer.global_step`` steps; the same on every rank. May be a collective."""
@@ -95,10 +80,8 @@ class Observer(pl.Callback):
         if not is_finite(module):
             return
         try:
-            before = self.measuring.seconds
-            with self.stopwatch, self.measuring, evaluating(module), self._told(trainer):
+            with self.stopwatch, evaluating(module):
                 metrics = self.measure(trainer, module, final)
-            self._took = self.measuring.seconds - before
         except Diverged:
             return
         except GivenUp:
@@ -108,6 +91,3 @@ class Observer(pl.Callback):
             return
         metrics[keys.time_of(self.name)] = self.seconds
         log_row(trainer.loggers, metrics, trainer.global_step)
-
-    def _told(self, trainer: pl.Trainer) -> AbstractContextManager[None]:
-        return shown_as(trainer, f"measuring {self.measures}") if self.measures else nullcontext()

@@ -8,31 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parents[1])
-CHATTY = (
-    "pytorch_lightning.utilities.rank_zero",
-    "pytorch_lightning.accelerators.cuda",
-    "lightning_fabric.utilities.rank_zero",
-    "lightning_fabric.utilities.distributed",
-    "lightning_fabric.utilities.seed",
-)
-"""Loggers by which Lightning tells of other products, of seeds, of devices, of restored states and of its own end."""
+ADVERTS = ("💡 Tip", "TPU available")
+"""Beginnings of what Lightning's logger says of other products, and of devices that are not there."""
 NOTICE = re.escape("`isinstance(treespec, LeafSpec)` is deprecated")
 """A warning about Lightning, which looks into torch's pytrees the way that torch deprecates."""
 UNSYNCED = r"It is recommended to use `self\.log\(.*sync_dist=True"
 """Lightning's warning about values that may differ from rank to rank. Those of our network do not."""
 
 
-class _OursAlone(logging.Filter):
-    """Of what is no warning, only what this package says: it speaks by the first of these loggers too."""
-
+class _NoAdverts(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno > logging.INFO or record.pathname.startswith(PACKAGE)
+        return not record.getMessage().startswith(ADVERTS)
 
 
 @contextmanager
 def without_noise() -> Iterator[None]:
     """A command without adverts and notices of other packages, and without paths before warnings of ours."""
-    chatty, quiet = [logging.getLogger(name) for name in CHATTY], _OursAlone()
+    lightning, quiet = logging.getLogger("pytorch_lightning.utilities.rank_zero"), _NoAdverts()
     shown = warnings.formatwarning
 
     def formatted(
@@ -41,8 +33,7 @@ def without_noise() -> Iterator[None]:
         ours = filename.startswith(PACKAGE)
         return f"{message}\n" if ours else shown(message, category, filename, lineno, line)
 
-    for logger in chatty:
-        logger.addFilter(quiet)
+    lightning.addFilter(quiet)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", NOTICE)
@@ -50,5 +41,4 @@ def without_noise() -> Iterator[None]:
             yield
     finally:
         warnings.formatwarning = shown
-        for logger in chatty:
-            logger.removeFilter(quiet)
+        lightning.removeFilter(quiet)

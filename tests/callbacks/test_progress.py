@@ -8,8 +8,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from lightning_physim.callbacks import StepProgressBar
-from lightning_physim.callbacks.observer import Observer
-from lightning_physim.stopwatch import Stopwatch
 
 
 class Logs(pl.LightningModule):
@@ -60,47 +58,6 @@ def test_it_shows_what_is_logged_for_it_by_its_last_word(tmp_path, capsys):
     line = last_line(capsys.readouterr().err)
     assert "loss=0.123" in line and "best_enrichment=7" in line
     assert "train/" not in line and "secret" not in line
-
-
-class Slow(Observer):
-    """Measures at 1, 3 and 10, two seconds of its clock each time, and after the last step."""
-
-    name = "slow"
-    measures = "slowly"
-
-    def __init__(self, clock) -> None:
-        super().__init__(steps_per_decade=2)
-        self.measuring = Stopwatch(lambda: clock["now"])
-        self.clock = clock
-
-    def measure(self, trainer, module, final):
-        self.clock["now"] += 2.0
-        return {}
-
-
-def test_the_time_left_is_that_of_steps_and_of_measurements_to_come(tmp_path, monkeypatch):
-    """A second a step, two a measurement: of 20 steps, 8 are done, and those at 10 and 20 are to come."""
-    clock = {"now": 0.0}
-    monkeypatch.setattr("lightning_physim.callbacks.progress.time.perf_counter", lambda: clock["now"])
-    bar, slow, left = StepProgressBar(refresh_every=4), Slow(clock), {}
-
-    class Ticks(pl.Callback):
-        def on_train_batch_start(self, trainer, *_):
-            clock["now"] += 1.0
-
-    seconds_left = bar._seconds_left
-    monkeypatch.setattr(
-        bar, "_seconds_left", lambda trainer: left.setdefault(trainer.global_step, seconds_left(trainer))
-    )
-    fit(tmp_path, bar, callbacks=[Ticks(), slow, bar])
-    assert left == {4: 16 + 2 * 2, 8: 12 + 2 * 2, 12: 8 + 2, 16: 4 + 2, 20: 0}
-
-
-def test_the_bar_says_what_is_being_measured(tmp_path, monkeypatch):
-    bar, slow, said = StepProgressBar(), Slow({"now": 0.0}), []
-    monkeypatch.setattr(bar, "doing", said.append)
-    fit(tmp_path, bar, callbacks=[slow, bar], max_steps=2)
-    assert said == ["measuring slowly", "training"] * 3  # of the untrained network, and after steps 1 and 2
 
 
 def test_it_is_refreshed_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
