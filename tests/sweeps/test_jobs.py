@@ -13,6 +13,7 @@ from lightning_physim.errors import InputError
 from lightning_physim.sweeps import jobs
 from lightning_physim.sweeps.jobs import SubmititJobs
 from lightning_physim.sweeps.launcher import Task
+from lightning_physim.sweeps.spec import Trial
 from lightning_physim.tracking.run import RunDirectory
 from tests.helpers.fits import physim, values, without
 from tests.helpers.processes import start, until
@@ -39,7 +40,9 @@ def toy(folder: Path) -> Task:
     (folder / "trial.py").write_text(PROGRAM)
     sweep = folder / "runs" / "toy"
     sweep.mkdir(parents=True)
-    return Task((sys.executable, "trial.py", "--k=1"), RunDirectory(folder / "runs" / "r"), sweep, None)
+    return Task(
+        Trial(0, {}, "r"), (sys.executable, "trial.py", "--k=1"), RunDirectory(folder / "runs" / "r"), sweep, None
+    )
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def test_a_job_that_is_stopped_early_ends_with_its_checkpoint(tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_a_command_that_cannot_be_started_is_a_failure(tmp_path, fast):
-    task = Task(("/nonexistent",), RunDirectory(tmp_path / "r"), tmp_path, None)
+    task = Task(Trial(0, {}, "r"), ("/nonexistent",), RunDirectory(tmp_path / "r"), tmp_path, None)
     submitted = SubmititJobs("submitit-local", tmp_path, {}).launch(task, lambda: None, print)
     assert until(lambda: submitted.poll()) == 1
     assert "FileNotFoundError" in submitted.job.stdout()

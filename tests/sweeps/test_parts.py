@@ -212,7 +212,7 @@ def test_what_has_no_checkpoint_makes_room(tmp_path):
 
 def test_a_trial_that_still_runs_is_not_started_again(tmp_path):
     began: list[str] = []
-    task = Task(("sleep", "60"), RunDirectory(tmp_path / "r"), tmp_path, None)
+    task = Task(Trial(0, {}, "r"), ("sleep", "60"), RunDirectory(tmp_path / "r"), tmp_path, None)
     started = LocalProcesses().launch(task, lambda: began.append("first"), print)
     assert not started.goes_on and started.how == "starts" and started.stopped is None and started.poll() is None
     try:
