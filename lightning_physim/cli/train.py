@@ -16,6 +16,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
 from lightning_physim.checkpoints import check_fits
@@ -54,6 +55,8 @@ from lightning_physim.tracking import (
 )
 from lightning_physim.tracking.provenance import provenance
 
+SPEAKING = ("pytorch_lightning", "lightning_physim")
+"""Loggers that may say something while a bar is drawn."""
 SUBCOMMANDS = tuple(LightningCLI.subcommands())
 
 
@@ -218,7 +221,9 @@ class PhysimCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         leave_out_unused_hooks(self.trainer, self.model)
         try:
-            self.trainer.fit(**kwargs)
+            # What is said meanwhile stands above the bar, and does not run into it.
+            with logging_redirect_tqdm([logging.getLogger(name) for name in SPEAKING]):
+                self.trainer.fit(**kwargs)
         except BaseException as error:
             if is_ending(self.trainer) and self.trainer.global_rank > 0:
                 return  # rank zero tells what has ended them all
