@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 
 def write_page(
-    path: Path, title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str
-) -> Path:
+    path: Path, title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str,
+    origin: str = "",
+) -> Path:  # fmt: skip
     """Write an HTML file that needs nothing else, whole and at once.
 
     Args:
         facts: a few words each.
         sections: HTML, each a ``<section>``: of :func:`section`. Everything else is text.
         config: YAML, shown folded at the end.
+        origin: where the numbers come from, the last line.
     """
     page = Template(asset("page.html")).substitute(
         id=escape(title),
@@ -39,6 +41,7 @@ def write_page(
         headline=escape(headline),
         sections="\n".join(sections),
         config=folded("Configuration", f"<pre>{escape(config)}</pre>") if config else "",
+        origin=f'<p class="caption">{escape(origin)}</p>' if origin else "",
     )
     replace_file(path, page.encode())
     return path
