@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tqdm import tqdm
+
 from lightning_physim.errors import InputError
 from lightning_physim.files import flatten
 from lightning_physim.signals import collecting_signals
@@ -17,6 +19,7 @@ from lightning_physim.sweeps.processes import (
     start_trial,
     trial_environment,
 )
+from lightning_physim.sweeps.progress import SweepBar
 from lightning_physim.sweeps.spec import Parameter, Trial
 from lightning_physim.sweeps.state import ENDED, SweepState, state_of
 from lightning_physim.tracking.reading import read_metrics
@@ -64,7 +67,9 @@ class LocalSweep:
         InputError: what the plan raises; ``method: bayes`` or ``early_terminate`` without W&B's engine.
     """
 
-    def __init__(self, spec: Plan, runs: str, count: int | None, seed: int, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, spec: Plan, runs: str, count: int | None, seed: int, say: Callable[[str], None] = tqdm.write
+    ) -> None:
         self.spec = spec
         self.runs = runs
         self.trials = spec.trials(count, seed)
@@ -74,6 +79,7 @@ class LocalSweep:
         self.suggesting: SweepEngine | None = None
         """Of a bayes sweep."""
         self.early: EarlyStopping | None = None
+        self.bar: SweepBar | None = None
         bayes, stops_early = spec.content.get("method") == "bayes", "early_terminate" in spec.content
         if bayes or stops_early:
             engine = SweepEngine(spec.content, spec.parameters, seed)
@@ -123,6 +129,9 @@ class LocalSweep:
             raise InputError(f"--jobs must be at least 1; got {jobs}")
         with self.state.alone(), collecting_signals() as received:
             waiting = self._waiting()
+            self.bar = SweepBar(len(self.trials), len(waiting), jobs)
+            if waiting:
+                self.say(f"{len(waiting)} trials to run, {min(jobs, len(waiting))} at a time; logs in {self.folder}")
             running: dict[Trial, TrialProcess | EarlierProcess] = {}
             passed_on = 0
             while running or (waiting and not received):
@@ -132,6 +141,7 @@ class LocalSweep:
                     if isinstance(running[trial], EarlierProcess):
                         self.say(f"{self._name(trial)} is still run by an earlier process; waiting for its end")
                 time.sleep(POLL)
+                self.bar.show({f"trial {trial.index}": self._directory(trial).metrics for trial in running})
                 ours = {trial: one for trial, one in running.items() if isinstance(one, TrialProcess)}
                 for number in received[passed_on:]:
                     for one in ours.values():
@@ -149,6 +159,7 @@ class LocalSweep:
                     if one.process.poll() is not None:
                         del running[trial]
                         self._end(trial, one, bool(received))
+            self.bar.close()
         return received[0] if received else 0
 
     def _waiting(self) -> list[Trial]:
@@ -199,7 +210,8 @@ class LocalSweep:
         what = f"failed with exit code {exit_code}, see {self._log(trial)}" if state == "failed" else state
         shown = "not logged" if value is None else f"{value:.4g}"
         seconds = time.monotonic() - one.began
-        self.say(f"{self._name(trial)} {what} after {seconds:.0f} s: {self.spec.metric} {shown}")
+        left = self.bar.ended(seconds) if self.bar is not None else ""
+        self.say(f"{self._name(trial)} {what} after {seconds:.0f} s: {self.spec.metric} {shown}{left}")
 
     def _directory(self, trial: Trial) -> RunDirectory:
         return RunDirectory(Path(self.runs) / trial.run_id)
