@@ -12,6 +12,7 @@ from lightning_physim import keys
 from lightning_physim.claims import Claim, Training, gather, undecidable
 from lightning_physim.claims.plan import MIN_STEPS, OF_FLOW, OF_TRAINED
 from lightning_physim.cli.configs import read_config, resolve_config
+from lightning_physim.cli.suggestions import near_options
 from lightning_physim.cli.train import check
 from lightning_physim.curves import last
 from lightning_physim.data import data_module, floor_rollouts
@@ -20,7 +21,7 @@ from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import write_reproduction
 from lightning_physim.sweeps import LocalSweep, Reproduction
-from lightning_physim.tracking import RunDirectory, read_metrics
+from lightning_physim.tracking import RunDirectory, origin_line, read_metrics
 
 
 def reproduce(argv: list[str]) -> int:
@@ -32,7 +33,11 @@ def reproduce(argv: list[str]) -> int:
     Raises:
         InputError, argparse.ArgumentError: an option that cannot be.
     """
-    given, options = build_parser().parse_known_args(argv)
+    parser = build_parser()
+    given, options = parser.parse_known_args(argv)
+    for word in options:
+        if "." not in word and (near := near_options(word, parser)):
+            raise InputError(f"no such option: {word}: type {near[0]}")
     read_config(resolve_config(given.config))  # refuses what is none
     plan = Reproduction(
         resolve_config(given.config), given.seeds, tuple(options), given.runs, given.first_seed, given.claims
@@ -43,6 +48,7 @@ def reproduce(argv: list[str]) -> int:
             command = sweep.command(trial)
             print(shlex.join(command))
             check(command[3:])
+        print(f"{len(sweep.trials)} trainings, their options can be used; nothing was run")
         return 0
     print(f"{len(sweep.trials)} trainings of {plan.config.stem}, of {plan.max_steps:,} steps for every seed")
     if few := undecidable(given.seeds, given.claims):
@@ -58,6 +64,7 @@ def reproduce(argv: list[str]) -> int:
         facts=[f"{len(findings.seeds)} seeds of {plan.config.stem}", f"{plan.max_steps:,} steps", *options],
         findings=findings,
         config=plan.text,
+        origin=origin_line(RunDirectory(config.parent) for config in configs),
     )
     write_claims(sweep.folder / "claims.json", findings.claims)
     for letter, claim in zip("abc", findings.claims, strict=True):

@@ -20,10 +20,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
 from lightning_physim.checkpoints import check_fits
+from lightning_physim.cli.announcement import announce
 from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.evaluation import evaluate, run_of
 from lightning_physim.cli.evaluation import predict as predict_rollouts
+from lightning_physim.cli.help import help_text
 from lightning_physim.cli.loggers import brings_wandb, make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
 from lightning_physim.cli.noise import UNSYNCED
@@ -35,6 +37,7 @@ from lightning_physim.cli.ranks import (
     rank_lost,
     rank_timeout,
 )
+from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import Diverged, InputError, Interrupted
 from lightning_physim.files import replace_file
@@ -51,6 +54,7 @@ from lightning_physim.tracking import (
     new_loggers,
     new_run,
     only_writer,
+    write_origin,
     write_state,
 )
 from lightning_physim.tracking.provenance import provenance
@@ -71,7 +75,9 @@ class RunConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_none=False)
         replace_file(self.run.config, text.encode(), durable=True)
         write_state(self.run, RunState("running", self.step))
-        log_configuration(trainer.loggers, yaml.safe_load(text) | provenance(trainer))
+        found = provenance(trainer)
+        write_origin(self.run, found["provenance"])
+        log_configuration(trainer.loggers, yaml.safe_load(text) | found)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         for taker in run_loggers(trainer.loggers):
             taker.log_data({name: spec.directory(data.cache_dir) for name, spec in data.specs.items()})
@@ -136,6 +142,16 @@ class PhysimCLI(LightningCLI):
         if HELP & set(self.arguments.words):
             # Help shows the values that will be used. Otherwise they come as a configuration, which can be refused.
             parser.set_defaults(_flat(self.arguments.config))
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        command, *words = self.arguments.words
+        asked = next((i for i, word in enumerate(words) if word in HELP), None)
+        if asked is not None:
+            topic = next((word for word in words[asked + 1 :] if not word.startswith("-")), None)
+            print(help_text(command, topic, self._parser(command)), end="")
+            raise SystemExit(0)
+        with suggesting(self._parser(command)):
+            super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
         # Lightning takes the options of the network from the checkpoint. Of one of the user's own it needs the class
@@ -220,6 +236,7 @@ class PhysimCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         leave_out_unused_hooks(self.trainer, self.model)
+        self._announce()
         try:
             # What is said meanwhile stands above the bar, and does not run into it.
             with logging_redirect_tqdm([logging.getLogger(name) for name in SPEAKING]):
@@ -233,6 +250,13 @@ class PhysimCLI(LightningCLI):
                 raise rank_lost(error, lost, self._get(self.config, "rank_timeout")) from error
             raise
         self._end(RunState("finished", self.trainer.global_step))
+
+    @rank_zero_only
+    def _announce(self) -> None:
+        assert self.run is not None
+        seed, shipped = self._get(self.config, "seed_everything"), self.arguments.as_shipped and self.resumed is None
+        name = self.arguments.name
+        announce(self.trainer, self.model, self.datamodule, self.run, name, seed, self.first_step, shipped)
 
     @rank_zero_only
     def _end(self, state: RunState) -> None:

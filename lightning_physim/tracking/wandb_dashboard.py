@@ -142,6 +142,17 @@ class Dashboard:
         return found._internal_id
 
 
+def outline() -> list[str]:
+    """Sections and the titles of their panels, a line each, as :meth:`Dashboard.workspace` has them."""
+    lines = []
+    for section in SECTIONS:
+        charts = [chart_title(chart) for chart, _ in section.charts()]
+        table = [HEAD_TABLE] if section.name == "scores" else []
+        lines += [section.title, *(f"  {title}" for title in (f"figure {section.key}", *charts, *table))]
+    titles = ["Parameters and outcome", f"Importance of parameters for {OBJECTIVE}", *(t for t, _ in OUTCOMES), "Runs"]
+    return [*lines, "Runs compared", *(f"  {title}" for title in titles)]
+
+
 def _panels(section: Section) -> list[Any]:
     """Our own figure first, then the curves as W&B draws them, run beside run."""
     import wandb_workspaces.reports.v2 as wr
