@@ -42,8 +42,9 @@ class StepProgressBar(ProgressBar):
         self.bar: Any = None
         self.first_step = self.n_timed = 0
         self.seconds = 0.0
-        """Of the steps that were timed: all but the first, and those with a measurement."""
-        self._begun: float | None = None
+        """Of the steps that were timed, all but the first, without their measurements."""
+        self._begun = self._measured_from = 0.0
+        """When the step and the measurement have begun. What was measured is taken from the step."""
 
     def disable(self) -> None:
         self.enabled = False
@@ -60,7 +61,7 @@ class StepProgressBar(ProgressBar):
         self._begun = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if self._begun is not None and trainer.global_step > self.first_step + 1:
+        if trainer.global_step > self.first_step + 1:
             self.n_timed += 1
             self.seconds += time.perf_counter() - self._begun
         if trainer.global_step % self.refresh_every == 0:
@@ -104,13 +105,16 @@ class StepProgressBar(ProgressBar):
 
     def _measuring(self, trainer: pl.Trainer, observer: Observer | None) -> None:
         """An observer begins to measure, or None: it has ended."""
-        self._begun = None  # this step is none that tells how long a step takes
         self._open(trainer)
+        if observer is None:
+            self._begun += time.perf_counter() - self._measured_from
+        self._measured_from = time.perf_counter()
         done = 0 if observer is None else sum(at <= trainer.global_step for at in observer.planned(trainer.global_step))
         long = observer is not None and (not observer.seconds or observer.seconds > MIN_SECONDS * done)
         name = f"measuring {observer.what or observer.name}" if observer is not None and long else "training"
         if name != self.bar.desc.removesuffix(": "):
-            self.bar.n = trainer.global_step
+            self.bar.n, self.bar.seconds_left = trainer.global_step, self.seconds_left(trainer)
+            self.bar.set_postfix_str("", refresh=False)  # a line has room for one of them
             self.bar.set_description(name, refresh=sys.stderr.isatty())
 
     def _refresh(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
