@@ -50,7 +50,8 @@ class StepProgressBar(ProgressBar):
         self.enabled = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for observer in observers(trainer):
+        self.bar = None
+        for observer in observers(trainer) if self.enabled and trainer.is_global_zero else ():
             observer.listener = lambda observer: self._measuring(trainer, observer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -92,7 +93,7 @@ class StepProgressBar(ProgressBar):
         return left, known
 
     def _open(self, trainer: pl.Trainer) -> None:
-        if self.bar is None or self.bar.disable:
+        if self.bar is None:
             self.bar = _Bar(
                 desc="training: ",
                 total=trainer.max_steps if trainer.max_steps > 0 else None,

@@ -55,4 +55,4 @@ def _length(trainer: pl.Trainer, first_step: int) -> str:
 
 def _devices(trainer: pl.Trainer) -> str:
     device = device_name(trainer)
-    return device if trainer.world_size == 1 else f"{trainer.world_size} processes, {device}"
+    return device if trainer.world_size == 1 else f"{trainer.world_size} × {device}"

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def reproduce(argv: list[str]) -> int:
             command = sweep.command(trial)
             print(shlex.join(command))
             check(command[3:])
-        print(f"{len(sweep.trials)} trainings, their options can be used; nothing was run")
+        print(f"{len(sweep.trials)} trainings, their options can be used; nothing was run", file=sys.stderr)
         return 0
     print(f"{len(sweep.trials)} trainings of {plan.config.stem}, of {plan.max_steps:,} steps for every seed")
     if few := undecidable(given.seeds, given.claims):

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -97,7 +98,7 @@ def check_trials(local: LocalSweep) -> None:
                 check(own)
             except (InputError, argparse.ArgumentError) as error:
                 raise InputError(f"trial {trial.index}: {getattr(error, 'message', error)}") from error
-    print(f"{len(local.trials)} trials, their options can be used; nothing was run")
+    print(f"{len(local.trials)} trials, their options can be used; nothing was run", file=sys.stderr)
 
 
 def _own_arguments(command: list[str]) -> list[str]:

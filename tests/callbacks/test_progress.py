@@ -31,6 +31,21 @@ class Logs(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.01)
 
 
+class Slow(Observer):
+    """Takes a hundredth of a second, or as long as it is given."""
+
+    name = "slow"
+    what = "what is slow"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(steps_per_decade=4)
+        self.takes = seconds
+
+    def measure(self, trainer, module, final):
+        time.sleep(self.takes)
+        return {}
+
+
 def fit(
     folder, bar: StepProgressBar, module: pl.LightningModule | None = None, ckpt_path=None, **options
 ) -> pl.Trainer:
@@ -91,7 +106,8 @@ def test_other_ranks_and_a_bar_that_was_disabled_are_silent(tmp_path, capsys, mo
     fit(tmp_path, disabled)
     assert "training" not in capsys.readouterr().err
     monkeypatch.setattr(pl.Trainer, "is_global_zero", False)
-    fit(tmp_path, StepProgressBar())
+    bar = StepProgressBar()
+    fit(tmp_path, bar, callbacks=[Slow(0.0), bar])
     assert "training" not in capsys.readouterr().err
 
 
@@ -112,21 +128,6 @@ def test_a_failure_before_the_first_step_needs_no_bar(tmp_path):
     with pytest.raises(RuntimeError, match="no optimizer"):
         fit(tmp_path, bar, Broken())
     assert bar.bar is None
-
-
-class Slow(Observer):
-    """Takes a hundredth of a second, or as long as it is given."""
-
-    name = "slow"
-    what = "what is slow"
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(steps_per_decade=4)
-        self.takes = seconds
-
-    def measure(self, trainer, module, final):
-        time.sleep(self.takes)
-        return {}
 
 
 def test_the_time_left_is_that_of_steps_and_of_measurements_that_are_planned(tmp_path):

@@ -1,6 +1,7 @@
 """The dashboard as code, without a server; test_wandb_online pushes it to one."""
 
 import json
+import sys
 
 import pytest
 import wandb
@@ -22,7 +23,7 @@ def no_account(tmp_path, monkeypatch):
 
 
 def test_a_dry_run_prints_the_specification_without_account_or_network(no_account, capsys):
-    assert main(["dashboard", "push", "--entity", "me", "--project", "p", "--dry-run"]) == 0
+    assert main(["dashboard", "push", "--entity", "me", "--project", "p", "--dry-run", "--json"]) == 0
     given = json.loads(capsys.readouterr().out)
     sections = given["workspace"]["section"]["panelBankConfig"]["sections"]
     assert [section["name"] for section in sections] == [*(part.title for part in SECTIONS), "Runs compared"]
@@ -49,6 +50,18 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
     grids = [grid["panelBankSectionConfig"]["panels"] for grid in grids]
     assert [unnumbered(panels) for panels in grids] == [unnumbered(section["panels"]) for section in sections]
     assert ": null" not in json.dumps(given)
+
+
+def test_a_dry_run_names_every_panel_and_needs_neither_entity_nor_package(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    assert main(["dashboard", "push", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [*(part.title for part in SECTIONS), "Runs compared"]
+    monkeypatch.undo()
+    sections = Dashboard("me", "p").workspace().sections
+    assert len(lines) == len(sections) + sum(len(section.panels) for section in sections)
+    titles = [panel.title for section in sections for panel in section.panels if type(panel).__name__ == "LinePlot"]
+    assert titles and not {f"  {title}" for title in titles} - {*lines}
 
 
 def unnumbered(panels: list[dict]) -> list[tuple]:
