@@ -8,7 +8,7 @@ from lightning_physim.callbacks.geometry import Geometry
 from lightning_physim.callbacks.hooks import leave_out_unused_hooks
 from lightning_physim.callbacks.learning_coefficient import NETWORK_SGLD, LearningCoefficient
 from lightning_physim.callbacks.observer import Observer
-from lightning_physim.callbacks.progress import StepProgressBar
+from lightning_physim.callbacks.progress import StepProgressBar, observers
 from lightning_physim.callbacks.safeguard import Safeguard, is_ending
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.callbacks.snapshots import Snapshots
@@ -30,4 +30,5 @@ __all__ = [
     "TrainingClock",
     "is_ending",
     "leave_out_unused_hooks",
+    "observers",
 ]

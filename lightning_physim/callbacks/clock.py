@@ -25,6 +25,7 @@ class TrainingClock(Observer):
     """
 
     name = "train"
+    what = ""
 
     def __init__(self, steps_per_decade: int = 8) -> None:
         super().__init__(steps_per_decade)

@@ -63,6 +63,7 @@ class CollisionProbe(Observer):
     """
 
     name = "probe"
+    what = "scores of heads"
 
     def __init__(
         self,

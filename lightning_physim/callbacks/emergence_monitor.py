@@ -76,6 +76,7 @@ class EmergenceMonitor(Observer):
     """
 
     name = "emergence"
+    what = "growth of heads"
 
     def __init__(self, score: str = PARTNER_SCORES, ceiling: float = 1.0, steps_per_decade: int = 4) -> None:
         super().__init__(steps_per_decade)

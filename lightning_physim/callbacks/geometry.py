@@ -47,6 +47,7 @@ class Geometry(Observer):
     """
 
     name = "geometry"
+    what = "spectra"
 
     def __init__(
         self,

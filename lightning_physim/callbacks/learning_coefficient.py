@@ -84,6 +84,7 @@ class LearningCoefficient(Observer):
     """
 
     name = "llc"
+    what = "learning coefficients"
 
     def __init__(
         self,
@@ -130,6 +131,11 @@ class LearningCoefficient(Observer):
             self.data = default_data(trainer, self.n_samples, "LearningCoefficient")
         if self.regions is None:
             self.regions = default_regions(pl_module, self.whole_model)
+
+    def planned(self, last_step: int) -> list[int]:
+        if self.steps is not None:
+            return sorted(step for step in self.steps if step <= last_step)
+        return [step for step in super().planned(last_step) if step >= self.first_step or step == last_step]
 
     def due(self, trainer: pl.Trainer, final: bool) -> bool:
         step = trainer.global_step

@@ -1,5 +1,7 @@
 """What every measuring callback shares: when it measures, that it leaves no trace, and where its numbers go."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,15 +18,17 @@ from lightning_physim.stopwatch import Stopwatch
 class Observer(pl.Callback):
     """Measures before training, on a log-spaced schedule of steps, and after the last step.
 
-    A subclass gives ``name`` and :meth:`measure`. All ranks measure at the same steps; loggers write on rank zero. The
-    seconds spent are logged as ``time/<name>`` and survive a resume. A network whose weights or loss are not finite is
-    not measured. What is given up for a signal is measured after the resume.
+    A subclass gives ``name`` and :meth:`measure`, and perhaps ``what``. All ranks measure at the same steps; loggers
+    write on rank zero. The seconds spent are logged as ``time/<name>`` and survive a resume. A network whose weights or
+    loss are not finite is not measured. What is given up for a signal is measured after the resume.
 
     Args:
         steps_per_decade: measurements per tenfold increase of the step.
     """
 
     name: str
+    what: str | None = None
+    """What is measured, in words for the progress bar; None for ``name``, empty for what takes no time of its own."""
 
     def __init__(self, steps_per_decade: int) -> None:
         self.schedule = LogSchedule(steps_per_decade)
@@ -32,6 +36,8 @@ class Observer(pl.Callback):
         self.last_step = -1
         self.given_up = -1
         """The step of a measurement that is still to be made."""
+        self.listener: Callable[[Observer | None], object] | None = None
+        """Called with this observer when it begins to measure, and with None when it has ended."""
 
     @property
     def seconds(self) -> float:
@@ -52,6 +58,10 @@ class Observer(pl.Callback):
     def due(self, trainer: pl.Trainer, final: bool) -> bool:
         """Whether to measure after ``trainer.global_step`` steps; the same on every rank. May be a collective."""
         return final or trainer.global_step == 0 or self.schedule.due(trainer.global_step)
+
+    def planned(self, last_step: int) -> list[int]:
+        """The steps after which it will measure, the first one aside, as far as the schedule tells."""
+        return sorted({*self.schedule.steps(last_step), last_step})
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step in (0, self.given_up):
@@ -80,7 +90,7 @@ class Observer(pl.Callback):
         if not is_finite(module):
             return
         try:
-            with self.stopwatch, evaluating(module):
+            with self._told(), self.stopwatch, evaluating(module):
                 metrics = self.measure(trainer, module, final)
         except Diverged:
             return
@@ -91,3 +101,15 @@ class Observer(pl.Callback):
             return
         metrics[keys.time_of(self.name)] = self.seconds
         log_row(trainer.loggers, metrics, trainer.global_step)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Inside, the listener knows that this one measures."""
+        if self.listener is None:
+            yield
+            return
+        self.listener(self)
+        try:
+            yield
+        finally:
+            self.listener(None)

@@ -1,6 +1,7 @@
 """``physim reproduce --across``: train a map of settings, and say where the claims hold."""
 
 import shlex
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -69,4 +70,5 @@ def check_all(sweep: LocalSweep) -> int:
         command = sweep.command(trial)
         print(shlex.join(command))
         check(command[3:])
+    print(f"{len(sweep.trials)} trainings, their options can be used; nothing was run", file=sys.stderr)
     return 0

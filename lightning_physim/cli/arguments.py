@@ -32,6 +32,7 @@ class Arguments(NamedTuple):
         resumed: the run that a fit goes on with; None for a new one.
         name: for a new run.
         own_network: whether the network is a class of the user's, and not one of ours with its options.
+        as_shipped: whether it is a shipped configuration, of which no option changes how long it takes.
     """
 
     words: list[str]
@@ -40,6 +41,7 @@ class Arguments(NamedTuple):
     resumed: RunDirectory | None
     name: str
     own_network: bool
+    as_shipped: bool
 
 
 def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run: None) -> Arguments:
@@ -97,7 +99,13 @@ def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run
     asked_for = {name for name in MEASUREMENTS for word in options if word.startswith((f"--{name}.", f"--{name}="))}
     asked_for -= {name for name in MEASUREMENTS if f"--{name}.enabled=false" in options}
     name = paths[-1].stem if paths else DEFAULT
-    return Arguments(words, config, asked_for, run if command == "fit" else None, name, own)
+    shipped = len(paths) == 1 and not inline and paths[0].parent == SHIPPED and all(_is_idle(word) for word in rest)
+    return Arguments(words, config, asked_for, run if command == "fit" else None, name, own, shipped)
+
+
+def _is_idle(word: str) -> bool:
+    """Whether an option leaves alone how long a training takes."""
+    return word.startswith(("--seed_everything=", "--wandb=", "--runs=", "--artifacts=", "--threads="))
 
 
 def _translated(word: str) -> str:

@@ -4,7 +4,8 @@ import json
 
 from jsonargparse import ArgumentParser
 
-from lightning_physim.tracking.wandb_dashboard import Dashboard
+from lightning_physim.cli.suggestions import suggesting
+from lightning_physim.tracking.wandb_dashboard import Dashboard, outline
 
 
 def dashboard(argv: list[str]) -> None:
@@ -14,6 +15,7 @@ def dashboard(argv: list[str]) -> None:
         description="Make a W&B workspace and report with the panels of the HTML report. A second push updates them, "
         "and sends nothing where nothing has changed.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("action", choices=["push"], help="What to do.")
     parser.add_argument("--entity", type=str, default="", help="W&B user or team; has to be given.")
@@ -22,10 +24,15 @@ def dashboard(argv: list[str]) -> None:
         "--dry-run",
         "--dry_run",
         action="store_true",
-        help="Print what would be sent; needs no key.",
+        help="Print the names of its panels; needs no key, no network and no extra package.",
     )
-    given = parser.parse_args(argv)
-    made = Dashboard(given.entity, given.project)
+    parser.add_argument("--json", action="store_true", help="With --dry-run: print the whole of it; needs the extra.")
+    with suggesting(parser):
+        given = parser.parse_args(argv)
+    if given.dry_run and not given.json:
+        print("\n".join(outline()))
+        return
+    made = Dashboard(given.entity or ("ENTITY" if given.dry_run else ""), given.project)
     if given.dry_run:
         print(json.dumps(made.specification(), indent=1))
         return

@@ -18,6 +18,7 @@ from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
 from lightning_physim.cli.ranks import add_rank_timeout, ending_ranks, rank_timeout
 from lightning_physim.cli.runs import chosen_checkpoints, chosen_run
+from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.data import data_module
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
@@ -38,7 +39,8 @@ def llc(argv: list[str]) -> None:
             parser.print_help()
             return
         raise InputError(f"physim llc begins with a run; got {' '.join(argv) or 'nothing'}: type physim llc last")
-    run = chosen_run(parser.parse_args(argv).runs, argv[0])
+    with suggesting(parser):
+        run = chosen_run(parser.parse_args(argv).runs, argv[0])
     config = normalised(read_config(run.config), str(run.config)) if run.config.is_file() else {}
     if "data" not in config:
         raise InputError(f"physim llc needs the run's config.yaml with its data; {run.path} has none")
@@ -66,6 +68,7 @@ def build_parser() -> ArgumentParser:
         description="Estimate local learning coefficients at the checkpoints of a run, and write its report again. "
         "Settings are those of the run's section llc unless given.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("run", type=str, help="Run directory or run id; `last` for the newest.")
     parser.add_argument("--runs", type=str, default="runs", help="Folder that holds the run directories.")

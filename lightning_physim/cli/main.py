@@ -61,6 +61,7 @@ COMMANDS = {
         "reproduce", "reproduce", "[--config NAME_OR_PATH] [--seeds 5]",
         "train seeds and controls, judge the paper's three claims",
     ),
+    "list": Command("list", "list_runs", "[DIR]", "the runs of a folder: age, state, size, and what they came to"),
     "report": Command("report", "report", "RUN...", "write the report of a run again, or compare several"),
     "dashboard": Command(
         "dashboard", "dashboard", "push --entity E [--dry-run]", "the same panels as a W&B workspace and report"
@@ -159,6 +160,9 @@ def overview() -> str:
     return "\n".join(
         (
             "usage: physim COMMAND [options]",
+            "",
+            "Train a small transformer to simulate colliding particles, and watch attention heads emerge that detect",
+            "collisions. Start with `physim fit`: it needs no account, and says what it does and how long it takes.",
             "",
             *(f"  {call:<{width}}  {summary}" for call, summary in calls.items()),
             "",

@@ -1,9 +1,11 @@
 """``physim report RUN...``: write the page of a run again, or one that compares several."""
 
-import argparse
 from pathlib import Path
 
+from jsonargparse import ArgumentParser
+
 from lightning_physim.cli.runs import chosen_run
+from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.errors import InputError
 from lightning_physim.report import RunContent, print_summary, write_comparison, write_report, write_runs
 from lightning_physim.sweeps import read_trials
@@ -12,8 +14,10 @@ from lightning_physim.tracking import RunDirectory
 
 def report(argv: list[str]) -> None:
     """Write the page of the named runs; of one run alone, print its summary too."""
-    parser = argparse.ArgumentParser(
-        "physim report",
+    parser = ArgumentParser(
+        prog="physim report",
+        exit_on_error=False,
+        allow_abbrev=False,
         description="Write the report of a run again and sum it up; of several runs, one page that compares them.",
     )
     parser.add_argument("run", nargs="+", help="run directory, run id, or folder of a sweep; `last` for the newest run")
@@ -22,7 +26,8 @@ def report(argv: list[str]) -> None:
         "--output",
         help="HTML file (default: report.html in the run or sweep; RUNS/comparison.html for several runs)",
     )
-    given = parser.parse_args(argv)
+    with suggesting(parser):
+        given = parser.parse_args(argv)
     sweeps = {which: folder for which in given.run if (folder := _sweep(given.runs, which))}
     if sweeps and len(given.run) == 1 and given.output is None:
         (folder,) = sweeps.values()

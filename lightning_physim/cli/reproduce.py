@@ -15,13 +15,14 @@ from lightning_physim.cli.configs import read_config, resolve_config
 from lightning_physim.cli.launching import add_launcher, chosen_launcher
 from lightning_physim.cli.runs import logged, unreadable
 from lightning_physim.cli.shipped import DEFAULT
+from lightning_physim.cli.suggestions import near_options
 from lightning_physim.data import data_module, floor_rollouts
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import write_reproduction
 from lightning_physim.sweeps import LocalSweep, Reproduction
-from lightning_physim.tracking import RunDirectory
+from lightning_physim.tracking import RunDirectory, origin_line
 
 
 def reproduce(argv: list[str]) -> int:
@@ -33,7 +34,11 @@ def reproduce(argv: list[str]) -> int:
     Raises:
         InputError, argparse.ArgumentError: an option that cannot be.
     """
-    given, options = build_parser().parse_known_args(argv)
+    parser = build_parser()
+    given, options = parser.parse_known_args(argv)
+    for word in options:
+        if "." not in word and (near := near_options(word, parser)):
+            raise InputError(f"no such option: {word}: type {near[0]}")
     read_config(resolve_config(given.config or DEFAULT))  # refuses what is none
     if given.across:
         return across(given, tuple(options))
@@ -58,6 +63,7 @@ def reproduce(argv: list[str]) -> int:
         facts=[f"{len(findings.seeds)} seeds of {plan.config.stem}", f"{plan.max_steps:,} steps", *options],
         findings=findings,
         config=plan.text,
+        origin=origin_line(RunDirectory(config.parent) for config in configs),
     )
     write_claims(sweep.folder / "claims.json", findings.claims)
     for letter, claim in zip("abc", findings.claims, strict=True):

@@ -9,6 +9,9 @@ BASE = "base"
 DEFAULT = "demo"
 """What is trained where nothing is named."""
 
+TIMES = {"smoke": "about a minute on a CPU core", "demo": "four to six minutes on a CPU core"}
+"""What those that were timed take, their measurements included, on a machine that others use too."""
+
 
 def shipped_configs() -> list[str]:
     """Names that ``--config`` takes beside a path."""

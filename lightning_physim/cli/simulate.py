@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 
 from lightning_physim.cli.configs import read_config, resolve_config
 from lightning_physim.cli.shipped import DEFAULT
+from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.data import ParticleDataModule, export_splits
 from lightning_physim.data.formats import FORMATS
 from lightning_physim.errors import InputError
@@ -23,9 +24,10 @@ def simulate(argv: list[str]) -> None:
         InputError: a wrong value, or a folder or file that cannot be written.
     """
     parser = build_parser()
-    options = parser.parse_args(_inline_config(argv))
+    with suggesting(parser):
+        options = parser.parse_args(_inline_config(argv))
     data: ParticleDataModule = parser.instantiate(options).data
-    if options.animate and options.split not in data.specs:
+    if options.split not in data.specs:
         raise InputError(f"--split is one of {', '.join(data.specs)}; got {options.split}")
     data.prepare_data()
     data.setup()
@@ -44,6 +46,7 @@ def build_parser() -> ArgumentParser:
         prog="physim simulate",
         description="Make the data set of a configuration (what is there already is only checked) and describe it.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--config",

@@ -2,12 +2,14 @@
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from lightning_physim.claims.plan import MIN_STEPS
 from lightning_physim.cli.launching import add_launcher, chosen_launcher
+from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.cli.train import SUBCOMMANDS, check
 from lightning_physim.errors import InputError
 from lightning_physim.report import write_comparison
@@ -23,7 +25,9 @@ def sweep(argv: list[str]) -> int:
     Raises:
         InputError: a sweep, or with ``--check`` a trial's option, that cannot be.
     """
-    given = build_parser().parse_args(argv)
+    parser = build_parser()
+    with suggesting(parser):
+        given = parser.parse_args(argv)
     if given.online:
         return sweep_online(given)
     spec = SweepSpec.read(given.file)
@@ -67,6 +71,7 @@ def build_parser() -> ArgumentParser:
         "is left: trials that were interrupted or failed go on from their last checkpoint. Everything is under "
         "RUNS/<sweep id>/: sweep.jsonl, the logs, and report.html, which compares the trials.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("file", type=str, help="YAML file, as for `wandb sweep`.")
     parser.add_argument(
@@ -104,6 +109,7 @@ def check_trials(local: LocalSweep) -> None:
                 check(own)
             except (InputError, argparse.ArgumentError) as error:
                 raise InputError(f"trial {trial.index}: {getattr(error, 'message', error)}") from error
+    print(f"{len(local.trials)} trials, their options can be used; nothing was run", file=sys.stderr)
 
 
 def _own_arguments(command: list[str]) -> list[str]:

@@ -16,13 +16,16 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
 from lightning_physim.checkpoints import check_fits, statistics
+from lightning_physim.cli.announcement import announce
 from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.evaluation import evaluate, run_of
 from lightning_physim.cli.evaluation import predict as predict_rollouts
+from lightning_physim.cli.help import help_text
 from lightning_physim.cli.loggers import brings_wandb, make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS, add_sections, refuse_second, split_enabled, supported
 from lightning_physim.cli.noise import UNSYNCED
@@ -33,6 +36,7 @@ from lightning_physim.cli.ranks import (
     limit_waiting,
     rank_timeout,
 )
+from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import Diverged, InputError, Interrupted
 from lightning_physim.files import replace_file
@@ -49,10 +53,13 @@ from lightning_physim.tracking import (
     new_loggers,
     new_run,
     only_writer,
+    write_origin,
     write_state,
 )
 from lightning_physim.tracking.provenance import provenance
 
+SPEAKING = ("pytorch_lightning", "lightning_physim")
+"""Loggers that may say something while a bar is drawn."""
 SUBCOMMANDS = tuple(LightningCLI.subcommands())
 
 
@@ -67,7 +74,9 @@ class RunConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_none=False)
         replace_file(self.run.config, text.encode(), durable=True)
         write_state(self.run, RunState("running", self.step))
-        log_configuration(trainer.loggers, yaml.safe_load(text) | provenance(trainer))
+        found = provenance(trainer)
+        write_origin(self.run, found["provenance"])
+        log_configuration(trainer.loggers, yaml.safe_load(text) | found)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         for taker in run_loggers(trainer.loggers):
             taker.log_data({name: spec.directory(data.cache_dir) for name, spec in data.specs.items()})
@@ -132,6 +141,16 @@ class PhysimCLI(LightningCLI):
         if HELP & set(self.arguments.words):
             # Help shows the values that will be used. Otherwise they come as a configuration, which can be refused.
             parser.set_defaults(_flat(self.arguments.config))
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        command, *words = self.arguments.words
+        asked = next((i for i, word in enumerate(words) if word in HELP), None)
+        if asked is not None:
+            topic = next((word for word in words[asked + 1 :] if not word.startswith("-")), None)
+            print(help_text(command, topic, self._parser(command)), end="")
+            raise SystemExit(0)
+        with suggesting(self._parser(command)):
+            super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
         # Lightning takes the options of the network from the checkpoint. Of one of the user's own it needs the class
@@ -222,15 +241,25 @@ class PhysimCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         leave_out_unused_hooks(self.trainer, self.model)
+        self._announce()
         with ending_ranks(self.trainer.strategy, self._get(self.config, "rank_timeout")):
             try:
-                self.trainer.fit(**kwargs)
+                # What is said meanwhile stands above the bar, and does not run into it.
+                with logging_redirect_tqdm([logging.getLogger(name) for name in SPEAKING]):
+                    self.trainer.fit(**kwargs)
             except BaseException as error:
                 if is_ending(self.trainer) and self.trainer.global_rank > 0:
                     return  # rank zero tells what has ended them all
                 self._end(_state_after(error, max(self.trainer.global_step, self.first_step)))
                 raise
         self._end(RunState("finished", self.trainer.global_step))
+
+    @rank_zero_only
+    def _announce(self) -> None:
+        assert self.run is not None
+        seed, shipped = self._get(self.config, "seed_everything"), self.arguments.as_shipped and self.resumed is None
+        name = self.arguments.name
+        announce(self.trainer, self.model, self.datamodule, self.run, name, seed, self.first_step, shipped)
 
     @rank_zero_only
     def _end(self, state: RunState) -> None:

@@ -4,7 +4,7 @@ from lightning_physim.data.batch import Batch, Evaluation, ProbeSet, TrajectoryD
 from lightning_physim.data.datamodule import ParticleDataModule, data_module, default_ood
 from lightning_physim.data.export import export_splits
 from lightning_physim.data.floors import floor_rollouts
-from lightning_physim.data.generate import SplitSpec, make_split, no_pair_oracle
+from lightning_physim.data.generate import SplitSpec, make_split, missing_splits, no_pair_oracle
 from lightning_physim.data.loader import BatchLoader, ShardedBatchSampler
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "export_splits",
     "floor_rollouts",
     "make_split",
+    "missing_splits",
     "no_pair_oracle",
 ]

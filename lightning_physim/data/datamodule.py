@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lightning_physim.data.batch import ProbeSet, TrajectoryDataset
 from lightning_physim.data.describe import describe_splits
-from lightning_physim.data.generate import SplitSpec, check_room, make_split
+from lightning_physim.data.generate import SplitSpec, make_splits
 from lightning_physim.data.imported import ImportedSpec, keep_arrays
 from lightning_physim.data.loader import BatchLoader, Position, ShardedBatchSampler
 from lightning_physim.data.store import find_fault, read_metadata
@@ -168,9 +168,7 @@ class ParticleDataModule(pl.LightningDataModule):
         return cls(system, source=str(keep_arrays(splits, Path(cache_dir))), cache_dir=cache_dir, **options)
 
     def prepare_data(self) -> None:
-        check_room(self.specs.values(), self.cache_dir)
-        for spec in self.specs.values():
-            make_split(spec, self.cache_dir)
+        make_splits(self.specs.values(), self.cache_dir)
 
     def setup(self, stage: str | None = None) -> None:
         if self._splits:

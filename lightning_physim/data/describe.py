@@ -28,6 +28,8 @@ def describe_splits(splits: dict[str, TrajectoryDataset]) -> str:
     return "\n".join(
         (
             *_table(rows),
+            "colliding, walls: share of particles that touch another one, or a wall, in an interval",
+            "energy/particle: kinetic and of gravity, mean of the first states -> of the last ones",
             "",
             "Floors: mean squared error of the standardised target, over all, colliding and free particles",
             *_table(floors),

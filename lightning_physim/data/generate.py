@@ -3,7 +3,7 @@
 import logging
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from lightning_physim.physics import (
     sample_initial_states,
     simulate,
 )
-from lightning_physim.physics.beside import await_compiled
+from lightning_physim.physics.beside import await_compiled, is_compiled
 from lightning_physim.target import ResidualTarget
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,7 @@ def check_room(specs: Iterable[SplitSpec], cache_dir: Path) -> None:
     Raises:
         InputError: they do not.
     """
-    missing = [spec for spec in specs if not spec.directory(cache_dir).is_dir()]
-    wanted = sum(spec.n_bytes for spec in missing)
+    wanted = sum(spec.n_bytes for spec in missing_splits(specs, cache_dir))
     there = next(folder for folder in (cache_dir.absolute(), *cache_dir.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if wanted > free:
@@ -116,8 +115,38 @@ def check_room(specs: Iterable[SplitSpec], cache_dir: Path) -> None:
         log.warning("the data will take %.3g GB in %s, of %.3g GB that are free", wanted / 1e9, cache_dir, free / 1e9)
 
 
-def make_split(spec: SplitSpec, cache_dir: Path) -> Path:
+def make_splits(specs: Iterable[SplitSpec], cache_dir: Path) -> None:
+    """Make those splits that are not there yet, under one bar.
+
+    Raises:
+        InputError: as :func:`check_room` and :func:`make_split`.
+    """
+    specs = list(specs)
+    check_room(specs, cache_dir)
+    missing = missing_splits(specs, cache_dir)
+    if missing and not is_compiled():
+        print("compiling the simulator, once on a machine: about half a minute", file=sys.stderr, flush=True)
+        await_compiled()
+    # Where nobody watches, in a log, a line every ten seconds.
+    interval = 0.1 if sys.stderr.isatty() else 10.0
+    total = sum(spec.n_trajectories for spec in missing)
+    with tqdm(
+        desc="making data", total=total, unit=" trajectories", mininterval=interval, dynamic_ncols=True,
+        disable=not missing,
+    ) as bar:  # fmt: skip
+        for spec in specs:
+            make_split(spec, cache_dir, bar.update)
+
+
+def missing_splits(specs: Iterable[SplitSpec], cache_dir: Path) -> list[SplitSpec]:
+    """Those that are still to be made."""
+    return [spec for spec in specs if not spec.directory(cache_dir).is_dir()]
+
+
+def make_split(spec: SplitSpec, cache_dir: Path, progress: Callable[[int], object] = lambda n: None) -> Path:
     """The directory of the split under ``cache_dir``; simulated unless it is there already.
+
+    ``progress`` gets the number of trajectories that were added.
 
     ``states.npy`` float32 ``[n, T+1, N, 4]``; ``contact_pairs.npy`` int32 ``[contacts, 2]`` and ``contact_starts.npy``
     int64 ``[n T + 1]``, see :class:`lightning_physim.physics.ContactPairs`; ``wall_contacts.npy`` bool ``[n, T, N]``;
@@ -132,13 +161,13 @@ def make_split(spec: SplitSpec, cache_dir: Path) -> Path:
         if (older := spec.directory(cache_dir, layout)).is_dir() and not directory.is_dir():
             log.warning("%s is of an older layout: made anew as %s; the old one can be deleted", older, directory)
     try:
-        make_directory(directory, spec.canonical(), lambda folder: _write_split(spec, folder))
+        make_directory(directory, spec.canonical(), lambda folder: _write_split(spec, folder, progress))
     except InputError as error:
         raise InputError(f"{error} (split {spec.name})") from error
     return directory
 
 
-def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
+def _write_split(spec: SplitSpec, folder: Path, progress: Callable[[int], object]) -> dict[str, Any]:
     n, t, p = spec.n_trajectories, spec.n_intervals, spec.system.n_particles
     layout: dict[str, tuple[tuple[int, ...], str]] = {
         "states": ((t + 1, p, 4), "float32"),
@@ -148,7 +177,6 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
     }
     if not spec.is_training:
         layout["no_pair"] = ((t, p, 4), "float32")
-    await_compiled()
     touched = walls = 0
     energy = np.zeros(2)
     with ExitStack() as stack:
@@ -169,6 +197,7 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
             touched += int(contacts.touching(np.arange(len(states) * t), p).sum())
             walls += int(wall_contacts.sum())
             energy += _energy(spec.system, states[:, [0, -1]]).sum(0)
+            progress(len(states))
     return {
         "arrays": {name: writer.entry() for name, writer in arrays.items()},
         "masses": spec.system.masses.tolist(),
@@ -186,18 +215,14 @@ def _write_split(spec: SplitSpec, folder: Path) -> dict[str, Any]:
 def _simulate_in_chunks(spec: SplitSpec) -> Iterator[Chunk]:
     system, t, p = spec.system, spec.n_intervals, spec.system.n_particles
     chunk = min(256, max(1, CHUNK_STATES // ((t + 1) * p)))
-    # Where nobody watches, in a log, a line every ten seconds.
-    interval = 0.1 if sys.stderr.isatty() else 10.0
-    with tqdm(total=spec.n_trajectories, desc=spec.name, unit="trajectory", mininterval=interval) as progress:
-        for first in range(0, spec.n_trajectories, chunk):
-            count = min(chunk, spec.n_trajectories - first)
-            x, v = sample_initial_states(
-                system, count, spec.seed, velocity_std=spec.velocity_std, split=spec.name, first_index=first
-            )
-            run = simulate(system, x, v, t, integrator=spec.integrator, dt=spec.dt)
-            states = np.concatenate((run.positions, run.velocities), axis=-1)
-            yield Chunk(states, run.contact_pairs, run.wall_contacts)
-            progress.update(count)
+    for first in range(0, spec.n_trajectories, chunk):
+        count = min(chunk, spec.n_trajectories - first)
+        x, v = sample_initial_states(
+            system, count, spec.seed, velocity_std=spec.velocity_std, split=spec.name, first_index=first
+        )
+        run = simulate(system, x, v, t, integrator=spec.integrator, dt=spec.dt)
+        states = np.concatenate((run.positions, run.velocities), axis=-1)
+        yield Chunk(states, run.contact_pairs, run.wall_contacts)
 
 
 def no_pair_oracle(

@@ -17,9 +17,14 @@ def compile_beside() -> None:
     Both processes meet in numba's cache on disk: whatever goes wrong in the other one, this one compiles by itself.
     """
     global _compiler
-    kept = Path(simulate_all.stats.cache_path or ".").glob(f"*{simulate_all.py_func.__name__}_{SOURCES[:8]}*.nbi")
-    if (os.cpu_count() or 1) > 1 and _compiler is None and not any(kept):
+    if (os.cpu_count() or 1) > 1 and _compiler is None and not is_compiled():
         _compiler = subprocess.Popen([sys.executable, "-m", __package__], stderr=subprocess.DEVNULL)
+
+
+def is_compiled() -> bool:
+    """Whether numba's cache on disk holds the simulator."""
+    kept = Path(simulate_all.stats.cache_path or ".").glob(f"*{simulate_all.py_func.__name__}_{SOURCES[:8]}*.nbi")
+    return any(kept)
 
 
 def await_compiled() -> None:

@@ -65,7 +65,9 @@ CLAIM_CAPTIONS = {
 }
 
 
-def write_reproduction(path: Path, title: str, facts: Sequence[str], findings: Findings, config: str) -> Path:
+def write_reproduction(
+    path: Path, title: str, facts: Sequence[str], findings: Findings, config: str, origin: str = ""
+) -> Path:
     """Write the page, whole and at once, from whatever trainings have left something so far."""
     return write_page(
         path,
@@ -74,6 +76,7 @@ def write_reproduction(path: Path, title: str, facts: Sequence[str], findings: F
         headline=headline(findings.claims),
         sections=_sections(findings),
         config=config,
+        origin=origin,
     )
 
 

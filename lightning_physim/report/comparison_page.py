@@ -22,7 +22,7 @@ from lightning_physim.report.plot import NEAR_ATTENTION
 from lightning_physim.report.style import key_svg
 from lightning_physim.report.summary import sentence
 from lightning_physim.report.table import Html, html_table, number_text, value_text
-from lightning_physim.tracking import RunDirectory, read_metrics
+from lightning_physim.tracking import RunDirectory, origin_line, read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +149,7 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
         headline=_best(results, metric, goal),
         sections=_sections(results, varied, metric, folder),
         config=yaml.safe_dump(dict(sweep), sort_keys=False),
+        origin=origin_line(result.run for result in results),
     )
 
 
@@ -194,6 +195,7 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
         headline=runs_headline([result.metrics for result in results]),
         sections=_sections(results, [] if seeds else varied, OUTCOME, output.parent),
         config=runs[0].config.read_text() if seeds and runs[0].config.is_file() else "",
+        origin=origin_line(runs),
     )
 
 

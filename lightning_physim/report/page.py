@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 
 
 def write_page(
-    path: Path, title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str
-) -> Path:
+    path: Path, title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str,
+    origin: str = "",
+) -> Path:  # fmt: skip
     """Write a page with figures to a file, whole and at once. Arguments are those of :func:`page_html`."""
     scripts = f'<script type="gzip" id="plotly">{packed_plotly()}</script>\n<script>{asset("figures.js")}</script>'
-    replace_file(path, page_html(title, facts, headline, sections, config, scripts).encode())
+    replace_file(path, page_html(title, facts, headline, sections, config, scripts, origin).encode())
     return path
 
 
 def page_html(
-    title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str = "", scripts: str = ""
-) -> str:
+    title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str = "", scripts: str = "",
+    origin: str = "",
+) -> str:  # fmt: skip
     """A page that needs nothing else.
 
     Args:
@@ -37,6 +39,7 @@ def page_html(
         sections: HTML, each a ``<section>``: of :func:`section`. Everything else is text.
         config: YAML, shown folded at the end.
         scripts: HTML, what draws its figures.
+        origin: where the numbers come from, the last line.
     """
     return Template(asset("page.html")).substitute(
         id=escape(title),
@@ -48,6 +51,7 @@ def page_html(
         sections="\n".join(sections),
         config=folded("Configuration", f"<pre>{escape(config)}</pre>") if config else "",
         scripts=scripts,
+        origin=f'<p class="caption">{escape(origin)}</p>' if origin else "",
     )
 
 

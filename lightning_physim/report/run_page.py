@@ -12,7 +12,7 @@ from lightning_physim.model import describe_network
 from lightning_physim.report.page import folded, page_html, section, write_page
 from lightning_physim.report.sections import RunContent, folded_sections
 from lightning_physim.report.summary import headline
-from lightning_physim.tracking import RunDirectory, how_to_go_on, read_state
+from lightning_physim.tracking import RunDirectory, how_to_go_on, origin_line, read_state
 
 
 def write_report(run_dir: str | Path | RunContent, output: str | Path | None = None) -> Path:
@@ -43,6 +43,7 @@ def write_report(run_dir: str | Path | RunContent, output: str | Path | None = N
         headline=headline(metrics),
         sections=_sections(content),
         config=config,
+        origin=origin_line([run]),
     )
 
 

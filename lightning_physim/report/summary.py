@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.curves import (
     COLLISION_HEAD,
+    ONSET,
     Curve,
     Metrics,
     collision_heads,
@@ -16,9 +18,32 @@ from lightning_physim.curves import (
     head_curves,
     last,
 )
-from lightning_physim.report.curve_figures import FLOOR_LINES, LOSS_LINES
+from lightning_physim.report.curve_figures import LOSS_LINES
 from lightning_physim.report.heads import FAILED, head_table, llc_text, table_text
 from lightning_physim.tracking import RunDirectory, read_metrics
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+MARK = "*"
+"""Behind the name of a collision head, in the terminal."""
+LEGEND = {
+    "head": f"layer and head; {MARK} a collision head, at least {COLLISION_HEAD:g} × uniform",
+    "× uniform": "attention on near particles, over that of uniform attention",
+    "partner score": "share of the attention on others that goes to near ones",
+    "AUROC": "attention as a classifier of pairs that touch; 0.5 is chance",
+    "ablation": "rise of the colliding loss without the head's near keys",
+    f"step of {ONSET:g}×": f"first measured step with {ONSET:g} × uniform",
+    "LLC": "local learning coefficient ± its standard error",
+}
+"""Columns of the table of heads, by title, each in a line of 80 characters."""
+FLOORS = {
+    keys.VAL_LOSS_COLLIDING: (keys.FLOOR_BALLISTIC_COLLIDING, keys.FLOOR_NO_PAIR_COLLIDING),
+    keys.VAL_LOSS: (keys.FLOOR_BALLISTIC, keys.FLOOR_NO_PAIR),
+    keys.VAL_LOSS_FREE: (keys.FLOOR_BALLISTIC_FREE, keys.FLOOR_NO_PAIR_FREE),
+}
+"""Free flight and the no-pair oracle, over the same particles as the loss."""
 
 
 def headline(metrics: Metrics) -> str:
@@ -85,7 +110,9 @@ def outcome(metrics: Metrics) -> dict[str, float]:
 
 
 def print_summary(run: RunDirectory, metrics: Metrics | None = None, report: Path | None = None) -> None:
-    """Print the heads, the losses against their floors, and where the report is. The caller sees to rank zero.
+    """Print the heads, the losses against their floors, where the report is, and what to do next.
+
+    Every column is explained above the table, in a line. The caller sees to rank zero.
 
     Args:
         run: the run directory.
@@ -93,31 +120,63 @@ def print_summary(run: RunDirectory, metrics: Metrics | None = None, report: Pat
         report: its page, where that is not in the run directory.
     """
     from rich.console import Console
-    from rich.table import Table
 
     metrics = read_metrics(run.metrics) if metrics is None else metrics
     console = Console(highlight=False, markup=False)
-    heads = head_table(metrics)
-    if heads:
-        titles, rows = table_text(heads, narrow=True)
-        table = Table(*titles, box=None, pad_edge=False)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        strong = collision_heads(metrics)
-        for row, cells in zip(heads, rows, strict=True):
-            table.add_row(*cells, style="bold" if row["head"] in strong else None)
-        console.print(table)
-    lines = [("loss", key, name) for key, name, _ in LOSS_LINES] + [
-        ("floor", key, name) for key, name, *_ in FLOOR_LINES
-    ]
-    for kind, key, name in lines:
-        if key in metrics:
-            console.print(f"{kind:<6}{name:<27}{last(metrics, key):>9.3g}")
+    _print_heads(console, metrics)
+    _print_losses(console, metrics)
     if keys.LLC_MEAN.of(region=keys.MODEL) in metrics:
-        console.print(f"{'LLC':<6}{'whole model':<27}{llc_text(metrics, keys.MODEL):>9}")
-    if any(FAILED in llc_text(metrics, region) for region in (keys.MODEL, *(row["head"] for row in heads))):
-        console.print(f"{FAILED} failed its diagnostics; see the report")
+        console.print(f"LLC of the whole model: {llc_text(metrics, keys.MODEL)}")
+    console.print()
     console.print(headline(metrics))
     report = report or run.report
     if report.is_file():
-        console.print(f"report: {report}", soft_wrap=True)
+        console.print(f"report: {report} (open it in a browser)", soft_wrap=True)
+    if any(run.checkpoints.glob("*.ckpt")):
+        console.print(f"next:   physim test --ckpt_path {run.path}", soft_wrap=True)
+
+
+def _print_heads(console: "Console", metrics: Metrics) -> None:
+    heads = head_table(metrics)
+    if not heads:
+        return
+    strong = collision_heads(metrics)
+    failed = any(FAILED in llc_text(metrics, region) for region in (keys.MODEL, *(row["head"] for row in heads)))
+    titles, rows = table_text(heads, narrow=True)
+    console.print()
+    for title, meaning in LEGEND.items():
+        if title in titles:
+            console.print(f"{title:<15}{meaning}", soft_wrap=True)
+    if failed:
+        console.print(f"{FAILED:<15}the estimate has failed its diagnostics; see the report")
+    console.print()
+    table = _table(*titles)
+    for row, cells in zip(heads, rows, strict=True):
+        marked = row["head"] in strong
+        table.add_row(f"{cells[0]} {MARK}" if marked else cells[0], *cells[1:], style="bold" if marked else None)
+    console.print(table)
+
+
+def _print_losses(console: "Console", metrics: Metrics) -> None:
+    """Loss and floors, a row for the particles that they are over."""
+    rows = [
+        (name, *(f"{last(metrics, key):.3g}" if key in metrics else "–" for key in (loss, *FLOORS[loss])))
+        for loss, name, _ in LOSS_LINES
+        if loss in metrics
+    ]
+    if not rows:
+        return
+    console.print()
+    table = _table("loss", "network", "free flight", "no-pair oracle")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _table(*titles: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(*titles, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tqdm import tqdm
+
 from lightning_physim.claims.plan import MIN_STEPS
 from lightning_physim.errors import InputError
 from lightning_physim.files import flatten
@@ -15,6 +17,7 @@ from lightning_physim.sweeps.hyperband import Hyperband
 from lightning_physim.sweeps.launcher import Launched, Launcher, Task
 from lightning_physim.sweeps.parameters import Parameter
 from lightning_physim.sweeps.processes import LocalProcesses
+from lightning_physim.sweeps.progress import SweepBar
 from lightning_physim.sweeps.spec import Trial
 from lightning_physim.sweeps.state import ENDED, SweepState, state_of
 from lightning_physim.tracking.reading import read_metrics
@@ -70,7 +73,7 @@ class LocalSweep:
         runs: str,
         count: int | None,
         seed: int,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = tqdm.write,
         min_steps: int = MIN_STEPS,
         launcher: Callable[[Path], Launcher] = lambda folder: LocalProcesses(),
     ) -> None:
@@ -84,6 +87,7 @@ class LocalSweep:
         self.suggesting: SweepEngine | None = None
         """Of a bayes sweep."""
         self.early: EarlyStopping | None = None
+        self.bar: SweepBar | None = None
         if spec.content.get("method") == "bayes":
             self.suggesting = SweepEngine(spec.content, spec.parameters, seed)
         if "early_terminate" in spec.content:
@@ -134,6 +138,9 @@ class LocalSweep:
             raise InputError(f"--jobs must be at least 1; got {jobs}")
         with self.state.alone(), collecting_signals() as received:
             waiting = self._waiting()
+            self.bar = SweepBar(len(self.trials), len(waiting), jobs)
+            if waiting:
+                self.say(f"{len(waiting)} trials to run, {min(jobs, len(waiting))} at a time; logs in {self.folder}")
             running: dict[Trial, Launched | None] = {}
             passed_on = 0
             while running or (waiting and not received):
@@ -143,6 +150,7 @@ class LocalSweep:
                     if running[trial] is None:
                         self.say(f"{self._name(trial)} is still run by an earlier process; waiting for its end")
                 time.sleep(POLL)
+                self.bar.show({f"trial {trial.index}": self._directory(trial).metrics for trial in running})
                 ours = {trial: one for trial, one in running.items() if one is not None}
                 for number in received[passed_on:]:
                     for one in ours.values():
@@ -159,6 +167,7 @@ class LocalSweep:
                         self._end(trial, one, code, bool(received) and not one.outlives)
                 if received:
                     running = {trial: one for trial, one in running.items() if one is not None and not one.outlives}
+            self.bar.close()
         return received[0] if received else 0
 
     def _waiting(self) -> list[Trial]:
@@ -211,7 +220,8 @@ class LocalSweep:
         what = f"failed with exit code {exit_code}, see {self._log(trial)}" if state == "failed" else state
         shown = "not logged" if value is None else f"{value:.4g}"
         seconds = time.monotonic() - one.began
-        self.say(f"{self._name(trial)} {what} after {seconds:.0f} s: {self.spec.metric} {shown}")
+        left = self.bar.ended(seconds) if self.bar is not None else ""
+        self.say(f"{self._name(trial)} {what} after {seconds:.0f} s: {self.spec.metric} {shown}{left}")
 
     def _directory(self, trial: Trial) -> RunDirectory:
         return RunDirectory(Path(self.runs) / trial.run_id)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lightning_physim.lazy import lazily
+from lightning_physim.tracking.origin import origin_line, read_origin, write_origin
 from lightning_physim.tracking.reading import arrays_folder, read_arrays, read_metrics, table_path
 from lightning_physim.tracking.run import (
     RunDirectory,
@@ -35,10 +36,13 @@ __all__ = [
     "new_loggers",
     "new_run",
     "only_writer",
+    "origin_line",
     "read_arrays",
     "read_metrics",
+    "read_origin",
     "read_state",
     "table_path",
+    "write_origin",
     "write_state",
 ]
 

@@ -31,13 +31,18 @@ def provenance(trainer: pl.Trainer) -> dict[str, Any]:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, LearningCoefficient):
             found["sgld"] = asdict(callback.sgld)
-    device = trainer.strategy.root_device
     found["world_size"] = trainer.world_size
-    found["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    found["device"] = device_name(trainer)
     found["torch"] = torch.__version__
     # wandb 0.31 has no place for a unit, and none for a direction that would not change the summary too.
     metrics = {re.sub(r"\{\w+\}", "*", key): {"unit": key.unit, "goal": key.goal} for key in keys.KEYS}
     return {"provenance": found, "metrics": metrics}
+
+
+def device_name(trainer: pl.Trainer) -> str:
+    """What a trainer computes on: the model of a GPU, or the type of another device."""
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 
 def _checkout() -> dict[str, Any]:

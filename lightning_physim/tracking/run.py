@@ -50,6 +50,11 @@ class RunDirectory:
         return self.path / "state.json"
 
     @property
+    def provenance(self) -> Path:
+        """``provenance.json``, the code, data and machine behind it."""
+        return self.path / "provenance.json"
+
+    @property
     def figures(self) -> Path:
         """Data of figures that are no single number per step."""
         return self.path / "figures"

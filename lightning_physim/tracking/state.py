@@ -50,6 +50,19 @@ def how_to_go_on(run: RunDirectory, state: RunState) -> str:
     return f"; to go on: physim fit --ckpt_path {run.path}"
 
 
+def is_written(run: RunDirectory) -> bool:
+    """Whether some process trains the run now; leaves nothing behind."""
+    path = run.path / ".lock"
+    if not path.is_file():
+        return False
+    lock = FileLock(path, timeout=0)
+    try:
+        with lock:
+            return False
+    except (Timeout, OSError):  # held, or of somebody else
+        return True
+
+
 @contextmanager
 def only_writer(run: RunDirectory) -> Iterator[None]:
     """Inside, no other process trains the run. What killed processes have left of half-written files is removed.

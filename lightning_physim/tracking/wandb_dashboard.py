@@ -29,6 +29,8 @@ OUTCOMES = (
 """Scatter plots over the runs, against :data:`OBJECTIVE`."""
 MEANS = (("Strongest head", keys.BEST_ENRICHMENT), ("Loss on colliding particles", keys.VAL_LOSS_COLLIDING))
 """What is averaged over the runs of a job type."""
+MEANS_TITLE, COMPARISON_TITLE = "Seeds, as mean and band", "Runs compared"
+BANDS = "Learning coefficients, with two standard errors either way"
 MAX_RUNS = 100
 """That a mean is taken over."""
 PARAMETERS = (
@@ -120,7 +122,7 @@ class Dashboard:
     def _content(self) -> list[tuple[str, list[Any]]]:
         """Titles and panels."""
         own = [(part.title, self._panels(part)) for part in _sections()]
-        return [*own, ("Seeds, as mean and band", _means()), ("Runs compared", _comparison())]
+        return [*own, (MEANS_TITLE, _means()), (COMPARISON_TITLE, _comparison())]
 
     def specification(self) -> dict[str, Any]:
         """What would be sent, as JSON: ``{"workspace": ..., "report": ..., "chart": ...}``."""
@@ -193,8 +195,9 @@ class Dashboard:
         """Our own figure first, then the curves as W&B draws them, run beside run."""
         import wandb_workspaces.reports.v2 as wr
 
-        media = keys.VIEWER if section.viewed else section.key
-        figure = wr.MediaBrowser(title=section.title, media_keys=[media], mode="gallery", gallery_axis="step")
+        figure = wr.MediaBrowser(
+            title=section.title, media_keys=[_figure(section)], mode="gallery", gallery_axis="step"
+        )
         charts = [
             wr.LinePlot(title=chart_title(chart), x=STEP, metric_regex=pattern, log_x=True, log_y=chart.log)
             for chart, pattern in section.charts()
@@ -206,7 +209,7 @@ class Dashboard:
             bands = wr.CustomChart.from_table(
                 keys.ESTIMATE_TABLE,
                 chart_fields={name: name for name in keys.ESTIMATE_COLUMNS},
-                chart_strings={TITLE_STRING: "Learning coefficients, with two standard errors either way"},
+                chart_strings={TITLE_STRING: BANDS},
             )
             bands.chart_name = self.chart
             more.append(bands)
@@ -217,6 +220,23 @@ def _sections() -> list[Section]:
     """Those of the page of a run. What the viewer shows has one."""
     viewed = [section for section in SECTIONS if section.viewed]
     return [section for section in SECTIONS if section not in viewed[1:]]
+
+
+def outline() -> list[str]:
+    """Sections and the titles of their panels, a line each, as :meth:`Dashboard.workspace` has them."""
+    lines = []
+    for section in _sections():
+        more = {"scores": [HEAD_TABLE], "llc": [BANDS]}.get(section.name, [])
+        charts = [chart_title(chart) for chart, _ in section.charts()]
+        lines += [section.title, *(f"  {title}" for title in (f"figure {_figure(section)}", *charts, *more))]
+    titles = ["Parameters and outcome", f"Importance of parameters for {OBJECTIVE}", *(t for t, _ in OUTCOMES), "Runs"]
+    more_sections = {MEANS_TITLE: [title for title, _ in MEANS], COMPARISON_TITLE: titles}
+    return [*lines, *(line for name, shown in more_sections.items() for line in (name, *(f"  {t}" for t in shown)))]
+
+
+def _figure(section: Section) -> str:
+    """The key of a section's own figure."""
+    return keys.VIEWER if section.viewed else section.key
 
 
 def _specification(made: "Workspace | Report") -> dict[str, Any]:

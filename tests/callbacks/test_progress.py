@@ -1,13 +1,14 @@
 """One bar for the whole run: what it says, where it starts, and when it is silent."""
 
 import re
+import time
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_physim.callbacks import StepProgressBar
+from lightning_physim.callbacks import Observer, StepProgressBar
 
 
 class Logs(pl.LightningModule):
@@ -28,6 +29,21 @@ class Logs(pl.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.01)
+
+
+class Slow(Observer):
+    """Takes a hundredth of a second, or as long as it is given."""
+
+    name = "slow"
+    what = "what is slow"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(steps_per_decade=4)
+        self.takes = seconds
+
+    def measure(self, trainer, module, final):
+        time.sleep(self.takes)
+        return {}
 
 
 def fit(
@@ -102,7 +118,8 @@ def test_other_ranks_and_a_bar_that_was_disabled_are_silent(tmp_path, capsys, mo
     fit(tmp_path, disabled)
     assert "training" not in capsys.readouterr().err
     monkeypatch.setattr(pl.Trainer, "is_global_zero", False)
-    fit(tmp_path, StepProgressBar())
+    bar = StepProgressBar()
+    fit(tmp_path, bar, callbacks=[Slow(0.0), bar])
     assert "training" not in capsys.readouterr().err
 
 
@@ -123,3 +140,41 @@ def test_a_failure_before_the_first_step_needs_no_bar(tmp_path):
     with pytest.raises(RuntimeError, match="no optimizer"):
         fit(tmp_path, bar, Broken())
     assert bar.bar is None
+
+
+def test_the_time_left_is_that_of_steps_and_of_measurements_that_are_planned(tmp_path):
+    class Ask(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            left[trainer.global_step] = bar.seconds_left(trainer)
+
+    bar, slow, left = StepProgressBar(), Slow(0.05), {}
+    fit(tmp_path, bar, max_steps=20, callbacks=[slow, bar, Ask()])
+    assert slow.planned(20) == [1, 2, 3, 6, 10, 18, 20]
+    seconds, is_all = left[12]  # two measurements of a twentieth of a second, and eight steps
+    assert is_all and 0.1 <= seconds < 0.1 + 8 * 0.02 + 0.05
+    assert left[20] == (0.0, True)
+    # Training alone would take no time; all that has passed, as tqdm has it, would be a measurement and more.
+    assert bar.seconds / bar.n_timed < 0.02
+
+
+def test_what_was_never_measured_is_no_part_of_it(tmp_path):
+    class Ask(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            left[trainer.global_step] = bar.seconds_left(trainer)
+
+    class Late(Slow):
+        def due(self, trainer, final):
+            return final
+
+    bar, left = StepProgressBar(), {}
+    fit(tmp_path, bar, max_steps=20, callbacks=[Late(0.01), bar, Ask()])
+    assert not left[12][1] and left[20][1]
+
+
+def test_it_says_what_is_measured_where_somebody_watches(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    slow, bar = Slow(0.4), StepProgressBar()
+    fit(tmp_path, bar, max_steps=3, callbacks=[slow, bar])
+    said = capsys.readouterr().err
+    assert "measuring what is slow:   0%" in said and "training:   0%" in said and ": :" not in said
+    assert "training: 100%" in last_line(said)

@@ -94,7 +94,15 @@ def test_a_logger_adds_and_false_leaves_the_log_and_the_report(folder, caplog):
     physim("fit", "--config=tiny.yaml", "--trainer.logger=false", cwd=again)
     quiet = only_run(again)
     left = {path.name for path in quiet.iterdir()} - {".lock"}
-    assert left == {"checkpoints", "config.yaml", "figures", "metrics.jsonl", "report.html", "state.json"}
+    assert left == {
+        "checkpoints",
+        "config.yaml",
+        "figures",
+        "metrics.jsonl",
+        "provenance.json",
+        "report.html",
+        "state.json",
+    }
     numbers = [
         [{k: v for k, v in row.items() if not k.startswith("time")} for row in rows(each)] for each in (run, quiet)
     ]

@@ -49,11 +49,17 @@ def test_help_tells_commands_options_units_and_defaults(capsys):
     overview = capsys.readouterr().out
     assert all(f"  physim {name} {command.usage}" in overview for name, command in COMMANDS.items())
     assert "demo, large, smoke" in overview
-    text = " ".join(said(["fit", "--help"], capsys).split())
-    for option in ("--model.n_heads", "--data.system.stiffness", "--data.velocity_std", "--runs", "--threads"):
-        assert option in text, option
-    assert "attention heads in a block; must divide" in text
-    assert "spring constant" in text and "(force/length)" in text
+    short = said(["fit", "--help"], capsys)
+    assert len(short.splitlines()) < 60 and max(map(len, short.splitlines())) <= 90
+    for option in ("--model.n_heads=4", "--config", "--runs=runs", "--threads=1", "--trainer.max_steps=10000"):
+        assert f"  {option}" in short, option
+    for section in ("model", "data", "trainer", *MEASUREMENTS):
+        assert f"\n  {section} " in short
+    assert "attention heads in a block; must divide" in said(["fit", "--help", "model"], capsys)
+    text = " ".join(said(["fit", "--help", "data"], capsys).split())
+    assert "--data.velocity_std=0.7" in text and "spring constant" in text and "(force/length)" in text
+    assert "--trainer.gradient_clip_val" in said(["fit", "--help", "trainer"], capsys)
+    assert main(["fit", "--help", "modl"]) == 2 and "--help takes one of general, model" in capsys.readouterr().err
     assert "--animate" in said(["simulate", "--help"], capsys)
 
 
@@ -103,3 +109,22 @@ def test_the_version_is_told(capsys):
 def test_a_mistyped_command_is_told_what_was_meant(typed, meant, capsys):
     assert main([typed]) == 2
     assert capsys.readouterr().err.strip().endswith(f"; got {typed}: type physim {meant}")
+
+
+@pytest.mark.parametrize(
+    "argv, meant",
+    [
+        (["fit", "--model.nheads=3"], "--model.n_heads"),
+        (["sweep", "x.yaml", "--cuont", "3"], "--count"),
+        (["simulate", "--spli", "val"], "--split"),
+        (["reproduce", "--sead", "3"], "--seeds"),
+        (["report", "last", "--ouput", "x"], "--output"),
+        (["dashboard", "push", "--dryrun"], "--dry_run"),
+    ],
+)
+def test_a_mistyped_option_is_told_what_was_meant(argv, meant, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    line = capsys.readouterr().err.strip()
+    assert line.startswith("physim: no such option: --") and line.endswith(f": type {meant}")
+    assert not list(tmp_path.iterdir())

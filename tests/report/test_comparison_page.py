@@ -109,7 +109,7 @@ def test_a_metric_is_drawn_against_each_parameter_with_a_power_to_compare_with()
 def test_one_run_goes_where_it_is_told_too(tmp_path, capsys):
     run = write_run(tmp_path)
     assert main(["report", str(run.path), "--output", str(tmp_path / "one.html")]) == 0
-    assert capsys.readouterr().out.endswith(f"report: {tmp_path / 'one.html'}\n")
+    assert capsys.readouterr().out.endswith(f"report: {tmp_path / 'one.html'} (open it in a browser)\n")
     assert "1 of 2 attention heads has learned" in (tmp_path / "one.html").read_text() and not run.report.exists()
 
 

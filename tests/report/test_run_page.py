@@ -10,6 +10,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from lightning_physim import keys
+from lightning_physim.curves import collision_heads
 from lightning_physim.emergence import growth_of_collision_heads, label
 from lightning_physim.errors import InputError
 from lightning_physim.report import (
@@ -29,7 +30,7 @@ from lightning_physim.report.curve_figures import log_bins
 from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.heads import table_text
 from lightning_physim.report.style import head_style
-from lightning_physim.tracking import JsonlLogger, RunDirectory
+from lightning_physim.tracking import JsonlLogger, RunDirectory, read_metrics
 
 STEPS = np.array([0, 1, 10, 100, 1000])
 
@@ -337,9 +338,21 @@ def test_the_summary_names_heads_losses_and_the_report(run, capsys, monkeypatch)
     write_report(run.path)
     print_summary(run)
     said = capsys.readouterr().out
-    assert re.search(r"L0H1 +9\.0 +0\.750 +100", said)
-    assert re.search(r"loss +colliding +0\.45", said) and re.search(r"floor no-pair oracle, colliding +5\.5", said)
+    assert re.search(r"L0H1 \* +9\.0 +0\.750 +100", said)
+    assert re.search(r"loss +network +free flight +no-pair oracle\ncolliding +0\.45 +6 +5\.5", said)
     assert f"report: {run.report}" in said.replace("\n", "")
+    marked = re.findall(r"^(L\dH\d) \*", said, re.M)
+    assert sorted(marked) == sorted(collision_heads(read_metrics(run.metrics))) and len(marked) < len(
+        re.findall(r"^L\dH\d", said, re.M)
+    )
+    assert "next:" not in said  # there is no checkpoint to go on with
+    table = said.index("L0H1 *")
+    for title in ("× uniform", "partner score", "step of 3×"):  # explained before the table, each in a line
+        assert re.search(rf"^{title} +\w.{{10,64}}$", said[:table], re.M)
+
+
+def test_a_score_of_nothing_has_no_sign():
+    assert keys.ABLATION.column.form.format(-0.0001) == "0.000"
 
 
 # Machado, Oliveira and Fernandes 2009, table 1, severity 1.0: what the eye of a dichromat makes of linear RGB.

@@ -238,7 +238,7 @@ def test_a_killed_sweep_waits_for_the_trials_that_outlived_it(tmp_path):
         file.write('{"trial": 1, "sta')  # as of a machine that died while it wrote
     threading.Timer(1.0, (tmp_path / "go").touch).start()
     done = physim("sweep", "toy.yaml", cwd=tmp_path)
-    assert "trial 0 of 2 is still run by an earlier process" in done.stdout.splitlines()[0]
+    assert "trial 0 of 2 is still run by an earlier process" in done.stdout.splitlines()[1]
     states = [(row["trial"], row["state"]) for row in sweep_rows(tmp_path)]
     assert states == [(0, "started"), (0, "started"), (0, "finished"), (1, "started"), (1, "finished")]
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import sys
 
 import pytest
 import wandb
@@ -25,7 +26,7 @@ def no_account(tmp_path, monkeypatch):
 
 
 def test_a_dry_run_prints_the_specification_without_account_or_network(no_account, capsys):
-    assert main(["dashboard", "push", "--entity", "me", "--project", "p", "--dry-run"]) == 0
+    assert main(["dashboard", "push", "--entity", "me", "--project", "p", "--dry-run", "--json"]) == 0
     given = json.loads(capsys.readouterr().out)
     sections = given["workspace"]["section"]["panelBankConfig"]["sections"]
     parts = [part for part in SECTIONS if part.name != "rollout_animation"]  # which the viewer shows
@@ -63,6 +64,20 @@ def test_a_dry_run_prints_the_specification_without_account_or_network(no_accoun
     grids = [grid["panelBankSectionConfig"]["panels"] for grid in grids]
     assert [unnumbered(panels) for panels in grids] == [unnumbered(section["panels"]) for section in sections]
     assert ": null" not in json.dumps([given["workspace"], given["report"]])
+
+
+def test_a_dry_run_names_every_panel_and_needs_neither_entity_nor_package(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    assert main(["dashboard", "push", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    titles = [part.title for part in SECTIONS if part.name != "rollout_animation"]
+    added = ["Seeds, as mean and band", "Runs compared"]
+    assert [line for line in lines if not line.startswith(" ")] == [*titles, *added]
+    monkeypatch.undo()
+    sections = Dashboard("me", "p").workspace().sections
+    assert len(lines) == len(sections) + sum(len(section.panels) for section in sections)
+    titles = [panel.title for section in sections for panel in section.panels if type(panel).__name__ == "LinePlot"]
+    assert titles and not {f"  {title}" for title in titles} - {*lines}
 
 
 def unnumbered(panels: list[dict]) -> list[tuple]:

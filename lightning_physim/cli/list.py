@@ -1,0 +1,106 @@
+"""``physim list [DIR]``: the runs of a folder, newest first, a line each."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jsonargparse import ArgumentParser
+
+from lightning_physim import keys
+from lightning_physim.cli.suggestions import suggesting
+from lightning_physim.curves import COLLISION_HEAD, collision_heads, first_step, head_curves, last
+from lightning_physim.errors import InputError
+from lightning_physim.tracking.reading import read_metrics
+from lightning_physim.tracking.run import RunDirectory, checkpoints_by_step
+from lightning_physim.tracking.state import is_written, read_state
+
+TITLES = ("run", "age", "state", "steps", "size", "best head")
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+class Listed(NamedTuple):
+    """A run in the list: when it was last written to, as a time of the clock, and its cells."""
+
+    written: float
+    cells: tuple[str, ...]
+
+
+def list_runs(argv: list[str]) -> None:
+    """Print the list.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    parser = ArgumentParser(
+        prog="physim list",
+        description="List the runs of a folder, newest first. `best head` is the highest attention on near particles, "
+        f"times uniform, and the first step beyond {COLLISION_HEAD:g} times.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", nargs="?", default="runs", help="Folder that holds the run directories.")
+    with suggesting(parser):
+        root = Path(parser.parse_args(argv).folder)
+    if not root.is_dir():
+        raise InputError(f"physim list takes the folder of runs; got {root}, which is none: name one, or train first")
+    runs: list[RunDirectory] = []
+    others: list[RunDirectory] = []
+    for path in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        run = RunDirectory(path)
+        is_run = run.config.is_file() or run.metrics.is_file() or run.checkpoints.is_dir()
+        (runs if is_run else others).append(run)
+    listed = sorted((described(run) for run in runs), reverse=True)
+    if listed:
+        print("\n".join(table([TITLES, *(row.cells for row in listed)])))
+    if others:
+        print(f"no runs: {', '.join(run.id for run in others)}")
+    if not listed:
+        print(f"no run in {root}: type physim fit")
+
+
+def described(run: RunDirectory) -> Listed:
+    """What the files of a run say of it; what cannot be read is told in place of its best head."""
+    files = [path.stat() for path in run.path.rglob("*") if path.is_file()]
+    written = max((file.st_mtime for file in files), default=run.path.stat().st_mtime)
+    state, step, headline = read_state(run), None, "not measured"
+    if state is not None:
+        step = state.step
+    try:
+        metrics = read_metrics(run.metrics)
+        steps = [int(curve[0][-1]) for curve in metrics.values()]
+        step = max([*steps, step or 0], default=step)
+        if head_curves(metrics, keys.ENRICHMENT):
+            headline = f"{last(metrics, keys.BEST_ENRICHMENT):.1f} × uniform"
+        strong = collision_heads(metrics)
+        passed = [first_step(head_curves(metrics, keys.ENRICHMENT)[head], COLLISION_HEAD) for head in strong]
+        if first := min((at for at in passed if at is not None), default=None):
+            headline += f", {COLLISION_HEAD:g} × at {first:,}"
+    except (InputError, OSError) as error:
+        headline = f"unreadable: {error}" if run.metrics.is_file() else "no metrics.jsonl"
+        step = step or max(checkpoints_by_step(run), default=None)
+    name: str = "unknown" if state is None else state.state
+    if name == "running" and not is_written(run):
+        name = "killed"
+    size = sum(file.st_size for file in files) / 1e6
+    steps_text = "–" if step is None else f"{step:,}"
+    return Listed(written, (run.id, age(time.time() - written), name, steps_text, f"{size:.1f} MB", headline))
+
+
+def age(seconds: float) -> str:
+    """A time span in its largest unit: ``3 h``."""
+    length, unit = next(((length, unit) for length, unit in UNITS if seconds >= length), UNITS[-1])
+    return f"{seconds / length:.0f} {unit}"
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table; the first column, the states and the last one begin at the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = {0, 2, len(widths) - 1}
+    return [
+        "  ".join(
+            cell.ljust(width) if at in left else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
