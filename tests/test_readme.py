@@ -33,7 +33,7 @@ def links(text: str) -> list[str]:
     return [to for to in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"https?:|#", to)]
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda page: page.name)
 def test_links_lead_to_files_that_are_there(page):
     for to in links(page.read_text()):
         assert (page.parent / to.partition("#")[0]).exists(), to
@@ -50,7 +50,7 @@ def test_the_page_of_a_package_index_leads_nowhere_that_it_does_not_have():
 
 PYTHON = [
     pytest.param(code, id=f"{page.name}: {code.splitlines()[0][:40]}")
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     if page.name != "extending.md"  # its blocks run against changed copies of the package: test_extending.py
     for code in blocks("python", page.read_text())
 ]
