@@ -41,13 +41,13 @@ def noise(rng: np.random.Generator, correlation: float, size: float) -> np.ndarr
 
 def coverage(curves: int) -> Iterator[str]:
     """A row for each law and noise: how many of the 95 % intervals of each parameter hold the truth, per cent."""
+    rng = np.random.default_rng(0)
     yield "| law | noise | coverage at a noise correlation of 0 / 0.5 |\n|---|---|---|"
     for law, shapes in TRUE_SHAPES.items():
         fitter = Fitter(law, STEPS)
         for size in (0.005, 0.02):
             counts = []
             for correlation in NOISE_CORRELATIONS:
-                rng = np.random.default_rng(0)
                 truth = shapes | {"plateau": 0.9, "amplitude": 0.8, "correlation": correlation, "noise": size}
                 held: Counter[str] = Counter()
                 for _ in range(curves):
@@ -62,12 +62,12 @@ def coverage(curves: int) -> Iterator[str]:
 
 def confusion(curves: int) -> Iterator[str]:
     """A row for each law and noise: how many verdicts are the right law, and how many another one, per cent."""
+    rng = np.random.default_rng(1)
     yield "| true law | noise | right, other law, undecided: correlation 0 | correlation 0.5 |\n|---|---|---|---|"
     for law in (*TRUE_SHAPES, None):
         for size in (0.002, 0.005, 0.02):
             told = []
             for correlation in NOISE_CORRELATIONS:
-                rng = np.random.default_rng(1)
                 clean = curve(law) if law else 0.1 + 0 * STEPS
                 calls = Counter(
                     compare_growth_laws(STEPS, clean + noise(rng, correlation, size)).verdict for _ in range(curves)
@@ -81,7 +81,7 @@ def confusion(curves: int) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__.splitlines()[0])
-    parser.add_argument("--curves", type=int, default=100, help="of every row (default: 100)")
+    parser.add_argument("--curves", type=int, default=200, help="of every row (default: 200)")
     given = parser.parse_args()
     for row in chain(coverage(given.curves), [""], confusion(given.curves)):
         print(row, flush=True)
