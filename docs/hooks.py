@@ -3,12 +3,15 @@
 ``mkdocs.yml`` names this file twice, as a hook of MkDocs and as an extension of Griffe.
 """
 
+import json
 import os
 import re
+import runpy
 import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from griffe import Alias, Class, Docstring, Extension, Function, Module, NameResolutionError, Object
@@ -18,16 +21,21 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 OUTSIDE = ("examples/*.py", "sweeps/*.yaml", "lightning_physim/configs/*.yaml", "CHANGELOG.md", "CONTRIBUTING.md")
-COMMANDS = "reference/commands.md"
 SAME_AS_FIT = ("validate", "test", "predict")  # their help repeats that of fit
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files outside ``docs`` that pages lead to, and the page of the command line."""
+    """Add what pages lead to and does not lie in ``docs``: files, notebooks, the command line, the gallery."""
     for pattern in OUTSIDE:
         for path in sorted(ROOT.glob(pattern)):
             files.append(File.generated(config, str(path.relative_to(ROOT)), abs_src_path=str(path)))
-    files.append(File.generated(config, COMMANDS, content=commands()))
+    for path in sorted(ROOT.glob("examples/*.ipynb")):
+        page = notebook(json.loads(path.read_text()))
+        files.append(File.generated(config, str(path.relative_to(ROOT).with_suffix(".md")), content=page))
+    files.append(File.generated(config, "reference/commands.md", content=commands()))
+    write_gallery = runpy.run_path(str(ROOT / "docs" / "gallery" / "pages.py"))["write_gallery"]
+    for path in write_gallery(Path(mkdtemp())):
+        files.append(File.generated(config, f"gallery/{path.name}", abs_src_path=str(path)))
     return files
 
 
@@ -36,7 +44,25 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     if page.file.src_uri in ("CHANGELOG.md", "CONTRIBUTING.md"):
         return re.sub(r"\]\(docs/", "](", markdown)
     up = "../" * (page.file.src_uri.count("/") + 1)
-    return re.sub(rf"\]\({re.escape(up)}(?!\.\.)", f"]({up.removeprefix('../')}", markdown)
+    inside = re.sub(rf"\]\({re.escape(up)}(?!\.\.)", f"]({up.removeprefix('../')}", markdown)
+    return re.sub(r"\]\(([\w./-]*)\.ipynb", r"](\1.md", inside)
+
+
+def notebook(content: dict[str, Any]) -> str:
+    """A notebook with its stored outputs as Markdown."""
+    page = []
+    for cell in content["cells"]:
+        source = "".join(cell["source"])
+        page.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {"text/plain": output.get("text", [])})
+            if "image/png" in data:
+                page.append(
+                    f'<img alt="output of the cell above" src="data:image/png;base64,{data["image/png"].strip()}">'
+                )
+            elif "text/plain" in data:
+                page.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+    return "\n\n".join(page) + "\n"
 
 
 def commands() -> str:

@@ -32,7 +32,7 @@ def draw(name: str, columns: int, height: float, *panels: Callable[[Axes], None]
     for axes, panel in zip(figure.subplots(1, columns, squeeze=False)[0], panels, strict=True):
         axes.spines[["top", "right"]].set_visible(False)
         panel(axes)
-    figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
 
 
 def strongest(metrics: DataFrame) -> list[str]:
