@@ -4,7 +4,7 @@
     python -m benchmarks.forecasts RUN ... --calibrate
 
 At several places of each run the score of every head that emerges is forecast at the last step, from the measurements
-up to there and nothing else. The rules of calibration and verdict are in ``docs/growth.md``.
+up to there and nothing else. The rules of calibration and verdict are in ``docs/results/growth.md``.
 """
 
 import argparse

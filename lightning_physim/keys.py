@@ -241,7 +241,7 @@ PARTNER_SCORE = Key(
     "fraction of attention", "maximize", Chart("Partner score", "scores"), column=Column("partner score", narrow=True),
 )  # fmt: skip
 COLLISION_SCORE = Key(
-    "probe/collision_score/{head}", "the paper's score: attention mass within the radius of the query, self included",
+    "probe/collision_score/{head}", "attention within the radius, the query included: the paper's score as we read it",
     "fraction of attention", "maximize", Chart("Collision score of the paper", "scores"),
     column=Column("collision score"),
 )  # fmt: skip

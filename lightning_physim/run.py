@@ -1,5 +1,6 @@
 """A run that is on disk, for a notebook: its network, its numbers, its attention."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from lightning_physim import keys
 from lightning_physim.checkpoints import load_network
 from lightning_physim.data import ParticleDataModule, data_module
 from lightning_physim.errors import InputError
@@ -75,6 +77,28 @@ class Run:
         curves = read_metrics(self.directory.metrics)
         columns = {key: pandas.Series(values, index=steps) for key, (steps, values) in curves.items()}
         return pandas.DataFrame(columns).sort_index().rename_axis("step")
+
+    @property
+    def heads(self) -> "DataFrame":
+        """What was measured of every head, as one tidy table.
+
+        Returns:
+            Frame with the index ``(head, step)`` and a column per quantity without the head: ``probe/enrichment``,
+            ``llc/mean``. NaN where a quantity was not logged at a step. ``pandas.concat({name: run.heads, ...})``
+            puts several runs in one.
+
+        Raises:
+            InputError: as of :attr:`metrics`.
+        """
+        metrics = self.metrics
+        import pandas
+
+        by_head = re.compile(rf"/({keys.HEAD})(?=/|$)")
+        of_heads = metrics.filter(regex=by_head.pattern)
+        places = [(by_head.sub("", key), by_head.findall(key)[0]) for key in of_heads.columns]
+        of_heads.columns = pandas.MultiIndex.from_tuples(places, names=["quantity", "head"])
+        tidy = of_heads.stack("head", future_stack=True).dropna(how="all").rename_axis(columns=None)
+        return tidy.swaplevel().sort_index()
 
     def model(self, step: int | None = None) -> LightningModule:
         """The network as it was after some step, on the CPU and in evaluation mode.

@@ -1,10 +1,14 @@
 """The examples run, and leave what their text says."""
 
 import importlib.util
+import json
 import re
+import runpy
+import tarfile
 from pathlib import Path
 from types import ModuleType
 
+import pandas
 import pytest
 import torch
 
@@ -50,3 +54,29 @@ def test_the_page_counts_the_lines_of_glue(example):
     marked = len(re.findall("# glue", text))
     probe = re.search(r"class InductionProbe.*?(?=\n\n\ndef _places)", text, re.S)[0].splitlines()
     assert f"{marked} marked places" in page and f"{len(probe)} lines: a probe of its own" in page
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_its_head_is_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = json.loads((ROOT / "examples" / "first_head.ipynb").read_text())
+    names: dict = {"__name__": "__main__"}
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "first_head", "exec"), names)
+    best = names["best"]
+    assert names["final"][best] > 5, "a collision head"
+    assert names["by_near"][best] > 0.2 * names["loss"] > 5 * abs(names["by_far"][best])
+    assert names["estimates"][f"L0H{best}"].mean > 1
+
+
+def test_many_seeds_are_one_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open(ROOT / "docs" / "gallery" / "runs.tar.gz") as runs:
+        runs.extractall("runs", filter="data")
+    script = runpy.run_path(str(ROOT / "examples" / "many_seeds.py"))
+    heads = script["main"](["--runs", *map(str, sorted(Path("runs").glob("smoke*")))])
+    assert heads.index.names == ["run", "seed", "head", "step"] and heads.index.is_unique
+    assert set(heads.index.get_level_values("seed")) == {0, 1, 2, 3, 4}
+    assert heads.loc["smoke", 0, "L0H2", 1000]["probe/enrichment"] == pytest.approx(7.5, abs=0.05)
+    assert len(pandas.read_csv("heads.csv")) == len(heads)

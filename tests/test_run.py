@@ -47,6 +47,17 @@ def test_its_numbers_are_those_of_the_log(run):
     assert np.isnan(table.loc[0, "val/loss"])  # nothing is made up where nothing was logged
 
 
+def test_what_was_measured_of_heads_is_one_tidy_table(run):
+    heads, metrics = run.heads, run.metrics
+    assert heads.index.names == ["head", "step"] and heads.index.is_unique
+    assert set(heads.index.get_level_values("head")) == {f"L{layer}H{head}" for layer in (0, 1) for head in (0, 1)}
+    for head in ("L0H1", "L1H0"):
+        for quantity in ("enrichment", "ablation"):
+            column, logged = heads.loc[head, f"probe/{quantity}"].dropna(), metrics[f"probe/{quantity}/{head}"].dropna()
+            assert column.index.tolist() == logged.index.tolist() and column.tolist() == logged.tolist()
+    assert not any("H" in quantity for quantity in heads.columns) and "val/loss" not in heads
+
+
 def test_its_network_is_that_of_the_step(run):
     assert list(run.checkpoints) == [1, 3, 10, 12]
     last, first = run.model(), run.model(step=1)

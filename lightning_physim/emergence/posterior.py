@@ -5,7 +5,8 @@ correlation by importance sampling. With even weight on plateau and amplitude th
 and correlation (Harville 1974), and a skewed parameter gets a skewed interval. The prior is meant to say nothing:
 ``1 / noise``, even in the correlation, and for the law Jeffreys' measure, under which equally many distinguishable
 curves weigh equally. It does not depend on how a law is written down, and gives intervals that cover as often as they
-say to second order in one dimension (Welch and Peers 1963); how often they do here is measured, see ``docs/growth.md``.
+say to second order in one dimension (Welch and Peers 1963); how often they do here is measured: see
+``docs/results/growth.md``.
 
 Draws come from Student t distributions around the best draws so far and are weighted all together (adaptive multiple
 importance sampling, Cornuet, Marin, Mira and Robert 2012). Its random numbers are fixed: the same points give

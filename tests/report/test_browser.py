@@ -2,9 +2,11 @@
 
 import json
 import os
+import runpy
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -335,3 +337,12 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
         assert claim.verdict in shown and claim.statement in shown
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
     assert complaints(chromium) == []
+
+
+def test_the_pages_of_the_gallery_are_drawn_in_silence(chromium, tmp_path):
+    make = Path(__file__).parents[2] / "docs" / "gallery" / "pages.py"
+    for path in runpy.run_path(str(make))["write_gallery"](tmp_path):
+        show(chromium, path)
+        assert chromium.execute_script("return document.querySelectorAll('.js-plotly-plot').length") > 1, path.name
+        assert complaints(chromium) == [], path.name
+        assert path.stat().st_size < 4e6
