@@ -15,7 +15,7 @@ from lightning_physim.tracking.reading import read_metrics
 from lightning_physim.tracking.run import RunDirectory, checkpoints_by_step
 from lightning_physim.tracking.state import is_written, read_state
 
-TITLES = ("run", "age", "state", "steps", "size", "best head")
+LISTED = ("run", "age", "state", "steps", "size", "best head")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -52,7 +52,7 @@ def list_runs(argv: list[str]) -> None:
         (runs if is_run else others).append(run)
     listed = sorted((described(run) for run in runs), reverse=True)
     if listed:
-        print("\n".join(table([TITLES, *(row.cells for row in listed)])))
+        print("\n".join(table([LISTED, *(row.cells for row in listed)])))
     if others:
         print(f"no runs: {', '.join(run.id for run in others)}")
     if not listed:
