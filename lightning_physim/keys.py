@@ -63,7 +63,7 @@ class Column:
     """
 
     title: str
-    form: str = "{:.3f}"
+    form: str = "{:z.3f}"
     note: str = ""
     narrow: bool = False
 

@@ -95,9 +95,9 @@ def chromium(tmp_path_factory):
     browser.quit()
 
 
-def show(browser, path, width=1280):
+def show(browser, path, width=1280, height=900):
     """Open a page; assert that it is silent, and that nothing but the file itself was asked for."""
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get_log("performance")
     browser.get(path.as_uri())
@@ -136,6 +136,19 @@ def page(chromium, run):
     show(chromium, run.report)
     yield chromium
     assert complaints(chromium) == []
+
+
+def test_the_first_screen_of_a_laptop_holds_sentence_numbers_and_moving_picture(chromium, run):
+    show(chromium, run.report, 1280, 800)
+    bottoms = "return [...document.querySelectorAll(arguments[0])].map(e => e.getBoundingClientRect().bottom)"
+    for part, n in ((".headline", 1), (".tiles div", 3), ("#viewer canvas", 3), ("#viewer button", 2)):
+        found = chromium.execute_script(bottoms, part)
+        assert len(found) == n and max(found) <= 800, part
+    sentence = chromium.find_element("css selector", ".headline").text
+    assert sentence == "1 of 4 attention heads has learned to find near particles."
+    links = chromium.execute_script("return [...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
+    assert len(links) > 12
+    assert all(chromium.execute_script("return !!document.querySelector(arguments[0])", link) for link in links)
 
 
 def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
