@@ -13,7 +13,7 @@ HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#3322
 DARK = dict(
     zip(
         (INK, PAPER, *HUES),
-        ("#eceae4", "#14161a", "#2f8fd0", "#f0752a", "#14b88a", "#e3a0c4", "#f0b429", "#9ad4ff", "#8a7be0", "#d0568f"),
+        ("#eceae4", "#14161a", "#6aaaf4", "#f44d1f", "#73f4c0", "#d17685", "#ffcb54", "#b2c8e6", "#606add", "#d32893"),
         strict=True,
     )
 )

@@ -260,6 +260,38 @@ def test_no_page_is_wider_than_its_window(chromium, run, width):
     assert complaints(chromium) == []
 
 
+def test_no_word_of_a_figure_is_cut_on_a_telephone(chromium, run):
+    show(chromium, run.report, 375)
+    cut = chromium.execute_script(
+        "return [...document.querySelectorAll('.js-plotly-plot text')].filter(e => {"
+        "const box = e.getBoundingClientRect(), plot = e.closest('.js-plotly-plot').getBoundingClientRect();"
+        "return box.width && (box.left < plot.left - 1 || box.right > plot.right + 1)}).map(e => e.textContent)"
+    )
+    assert cut == []
+    assert chromium.execute_script("return document.querySelector('.modebar-container').clientHeight") == 0
+    assert complaints(chromium) == []
+
+
+@pytest.mark.parametrize(
+    ("media", "paper", "ink"),
+    [("", "rgb(20, 22, 26)", "rgb(236, 234, 228)"), ("print", "rgb(255, 255, 255)", "rgb(36, 38, 43)")],
+)
+def test_dark_pages_are_dark_and_printed_ones_are_not(chromium, run, media, paper, ink):
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": dark})
+    try:
+        show(chromium, run.report)
+        found = chromium.execute_script(
+            "const of = (part, name) => getComputedStyle(document.querySelector(part))[name];"
+            "return [of('body', 'backgroundColor'), of('#scores .xtick text', 'fill'),"
+            "of('.modebar-container', 'display')]"
+        )
+        assert found == [paper, ink, "none" if media else "block"]
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    assert complaints(chromium) == []
+
+
 def test_a_run_without_attention_shows_its_rollouts(chromium, tmp_path):
     run = write_run(tmp_path / "blind")
     for path in (run.figures / "probe_snapshots").iterdir():

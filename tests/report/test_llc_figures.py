@@ -88,7 +88,7 @@ def test_orders_stand_in_a_panel_of_their_own_where_they_have_an_interval():
         "attention to near particles, × uniform",
         "learning coefficient of the head",
         "learning coefficient of the whole model",
-        "order of the loss: it rises as the distance to this power",
+        "order of the loss",
         "quartic: flat at the bottom",
         "regular: a parabola",
     ]
