@@ -25,7 +25,7 @@ from lightning_physim.report.claim_figures import (
     seed_color,
     timing_figure,
 )
-from lightning_physim.report.page import folded, plot_html, section, write_page
+from lightning_physim.report.page import Part, caption_html, folded, plot_html, section, write_page
 from lightning_physim.report.portrait_figures import collapse_figure
 from lightning_physim.report.table import Html, html_table, number_text
 
@@ -34,35 +34,53 @@ if TYPE_CHECKING:
 
 TONES = {"supported": "#00694c", "not supported": "#a33b00", "undecided": "#5d626b"}
 CLAIM_CAPTIONS = {
-    "heads": """Final enrichment of every head, a mean of the last three measurements: attention to near particles over
-        that of a head that attends to all alike. <b>Filled</b> are collision heads, of at least $threshold,
-        that the network uses, by the ablation. Untrained networks, and the one that was trained on outcomes exchanged
-        among particles, are the controls. <i>Do not believe</i> a head because of its score alone: attention is not
-        yet use.""",
-    "geometry": """A point is a head at the end of training. Colours are seeds; collision heads are those that are used.
-        At the left is the number of directions that count, each by h / (h + $c) with its curvature h. Fewer
-        directions mean a landscape that is more degenerate. Permuted outcomes leave nothing to learn from neighbours;
-        every such training starts from the network of its seed. At the right is the order of the potential: 2 is that
-        of a regular basin, 4 that of a quartic one. <i>Do not believe</i> an order of a head with a small learning
-        coefficient: chains then walk as far as its weights are long.""",
-    "timing": """A point is a collision head that is used. Both steps are known to a part of the distance between
-        measurements. The rule asks whether the points of a colour lie nearer to the dotted line than with their heads
-        exchanged. <i>Do not believe</i> that one causes the other: the rule sees the order of events alone.""",
-    "laws": """Akaike weight of each growth law for every collision head that is used, and for the seeds’ losses on
-        colliding particles as controls. A row that is dark in one column has a clear law; the broken power law counts
-        as a power law. <i>Do not believe</i> a weight without the verdict beside it: weights only compare these
-        laws.""",
-    "collapse": """Velocity of the score of every collision head that is used, against the share of its rise. Each is
-        given in units of its own rise, and of its own time from a tenth to half of it. Heads that roll down one
-        potential are one line, whatever their scales. $shape <i>Do not believe</i> a potential because
-        lines agree at the left: their scales are taken from there.""",
-    "flow": """A line is a collision head that is used, a colour a seed. At the left are its scores over the time of
-        gradient flow. Where the dotted line of coarse steps lies on that of fine ones, the head is at the limit. At the
-        right are the heads at the limit, in units of their own rise and time. Heads of one potential are one line
-        there. <i>Do not believe</i> an order that is read off a score alone: a score is not the coordinate.""",
-    "exponents": """Exponent of a power law fitted to the approach of each head, with its 95 % interval; filled where a
-        power law is the verdict. <i>Do not believe</i> a hollow one: whatever saturates can be given an exponent.""",
+    "heads": (
+        """Final enrichment of every head: attention to near particles over uniform attention. <i>Do not believe</i> a
+        head because of its score alone: attention is not yet use.""",
+        """Final is the mean of the last three measurements. <b>Filled</b> are collision heads, of at least
+        $threshold, that the network uses, by the ablation. Untrained networks, and the one that was trained on
+        outcomes exchanged among particles, are the controls.""",
+    ),
+    "geometry": (
+        """A point is a head at the end of training, a colour a seed; collision heads are those that are used. <i>Do not
+        believe</i> an order of a head with a small learning coefficient: chains then walk as far as its weights are
+        long.""",
+        """At the left is the number of directions that count, each by h / (h + $c) with its curvature h. Fewer
+        directions mean a landscape that is more degenerate. Permuted outcomes leave nothing to learn from
+        neighbours. Every such training starts from the network of its seed. At the right is the order of the
+        potential: 2 is that of a regular basin, 4 that of a quartic one.""",
+    ),
+    "timing": (
+        """A point is a collision head that is used: when its directions rose, against when its score did. <i>Do not
+        believe</i> that one causes the other: the rule sees the order of events alone.""",
+        """Both steps are known to a part of the distance between measurements. The rule asks whether the points of a
+        colour lie nearer to the dotted line than with their heads exchanged.""",
+    ),
+    "laws": (
+        """Akaike weight of each growth law for every collision head that is used: a row that is dark in one column
+        has a clear law. <i>Do not believe</i> a weight without the verdict beside it: weights compare laws.""",
+        """The seeds’ losses on colliding particles are controls. The broken power law counts as a power law.""",
+    ),
+    "collapse": (
+        """Velocity of the score of every collision head that is used, against the share of its rise. <i>Do not
+        believe</i> a potential because lines agree at the left: their scales are taken from there.""",
+        """Each is given in units of its own rise, and of its own time from a tenth to half of it. Heads that roll
+        down one potential are one line, whatever their scales. $shape""",
+    ),
+    "flow": (
+        """Scores of collision heads that are used in gradient flow: a line is a head, a colour a seed. <i>Do not
+        believe</i> an order that is read off a score alone: a score is not the coordinate.""",
+        """At the left are scores over the time of gradient flow. Where the dotted line of coarse steps lies on that
+        of fine ones, the head is at the limit. At the right are the heads at the limit, in units of their own rise
+        and time. Heads of one potential are one line there.""",
+    ),
+    "exponents": (
+        """Exponent of a power law fitted to the approach of each head, with its 95 % interval; filled where a power law
+        is the verdict. <i>Do not believe</i> a hollow one: whatever saturates can be given an exponent.""",
+        "",
+    ),
 }
+"""What each figure shows and what not to believe, and the rest, which is folded."""
 
 
 def write_reproduction(
@@ -115,7 +133,7 @@ def growth_row(growth: Growth, metrics: Metrics | None) -> list[str]:
     ]
 
 
-def _sections(findings: Findings) -> Iterator[str]:
+def _sections(findings: Findings) -> Iterator[Part]:
     yield section("Verdicts", "".join(map(claim_html, "abc", findings.claims)))
     controls: dict[str, list[Metrics]] = {}
     for training in findings.trainings:
@@ -155,12 +173,13 @@ def _peers(findings: Findings) -> str:
         ]
         for peer in findings.peers
     ]
-    caption = f"""Errors of one interval on held-out data, mean of the last three validations; 1 is free flight over
-        all particles. Rollouts after {findings.horizon} intervals: mean squared error of positions, squared length,
-        and relative error of energy. The interaction network is given what the attention has to find: a neighbourhood,
-        and relative coordinates. <i>Do not believe</i> small differences: all but the seeds are single runs,
-        and at a constant rate the last losses jitter by tens of per cent."""
-    return f'{html_table(header, rows)}<p class="caption">{caption}</p>'
+    caption = """Errors of one interval on held-out data, where 1 is free flight over all particles. <i>Do not
+        believe</i> small differences: all but the seeds are single runs."""
+    more = f"""Losses are means of the last three validations. Columns with @{findings.horizon} are after
+        {findings.horizon} intervals: mean squared error of positions, squared length, and relative error of energy. The
+        interaction network is given what the attention has to find: a neighbourhood, and relative coordinates. At a
+        constant rate the last losses jitter by tens of per cent."""
+    return html_table(header, rows) + caption_html(caption, more)
 
 
 def _runs(findings: Findings) -> str:
@@ -197,10 +216,5 @@ def _collapse(findings: Findings) -> str:
 
 
 def _plot(name: str, figure: "Figure", **fill: str) -> str:
-    return plot_html(
-        name,
-        figure,
-        Template(CLAIM_CAPTIONS[name]).substitute(
-            threshold=f"{COLLISION_HEAD:g}", c=f"{keys.CURVATURES[RANK_C]:g}", **fill
-        ),
-    )
+    known = {"threshold": f"{COLLISION_HEAD:g}", "c": f"{keys.CURVATURES[RANK_C]:g}", **fill}
+    return plot_html(name, figure, *(Template(text).substitute(known) for text in CLAIM_CAPTIONS[name]))

@@ -17,7 +17,7 @@ from lightning_physim.curves import ONSET, Metrics, collision_heads, first_step,
 from lightning_physim.errors import InputError
 from lightning_physim.files import flatten, replace_file
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
-from lightning_physim.report.page import plot_html, section, write_page
+from lightning_physim.report.page import Part, plot_html, section, write_page
 from lightning_physim.report.plot import NEAR_ATTENTION
 from lightning_physim.report.style import key_svg
 from lightning_physim.report.summary import sentence
@@ -224,7 +224,7 @@ def _lines(results: Sequence[Result]) -> list[Line]:
     ]
 
 
-def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, folder: Path) -> Iterator[str]:
+def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, folder: Path) -> Iterator[Part]:
     lines = _lines(results)
     median = "The heavy line is the median. " if len({line.kind for line in lines}) < len(lines) else ""
     for key, (title, y_title, caption) in OVERLAYS.items():

@@ -99,7 +99,7 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
             ...]}`` as ``CollisionProbe`` logs it, a row per bin. Distances are in contact diameters: particles touch
             at 1. An empty bin is ``None``.
     """
-    figure = new_figure("distance between centres, contact diameters", "mean attention to one particle")
+    figure = new_figure("distance, contact diameters", "mean attention to one particle")
     columns = dict(zip(table["columns"], np.array(table["data"], dtype=float).T, strict=True))
     centres = (columns["distance_from"] + columns["distance_to"]) / 2
     heads = filter(keys.is_head, columns)

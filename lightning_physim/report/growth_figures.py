@@ -35,12 +35,10 @@ FORECASTS = IntervalPanel(
     keys.FORECAST,
     keys.FORECAST_LO,
     keys.FORECAST_HI,
-    "partner score, and forecast of its last value at the step where it was made",
+    "partner score, forecasts of its last value",
     300,
 )
-EXPONENTS = IntervalPanel(
-    keys.EXPONENT, keys.EXPONENT_LO, keys.EXPONENT_HI, "exponent α of the approach to the plateau", 220
-)
+EXPONENTS = IntervalPanel(keys.EXPONENT, keys.EXPONENT_LO, keys.EXPONENT_HI, "exponent α of the approach", 220)
 
 
 def emerging_heads(metrics: Metrics) -> list[str]:

@@ -17,6 +17,7 @@ from lightning_physim.curves import (
     last,
 )
 from lightning_physim.keys import Column
+from lightning_physim.report.page import caption_html
 from lightning_physim.report.style import head_style, key_svg
 from lightning_physim.report.table import Html, html_table
 
@@ -107,7 +108,8 @@ def head_table_html(metrics: Metrics, growth: Mapping[str, str]) -> str:
         notes.append(f"{FAILED} the estimate failed a diagnostic.")
     strong = collision_heads(metrics)
     bold = [row["head"] in strong for row in rows]
-    return f'<p></p>{html_table(titles, cells, bold)}<p class="caption">{" ".join(notes)}</p>'
+    shown, *more = notes
+    return f"<p></p>{html_table(titles, cells, bold)}{caption_html(shown, ' '.join(more))}"
 
 
 def llc_text(metrics: Metrics, region: str) -> str:

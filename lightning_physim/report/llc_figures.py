@@ -77,7 +77,7 @@ def llc_figure(metrics: Metrics) -> "Figure":
         NEAR_ATTENTION: (170, scores, _add_scores),
         f"learning coefficient of the {kind}": (270, others, _add_regions),
         "learning coefficient of the whole model": (150 if others else 270, model, _add_regions),
-        "order of the loss: it rises as the distance to this power": (200, orders(metrics), _add_orders),
+        "order of the loss": (200, orders(metrics), _add_orders),
     }
     shown = {title: panel for title, panel in panels.items() if panel[1]}
     figure = stacked_panels(list(shown), [height for height, _, _ in shown.values()])

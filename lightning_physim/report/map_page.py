@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lightning_physim.claims import Claim
 from lightning_physim.claims.across import CELLS, DEPTHS, TITLES, Effects, Map
 from lightning_physim.report.claims_page import claim_html
-from lightning_physim.report.page import plot_html, section, write_page
+from lightning_physim.report.page import Part, plot_html, section, write_page
 from lightning_physim.report.plot import add_line, panel, panel_grid
 from lightning_physim.report.style import nth_style
 from lightning_physim.report.table import html_table, number_text
@@ -57,13 +57,13 @@ def map_figure(cells: Map) -> "Figure":
     return figure
 
 
-def _sections(cells: Map, claims: Sequence[Claim]) -> Iterator[str]:
+def _sections(cells: Map, claims: Sequence[Claim]) -> Iterator[Part]:
     yield section("Verdicts", "".join(claim_html("", claim) for claim in claims))
-    caption = """A point is a training, a line joins the medians of its seeds. <b>Used</b> heads are those whose
-        attention to near particles the network needs, by the ablation. The rules pool all cells, and nothing is said of
-        a single one. <i>Do not believe</i> a difference between two cells that is smaller than the spread of their
-        points."""
-    yield section("The map", plot_html("map", map_figure(cells), caption))
+    caption = """A point is a training, a line joins the medians of its seeds. <i>Do not believe</i> a difference
+        between two cells that is smaller than the spread of their points."""
+    more = """<b>Used</b> heads are those whose attention to near particles the network needs, by the ablation. The
+        rules pool all cells, and nothing is said of a single one."""
+    yield section("The map", plot_html("map", map_figure(cells), caption, more))
     header = ["cell", "trainings", *TITLES.values()]
     rows = [
         [cell.label, str(len(found)), *(_range(_values(found, name)) for name in TITLES)]

@@ -5,59 +5,101 @@ import gzip
 import re
 from collections.abc import Iterable
 from functools import cache
-from html import escape
 from importlib.resources import files
 from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_physim.files import replace_file
-from lightning_physim.report.style import FONT, INK, PAPER
+from lightning_physim.report.style import DARK, FONT, INK, PAPER, rgb
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+HOW_TO_READ = "How to read it"
+"""Title under which the rest of a caption is folded."""
+
+
+class Tile(NamedTuple):
+    """A number at the top of a page.
+
+    Attributes:
+        number: as it is shown.
+        meaning: in a few words.
+    """
+
+    number: str
+    meaning: str
+
+
+class Part(NamedTuple):
+    """A section of a page.
+
+    Attributes:
+        title: HTML.
+        content: HTML.
+    """
+
+    title: str
+    content: str
+
+    @property
+    def anchor(self) -> str:
+        """The name that links to it have."""
+        return "part-" + re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
 
 def write_page(
-    path: Path, title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str,
+    path: Path,
+    title: str,
+    facts: Iterable[str],
+    headline: str,
+    sections: Iterable[Part],
+    config: str,
+    tiles: Iterable[Tile] = (),
     origin: str = "",
-) -> Path:  # fmt: skip
+) -> Path:
     """Write a page with figures to a file, whole and at once. Arguments are those of :func:`page_html`."""
     scripts = f'<script type="gzip" id="plotly">{packed_plotly()}</script>\n<script>{asset("figures.js")}</script>'
-    replace_file(path, page_html(title, facts, headline, sections, config, scripts, origin).encode())
+    replace_file(path, page_html(title, facts, headline, sections, config, scripts, tiles, origin).encode())
     return path
 
 
 def page_html(
-    title: str, facts: Iterable[str], headline: str, sections: Iterable[str], config: str = "", scripts: str = "",
+    title: str,
+    facts: Iterable[str],
+    headline: str,
+    sections: Iterable[Part],
+    config: str = "",
+    scripts: str = "",
+    tiles: Iterable[Tile] = (),
     origin: str = "",
-) -> str:  # fmt: skip
+) -> str:
     """A page that needs nothing else.
 
     Args:
         facts: a few words each.
-        sections: HTML, each a ``<section>``: of :func:`section`. Everything else is text.
+        sections: of :func:`section`. Everything but sections and scripts is text.
         config: YAML, shown folded at the end.
         scripts: HTML, what draws its figures.
+        tiles: the numbers to remember.
         origin: where the numbers come from, the last line.
     """
-    return Template(asset("page.html")).substitute(
-        id=escape(title),
-        ink=INK,
-        paper=PAPER,
-        font=FONT,
-        facts=" · ".join(map(escape, facts)),
-        headline=escape(headline),
-        sections="\n".join(sections),
-        config=folded("Configuration", f"<pre>{escape(config)}</pre>") if config else "",
+    return rendered(
+        "page.html",
+        title=title,
+        facts=list(facts),
+        headline=headline,
+        sections=list(sections),
+        config=config,
         scripts=scripts,
-        origin=f'<p class="caption">{escape(origin)}</p>' if origin else "",
+        tiles=list(tiles),
+        origin=origin,
     )
 
 
-def section(title: str, content: str) -> str:
+def section(title: str, content: str) -> Part:
     """A section of a page under its title; both are HTML."""
-    return f"<section><h2>{title}</h2>{content}</section>"
+    return Part(title, content)
 
 
 def folded(title: str, content: str) -> str:
@@ -74,6 +116,16 @@ def asset(name: str) -> str:
     return (files("lightning_physim.report") / "assets" / name).read_text(encoding="utf-8")
 
 
+def rendered(name: str, **values: Any) -> str:
+    """A template of ``report/assets/`` with its gaps filled; text is escaped where the template does not say HTML."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    pages = Environment(autoescape=True, loader=FunctionLoader(asset), undefined=StrictUndefined)
+    design = {"font": Markup(FONT), "ink": INK, "paper": PAPER, "dark": DARK, "rgb_of": rgb}
+    return pages.get_template(name).render(**design, **values)
+
+
 @cache
 def packed_plotly() -> str:
     """plotly.js, gzip in base64: 2 MB instead of 5 on every page."""
@@ -82,8 +134,14 @@ def packed_plotly() -> str:
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
-def plot_html(name: str, figure: "Figure", caption: str) -> str:
-    """A figure with its caption, which is HTML; ``name`` is unique on the page."""
+def plot_html(name: str, figure: "Figure", caption: str, more: str = "") -> str:
+    """A figure with its caption.
+
+    Args:
+        name: unique on the page.
+        caption: HTML, two short sentences.
+        more: HTML, the rest, which is folded.
+    """
     plot = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
@@ -93,9 +151,17 @@ def plot_html(name: str, figure: "Figure", caption: str) -> str:
             "displaylogo": False,
             "responsive": True,
             "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
-            "toImageButtonOptions": {"scale": 3, "filename": name},
+            "toImageButtonOptions": {"format": "svg", "filename": name},
         },
     )
     # Left for `figures.js`, which runs it when plotly is there.
     plot = re.sub("<script[^>]*>", '<script type="figure">', plot, count=1)
-    return f'{plot}<p class="caption">{caption}</p>'
+    return f"<figure>{plot}{caption_html(caption, more)}</figure>"
+
+
+def caption_html(caption: str, more: str = "") -> str:
+    """A caption, and the rest of it folded; both are HTML."""
+    rest = (
+        f'<details class="more"><summary>{HOW_TO_READ}</summary><p class="caption">{more}</p></details>' if more else ""
+    )
+    return f'<div class="captions"><p class="caption">{caption}</p>{rest if more else ""}</div>'

@@ -9,9 +9,10 @@ import yaml
 from lightning_physim.curves import Metrics
 from lightning_physim.keys import SECTIONS
 from lightning_physim.model import describe_network
-from lightning_physim.report.page import folded, page_html, section, write_page
+from lightning_physim.report.page import Part, folded, page_html, section, write_page
 from lightning_physim.report.sections import RunContent, folded_sections
-from lightning_physim.report.summary import headline
+from lightning_physim.report.summary import message, tiles
+from lightning_physim.report.words import words_html
 from lightning_physim.tracking import RunDirectory, how_to_go_on, origin_line, read_state
 
 
@@ -40,9 +41,10 @@ def write_report(run_dir: str | Path | RunContent, output: str | Path | None = N
         run.report if output is None else Path(output),
         title=run.path.resolve().name,
         facts=[*_ending(run), *facts],
-        headline=headline(metrics),
+        headline=message(metrics),
         sections=_sections(content),
         config=config,
+        tiles=tiles(metrics),
         origin=origin_line([run]),
     )
 
@@ -51,7 +53,7 @@ def viewer_page(content: RunContent) -> str:
     """The viewer of a run as a page of its own; empty where there are no snapshots."""
     part = next(part for part in SECTIONS if part.viewed)
     shown = content.html(part.name)
-    return page_html(part.title, [], headline(content.metrics), [f"<section>{shown}</section>"]) if shown else ""
+    return page_html(content.run.id, [], message(content.metrics), [section(part.title, shown)]) if shown else ""
 
 
 def _ending(run: RunDirectory) -> Iterator[str]:
@@ -82,11 +84,15 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     yield f"step {steps:,} of {planned:,}" if planned > steps else f"{steps:,} steps"
 
 
-def _sections(content: RunContent) -> Iterator[str]:
+def _sections(content: RunContent) -> Iterator[Part]:
+    shown = ""
     for part in folded_sections(""):
         html = content.html(part.name)
         for inner in folded_sections(part.name) if html else ():
             inner_html = content.html(inner.name)
             html += folded(inner.title, inner_html) if inner_html else ""
         if html:
+            shown += html
             yield section(part.title, html)
+    if words := words_html(shown):
+        yield section("Words", words)

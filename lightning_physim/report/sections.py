@@ -38,6 +38,7 @@ from lightning_physim.report.snapshot_figures import attention_map_figure, rollo
 from lightning_physim.report.splits import MEANING, split_table
 from lightning_physim.report.table import html_table
 from lightning_physim.report.viewer import Snapshots, viewer_html
+from lightning_physim.report.words import linked
 from lightning_physim.tracking import RunDirectory, arrays_folder, read_arrays, read_metrics, table_path
 
 if TYPE_CHECKING:
@@ -139,14 +140,17 @@ class Content:
 
     Args:
         draw: the figure; None where the run has nothing for it.
-        caption: HTML under the figure. Without one the figure goes to loggers alone, and the page shows what is below.
-        fill: what stands for each ``$name`` of the caption.
+        caption: HTML under the figure: what it shows, and what not to believe, in two short sentences. Without one the
+            figure goes to loggers alone, and the page shows what is below.
+        more: the rest of the caption, which is folded.
+        fill: what stands for each ``$name`` of both.
         below: more HTML.
         folded_into: name of the section at whose end this one is folded away; empty for a section of its own.
     """
 
     draw: "Callable[[RunContent], Figure | None]"
     caption: str = ""
+    more: str = ""
     fill: Callable[[RunContent], Mapping[str, str]] = _nothing_open
     below: Callable[[RunContent], str] = _nothing_below
     folded_into: str = ""
@@ -155,8 +159,10 @@ class Content:
 def section_html(name: str, run: RunContent) -> str:
     """What a section of the page shows under its title; empty where the run has nothing for it."""
     content, figure = CONTENTS[name], run.figure(name) if CONTENTS[name].caption else None
-    plot = "" if figure is None else plot_html(name, figure, Template(content.caption).substitute(content.fill(run)))
-    return plot + content.below(run)
+    if figure is None:
+        return content.below(run)
+    words = (linked(Template(text).substitute(content.fill(run))) for text in (content.caption, content.more))
+    return plot_html(name, figure, *words) + content.below(run)
 
 
 def folded_sections(name: str) -> list[Section]:
@@ -298,95 +304,100 @@ CONTENTS = {
     "attention_map": Content(_attention_map, below=lambda run: run.viewer),
     "scores": Content(
         _scores,
-        """The attention that a head gives to near particles, self excluded, over what uniform attention would give
-        them. A head that climbs away from 1 has found the particles that may collide. Thin lines are power laws
-        <i>s</i> &minus; <i>A</i> (<i>t</i> &minus; <i>t</i><sub>0</sub>)<sup>&minus;&alpha;</sup>. They are drawn only
-        for heads whose growth a power law, broken or not, describes better than any other law. <i>Do not believe</i> a
-        head because of one step: scores of a small probe set scatter by some per cent. <i>Do not believe</i> that
-        attention to near particles is use of it: the ablation in the table tells. A power law is no proof of a
-        degenerate potential, as the loss may fall like one too.""",
+        """The attention of each head to near particles, over what uniform attention would give them. <i>Do not
+        believe</i> that attention to near particles is use of it: the ablation in the table tells.""",
+        """Attention is that to others, self excluded. A head that climbs away from 1 has found the particles that may
+        collide. Thin lines are power laws, <b>broken</b> where the table says so. They are drawn only for heads whose
+        growth such a law describes better than any other. Before its break a power law is <i>s</i> &minus; <i>A</i>
+        (<i>t</i> &minus; <i>t</i><sub>0</sub>)<sup>&minus;&alpha;</sup>. <i>Do not believe</i> a head because of one
+        step: scores of a small probe set scatter by some per cent. A power law is no proof of a degenerate potential,
+        as the loss may fall like one too.""",
         below=_heads,
     ),
     "loss": Content(
         _loss,
-        """The error of one predicted interval on held-out data. A loss of 1 is free flight over all particles.
-        <b>Colliding</b> are the particles that touched another one in the interval. The no-pair oracle knows walls and
-        gravity exactly but no other particle. A network far below it must use its neighbours. <i>Do not believe</i> a
-        small overall loss by itself, as most particles touch nothing. <i>Do not believe</i> a colliding loss some ten
-        per cent under the oracle. A network without attention reaches that by knowing what collisions do on average.
-        The training loss is averaged in log-spaced bins.""",
+        """The error of one predicted interval on held-out data, beside that of predictors that know less. <i>Do not
+        believe</i> a small overall loss by itself, as most particles touch nothing.""",
+        """A loss of 1 is free flight over all particles. <b>Colliding</b> are the particles that touched another one in
+        the interval. The no-pair oracle knows walls and gravity exactly but no other particle. A network far below it
+        must use its neighbours. <i>Do not believe</i> a colliding loss some ten per cent under the oracle. A network
+        without attention reaches that by knowing what collisions do on average. The training loss is averaged in
+        log-spaced bins.""",
     ),
     "emergence": Content(
         _emergence,
-        """Forecasts and exponents as they were while training ran. The upper panel shows the score of each emerging
-        head. Beside it stand forecasts of its last value, at the steps where they were made, from a tenth of the run
-        on. Their bars hold 95 % of the errors of earlier runs, and held 98 % of those of fresh ones. The lower panel
-        shows the exponent of a power law fitted to the approach so far, with 95 % intervals for parameters and noise.
-        <i>Do not believe</i> a forecast that was made before a head began to rise. <i>Do not believe</i> an exponent
-        whose bar reaches across the panel. The table of heads tells where another law describes the growth better: no
-        exponent is to be believed there.""",
+        """Forecasts of the last score of each head, and the exponent of its approach. <i>Do not believe</i> a forecast
+        that was made before a head began to rise.""",
+        """The upper panel shows the score of each emerging head. Beside it stand forecasts of its last value, at the
+        steps where they were made, from a tenth of the run on. Their bars hold 95 % of the errors of earlier runs, and
+        held 98 % of those of fresh ones. The lower panel shows the exponent of a power law fitted to the approach, at
+        the last step where one was fitted, with its 95 % interval for parameters and noise. <i>Do not believe</i> an
+        exponent whose bar reaches across the panel. The table of heads tells where another law describes the growth
+        better: no exponent is to be believed there.""",
     ),
     "portrait": Content(
         _portrait,
-        """A phase portrait: the velocity of each score against the score itself, from a tenth of the rise on. Time runs
-        from left to right while a score rises. A line has a gap where the score falls, and goes on further left. Where
-        one coordinate rolls down an effective potential, the velocity depends on the place alone. A line that begins
-        high has rolled off a slope. One that rises in proportion to the score above uniform attention has left a
-        saddle. At the right a power law slows down early, an exponential only near the end. <i>Do not believe</i> a dip
-        or a bump narrower than a fifth of a decade of steps, as velocities are smoothed over that. <i>Do not
+        """A phase portrait: the velocity of each score against the score itself, from a tenth of the rise on. <i>Do not
+        believe</i> a dip or a bump narrower than a fifth of a decade of steps, as velocities are smoothed over
+        that.""",
+        """Time runs from left to right while a score rises. A line has a gap where the score falls, and goes on further
+        left. Where one coordinate rolls down an effective potential, the velocity depends on the place alone. A line
+        that begins high has rolled off a slope. One that rises in proportion to the score above uniform attention has
+        left a saddle. At the right a power law slows down early, an exponential only near the end. <i>Do not
         believe</i> a potential under a learning rate that changes, or under Adam, which divides gradients by their
         size.""",
     ),
     "llc": Content(
         _llc,
         """The <b>learning coefficient</b> (LLC) of a head counts the ways of changing its weights that the data rule
-        out, at half a unit each. Weights that do not matter count nothing. It rises when a head takes on structure:
-        compare the step with that at which its score rises. Dotted verticals are where collision heads passed $onset
-        times uniform attention. The axis is logarithmic where most estimates are above 0. Bands are two standard errors
-        either way, cut at the ends of the axis. <b>Hollow</b> estimates failed a diagnostic, which the pointer names. A
-        <b>triangle</b> lies beyond the axis: too far off, or not above 0. A bar on it reaches up to two standard
-        errors. A cross has no finite value. <i>Do not believe</i> a hollow estimate, nor one below 0, which no minimum
-        has. <i>Do not believe</i> that a rise is detection of collisions, as any structure raises it. An LLC compares
-        only with others of the same n<sub>β</sub> and localization$settings. $order""",
+        out, at half a unit each. <i>Do not believe</i> a hollow estimate, which failed a diagnostic, nor one below 0,
+        which no minimum has.""",
+        """Weights that do not matter count nothing. An LLC rises when a head takes on structure: compare the step with
+        that at which its score rises. Dotted verticals are where collision heads passed $onset times uniform attention.
+        The axis is logarithmic where most estimates are above 0. Bands are two standard errors either way, cut at the
+        ends of the axis. The pointer names the diagnostic that a <b>hollow</b> estimate failed. A <b>triangle</b> lies
+        beyond the axis: too far off, or not above 0. A bar on it reaches up to two standard errors. A cross has no
+        finite value. <i>Do not believe</i> that a rise is detection of collisions, as any structure raises it. An LLC
+        compares only with others of the same n<sub>β</sub> and localization$settings. $order""",
         fill=_settings,
     ),
     "geometry": Content(
         _geometry,
-        """How many directions of its weights a head holds fast, halved. A direction counts by how far its curvature h
-        exceeds the c in the title: h/(h + c). <b>Lines</b> come from the spectrum of the Gauss–Newton matrix, without a
-        sampler. <b>Dots</b> are sampled learning coefficients, with two standard errors either way. They stand in the
-        panel of the curvature that they were sampled with. They lie on their line where the loss is quadratic that far
-        from the weights. The <b>occupancy</b> tells what the number is. Near 1 it counts directions, however sharp they
-        are. Near 0 all are softer than c, and it measures the sharpness of the loss. The pointer shows it for every
-        panel. <i>Do not believe</i> that a line that rises belongs to a collision head: any structure raises it,
-        compare the scores. <i>Do not believe</i> that a dot is noise where its bar misses its line. The matrix leaves
-        out the curvature of residuals, and the sampler sees curvature that changes further out.""",
+        """How many directions of its weights a head holds fast, halved, at several curvatures c. <i>Do not believe</i>
+        that a line that rises belongs to a collision head: any structure raises it, compare the scores.""",
+        """A direction counts by how far its curvature h exceeds the c in the title: h/(h + c). <b>Lines</b> come from
+        the spectrum of the Gauss–Newton matrix, without a sampler. <b>Dots</b> are sampled learning coefficients, with
+        two standard errors either way. They stand in the panel of the curvature that they were sampled with. They lie
+        on their line where the loss is quadratic that far from the weights. The <b>occupancy</b> tells what the number
+        is. Near 1 it counts directions, however sharp they are. Near 0 all are softer than c, and it measures the
+        sharpness of the loss. <i>Do not believe</i> that a dot is noise where its bar misses its line. The matrix
+        leaves out the curvature of residuals, and the sampler sees curvature that changes further out.""",
     ),
     "llc_trace": Content(
         _llc_trace,
-        """The rise of the loss times n<sub>β</sub>, draw by draw, for the estimates at step $step. Each chain has a
-        line, and their mean is dotted. Chains that mix look alike and soon forget where they were. <i>Do not
-        believe</i> an estimate whose chains drift, or keep to levels of their own. It has not seen all of the
-        neighbourhood that it speaks of.""",
+        """The rise of the loss times n<sub>β</sub>, draw by draw, for the estimates at step $step. <i>Do not
+        believe</i> an estimate whose chains drift, or keep to levels of their own.""",
+        """Each chain has a line, and their mean is dotted. Chains that mix look alike and soon forget where they were.
+        Chains that keep to levels of their own have not seen all of the neighbourhood that they speak of.""",
         fill=_step_of(keys.LLC_TRACE),
         folded_into="llc",
     ),
     "calibration": Content(
         _calibration,
-        """Estimates at step $step with other settings of the sampler. Bars are two standard errors either way. A good
-        step size lies on a plateau, where half of it gives the same. To the right discretisation errors raise the
-        estimate until chains diverge. To the left chains are too slow. Lines of one shade have one ratio of
-        localization to n<sub>β</sub>, and should agree. <b>Hollow</b> estimates failed a diagnostic, and the
-        <b>star</b> is recommended. <i>Do not believe</i> a plateau of hollow estimates. <i>Do not believe</i> a
-        difference between shades: they leave out directions of other curvatures.""",
+        """Estimates at step $step with other settings of the sampler: a good step size lies on a plateau. <i>Do not
+        believe</i> a plateau of hollow estimates, which failed a diagnostic.""",
+        """Bars are two standard errors either way. On a plateau half of the step size gives the same. To the right
+        discretisation errors raise the estimate until chains diverge. To the left chains are too slow. Lines of one
+        shade have one ratio of localization to n<sub>β</sub>, and should agree. The <b>star</b> is recommended. <i>Do
+        not believe</i> a difference between shades: they leave out directions of other curvatures.""",
         fill=_step_of(keys.LLC_CALIBRATION),
     ),
     "attention_distance": Content(
         _attention_distance,
-        """The attention to a single particle at a given distance, at step $step. A collision head falls steeply beyond
-        contact. The axis ends at a thousandth of uniform attention. <i>Do not believe</i> the bins below 1 and those at
-        the far end, where few pairs are found. <i>Do not believe</i> the average of a head that switches between
-        particles.""",
+        """The attention to a single particle at a given distance, at step $step: that of a collision head falls steeply
+        beyond contact. <i>Do not believe</i> the bins below 1 and those at the far end, where few pairs are found.""",
+        """The axis ends at a thousandth of uniform attention. <i>Do not believe</i> the average of a head that switches
+        between particles.""",
         fill=_step_of(keys.ATTENTION_DISTANCE),
     ),
     "inside": Content(
@@ -404,9 +415,10 @@ CONTENTS = {
     ),
     "rollout": Content(
         _rollout,
-        """The network applied to its own output. Energy and momentum say whether it still is physics where positions
-        have become unpredictable. <i>Do not believe</i> positions beyond a few collisions: the true system is chaotic.
-        Two exact simulations of slightly different states differ as much.""",
+        """The errors of the network when it is applied to its own output. <i>Do not believe</i> positions beyond a few
+        collisions: the true system is chaotic.""",
+        """Energy and momentum say whether it still is physics where positions have become unpredictable. Two exact
+        simulations of slightly different states differ as much as a network and the truth.""",
         below=_splits,
     ),
     "rollout_animation": Content(_rollout_animation),

@@ -6,10 +6,18 @@ from typing import Any
 from lightning_physim import keys
 
 INK, FAINT, GRID, PAPER = "#24262b", "#8a8f98", "#e8e6e1", "#fdfcf9"
-FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
+FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Helvetica Neue', sans-serif"
 # Eight hues that keep their order of lightness and stay apart for colour-blind readers (Okabe-Ito without its yellow,
 # which is too light on paper, and Tol's indigo and wine).
 HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288", "#882255")
+DARK = dict(
+    zip(
+        (INK, PAPER, *HUES),
+        ("#eceae4", "#14161a", "#6aaaf4", "#f44d1f", "#73f4c0", "#d17685", "#ffcb54", "#b2c8e6", "#606add", "#d32893"),
+        strict=True,
+    )
+)
+"""What stands for ink, paper and each hue where a reader prefers dark pages."""
 SVG_DASHES = {
     "solid": "",
     "dash": "6 4",

@@ -1,5 +1,6 @@
 """What a run came to, in a sentence and a few lines for the terminal."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from lightning_physim.curves import (
 )
 from lightning_physim.report.curve_figures import LOSS_LINES
 from lightning_physim.report.heads import FAILED, head_table, llc_text, table_text
+from lightning_physim.report.page import Tile
 from lightning_physim.tracking import RunDirectory, read_metrics
 
 if TYPE_CHECKING:
@@ -44,6 +46,29 @@ FLOORS = {
     keys.VAL_LOSS_FREE: (keys.FLOOR_BALLISTIC_FREE, keys.FLOOR_NO_PAIR_FREE),
 }
 """Free flight and the no-pair oracle, over the same particles as the loss."""
+
+FIRST_STEP = f"first_step_{COLLISION_HEAD:g}x"
+"""Name of the step at which the first head has become a collision head."""
+
+
+def message(metrics: Metrics) -> str:
+    """The first thing that :func:`headline` says, in a short sentence."""
+    first = next(iter([*_about_heads(metrics), *_about_loss(metrics)]), "")
+    return sentence(re.split("[:;]", first)[0])
+
+
+def tiles(metrics: Metrics) -> list[Tile]:
+    """When the first collision head appeared, how strong the best head is, and the loss that is left, where known."""
+    found = outcome(metrics)
+    shown = []
+    if (first := found.get(FIRST_STEP)) is not None:
+        shown.append(Tile(f"step {first:,.0f}", f"first head at {COLLISION_HEAD:g} times uniform attention"))
+    if (best := found.get("best_enrichment")) is not None:
+        name = next(iter(head_curves(metrics, keys.ENRICHMENT)), "best head")
+        shown.append(Tile(f"{best:.1f} ×", f"uniform attention, by the strongest head, {name}"))
+    if (share := found.get("loss_share")) is not None:
+        shown.append(Tile(_percent(share), "of free flight’s loss on colliding particles"))
+    return shown
 
 
 def headline(metrics: Metrics) -> str:
@@ -83,10 +108,13 @@ def _first_passed(curves: Mapping[str, Curve], strong: list[str]) -> float:
 
 
 def _about_loss(metrics: Metrics) -> Iterator[str]:
-    percent = 100 * last(metrics, keys.VAL_LOSS_COLLIDING) / last(metrics, keys.FLOOR_BALLISTIC_COLLIDING)
-    if np.isfinite(percent):
-        digits = 0 if percent >= 10 else 1
-        yield f"the loss on colliding particles is {percent:.{digits}f}\u00a0% of free flight’s"
+    share = last(metrics, keys.VAL_LOSS_COLLIDING) / last(metrics, keys.FLOOR_BALLISTIC_COLLIDING)
+    if np.isfinite(share):
+        yield f"the loss on colliding particles is {_percent(share)} of free flight’s"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{0 if share >= 0.1 else 1}f}\u00a0%"
 
 
 def outcome(metrics: Metrics) -> dict[str, float]:
@@ -101,7 +129,7 @@ def outcome(metrics: Metrics) -> dict[str, float]:
     strong = collision_heads(metrics)
     found = {
         f"n_heads_{COLLISION_HEAD:g}x": float(len(strong)) if curves else np.nan,
-        f"first_step_{COLLISION_HEAD:g}x": _first_passed(curves, strong),
+        FIRST_STEP: _first_passed(curves, strong),
         "best_enrichment": last(metrics, keys.BEST_ENRICHMENT),
         "llc_best_head": last(metrics, keys.LLC_MEAN.of(region=strong[0])) if strong else np.nan,
         "loss_share": last(metrics, keys.VAL_LOSS_COLLIDING) / last(metrics, keys.FLOOR_BALLISTIC_COLLIDING),

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, head_curves
-from lightning_physim.report.page import asset
+from lightning_physim.report.page import asset, caption_html
 from lightning_physim.report.style import SVG_DASHES, head_style, key_svg
 
 Snapshots = Mapping[int, Mapping[str, np.ndarray]]
@@ -20,38 +20,40 @@ MAX_BYTES = 2_500_000
 LOST = 65535
 """Of a position that is not finite, or a box's width or more outside of it."""
 
-CAPTION = """<b>Attention:</b> a held-out state in which some particles are about to touch (heavy rings, dotted links);
-    thin lines show where each is bound for in one interval. Lines in the colour of the head run from the particle that
-    looks to those it looks at, by weight; the dotted circle is what counts as near. Point at a particle, tap it, or use
-    the arrow keys to let it look. <b>Rollout:</b> a validation trajectory (rings) and the network applied to its own
-    output (discs), an orange line between the two. <i>Do not believe</i> a head because of one state that suits it: the
-    scores are over a probe set. Attention also shows where a head reads from, not what it does with it. And rollouts
-    part from the truth after a few collisions whatever the network, as the true system is chaotic."""
+CAPTION = """Lines in the colour of the head run from the particle that looks to those it looks at. <i>Do not
+    believe</i> a head because of one state that suits it: the scores are over a probe set."""
+MORE_CAPTION = """<b>Attention:</b> a held-out state in which some particles are about to touch (heavy rings, dotted
+    links). Thin lines show where each is bound for in one interval. Lines are wider for more weight, and the dotted
+    circle is what counts as near. Point at a particle, tap it, or use the arrow keys to let it look. <b>Rollout:</b>
+    a validation trajectory (rings) and the network applied to its own output (discs), an orange line between the
+    two. <i>Do not believe</i> that attention shows what a head does: it shows where a head reads from. <i>Do not
+    believe</i> that rollouts tell networks apart after a few collisions: the true system is chaotic."""
 
 
-def viewer_html(snapshots: Snapshots, metrics: Metrics | None = None, caption: str = CAPTION) -> str:
+def viewer_html(
+    snapshots: Snapshots, metrics: Metrics | None = None, caption: str = CAPTION, more: str = MORE_CAPTION
+) -> str:
     """The content of a section that holds the viewer; one to a page.
 
     Args:
         snapshots: at least one.
         metrics: for the scores of the heads over the scrubber.
-        caption: HTML.
+        caption, more: HTML, what is shown and what is folded.
     """
     snapshots = _thinned(snapshots)
     scene = next(iter(snapshots.values()))
     data = _data(snapshots, metrics or {})
-    times = range(1, 1 + len(scene["states"]))
     parts = [
         f'<div class="v-controls">{_STEPS}{_heads(data["heads"]) if data["heads"] else ""}</div>',
         '<div class="v-boxes">',
-        _ATTENTION.replace("{{states}}", _options("state", times)) if "attention" in data else "",
-        _ROLLOUT.replace("{{paths}}", _options("trajectory", range(1, 1 + data["paths"]))) if "rollout" in data else "",
+        _ATTENTION.replace("{{states}}", _options("state", len(scene["states"]))) if "attention" in data else "",
+        _ROLLOUT.replace("{{paths}}", _options("trajectory", data["paths"])) if "rollout" in data else "",
         "</div>",
     ]
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     return (
         f"<style>{asset('viewer.css')}</style>"
-        f'<div id="viewer" class="viewer">{"".join(parts)}</div><p class="caption">{caption}</p>'
+        f'<div id="viewer" class="viewer">{"".join(parts)}</div>{caption_html(caption, more)}'
         f'<script type="application/json" id="viewer-data">{text}</script>'
         f"<script>{asset('particles.js')}</script><script>{asset('viewer.js')}</script>"
     )
@@ -127,13 +129,14 @@ def _base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def _options(what: str, numbers: range) -> str:
-    return "".join(f'<option value="{i}">{what} {number}</option>' for i, number in enumerate(numbers))
+def _options(what: str, n: int) -> str:
+    return "".join(f'<option value="{i}">{what} {i + 1} of {n}</option>' for i in range(n))
 
 
 def _heads(heads: list[dict[str, Any]]) -> str:
     labels = "".join(
-        f'<label style="--head:{head["color"]}"><input type="radio" name="head" value="{head["name"]}">'
+        f'<label style="--head:var(--{head["color"][1:]}, {head["color"]})">'
+        f'<input type="radio" name="head" value="{head["name"]}">'
         f'{key_svg(*head_style(head["name"]))}{head["name"]}<span class="v-score"></span></label>'
         for head in heads
     )
@@ -151,14 +154,14 @@ aria-label="Attention of every head to near particles, times uniform, over train
 _ATTENTION = """<figure class="v-attention"><h3>Attention, just before collisions</h3>
 <canvas data-part="attention" tabindex="0" role="img"
 aria-label="Particles with lines of attention; arrow keys choose the particle that looks"></canvas>
-<div class="v-row"><select data-part="scene" aria-label="State">{{states}}</select>
+<div class="v-row"><select data-part="scene" aria-label="Held-out state">{{states}}</select>
 <select data-part="from" aria-label="Who looks"><option value="one">from one particle</option>
 <option value="all">from all particles</option></select></div>
 <p class="v-say" data-part="say" aria-live="polite"></p></figure>"""
-_ROLLOUT = f"""<figure><h3>The network as a simulator, and the truth (rings)</h3>
+_ROLLOUT = f"""<figure><h3>Network (discs) and truth (rings)</h3>
 <canvas data-part="rollout" role="img"
 aria-label="Particles as the network moves them, and rings where they truly are"></canvas>
 <div class="v-row">{_BUTTON.format("play-rollout", "Play the rollout")}
 <input type="range" data-part="time" min="0" step="any" aria-label="Time">
-<select data-part="path" aria-label="Trajectory">{{{{paths}}}}</select></div>
+<select data-part="path" aria-label="Validation trajectory">{{{{paths}}}}</select></div>
 <p class="v-say" data-part="error"></p></figure>"""

@@ -99,9 +99,9 @@ def chromium(tmp_path_factory):
     browser.quit()
 
 
-def show(browser, path, width=1280):
+def show(browser, path, width=1280, height=900):
     """Open a page; assert that it is silent, and that nothing but the file itself was asked for."""
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get_log("performance")
     browser.get(path.as_uri())
@@ -140,6 +140,19 @@ def page(chromium, run):
     show(chromium, run.report)
     yield chromium
     assert complaints(chromium) == []
+
+
+def test_the_first_screen_of_a_laptop_holds_sentence_numbers_and_moving_picture(chromium, run):
+    show(chromium, run.report, 1280, 800)
+    bottoms = "return [...document.querySelectorAll(arguments[0])].map(e => e.getBoundingClientRect().bottom)"
+    for part, n in ((".headline", 1), (".tiles div", 3), ("#viewer canvas", 3), ("#viewer button", 2)):
+        found = chromium.execute_script(bottoms, part)
+        assert len(found) == n and max(found) <= 800, part
+    sentence = chromium.find_element("css selector", ".headline").text
+    assert sentence == "1 of 4 attention heads has learned to find near particles."
+    links = chromium.execute_script("return [...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
+    assert len(links) > 12
+    assert all(chromium.execute_script("return !!document.querySelector(arguments[0])", link) for link in links)
 
 
 def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
@@ -268,6 +281,38 @@ def test_no_page_is_wider_than_its_window(chromium, run, width):
         "return [...document.querySelectorAll('canvas')].map(c => [c.getBoundingClientRect().right, c.clientWidth])"
     )
     assert all(right <= width and size > 150 for right, size in boxes)
+    assert complaints(chromium) == []
+
+
+def test_no_word_of_a_figure_is_cut_on_a_telephone(chromium, run):
+    show(chromium, run.report, 375)
+    cut = chromium.execute_script(
+        "return [...document.querySelectorAll('.js-plotly-plot text')].filter(e => {"
+        "const box = e.getBoundingClientRect(), plot = e.closest('.js-plotly-plot').getBoundingClientRect();"
+        "return box.width && (box.left < plot.left - 1 || box.right > plot.right + 1)}).map(e => e.textContent)"
+    )
+    assert cut == []
+    assert chromium.execute_script("return document.querySelector('.modebar-container').clientHeight") == 0
+    assert complaints(chromium) == []
+
+
+@pytest.mark.parametrize(
+    ("media", "paper", "ink"),
+    [("", "rgb(20, 22, 26)", "rgb(236, 234, 228)"), ("print", "rgb(255, 255, 255)", "rgb(36, 38, 43)")],
+)
+def test_dark_pages_are_dark_and_printed_ones_are_not(chromium, run, media, paper, ink):
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": dark})
+    try:
+        show(chromium, run.report)
+        found = chromium.execute_script(
+            "const of = (part, name) => getComputedStyle(document.querySelector(part))[name];"
+            "return [of('body', 'backgroundColor'), of('#scores .xtick text', 'fill'),"
+            "of('.modebar-container', 'display')]"
+        )
+        assert found == [paper, ink, "none" if media else "block"]
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
     assert complaints(chromium) == []
 
 

@@ -29,7 +29,7 @@ from lightning_physim.report import (
 from lightning_physim.report.curve_figures import log_bins
 from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.heads import table_text
-from lightning_physim.report.style import head_style
+from lightning_physim.report.style import DARK, head_style
 from lightning_physim.tracking import JsonlLogger, RunDirectory, read_metrics
 
 STEPS = np.array([0, 1, 10, 100, 1000])
@@ -285,7 +285,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(run):
     (packed,) = re.findall(r'<script type="gzip" id="plotly">([^<]*)</script>', page)
     assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
     markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)
-    assert not re.search(r"\b(src|href)=|url\(|@import|https?:", markup)
+    assert not re.search(r"\bsrc=|\bhref=(?!\"#)|url\(|@import|https?:", markup)
     assert "default-src 'none'" in markup
     for section in ("loss", "scores", "attention_distance", "rollout"):
         assert f'id="{section}"' in markup
@@ -376,10 +376,10 @@ def lab(color, eye):
 
 
 @pytest.mark.parametrize("eye", DICHROMATS)
-def test_heads_of_a_layer_are_told_apart_by_every_kind_of_eye(eye):
+@pytest.mark.parametrize(("shade", "paper"), [(str, "#fdfcf9"), (DARK.get, "#14161a")], ids=["light", "dark"])
+def test_heads_of_a_layer_are_told_apart_by_every_kind_of_eye(eye, shade, paper):
     """Some 2.3 units are just noticeable; lines need several times that. Measured: 16.1 at least (tritan)."""
-    colors = [lab(head_style(f"L0H{i}")[0], eye) for i in range(8)]
+    colors = [lab(shade(head_style(f"L0H{i}")[0]), eye) for i in range(8)]
     apart = [[np.linalg.norm(a - b) for b in colors[:i]] for i, a in enumerate(colors)]
     assert min(min(row) for row in apart[1:]) > 15
-    white = lab("#fdfcf9", eye)
-    assert min(np.linalg.norm(color - white) for color in colors) > 30
+    assert min(np.linalg.norm(color - lab(paper, eye)) for color in colors) > 30

@@ -12,7 +12,7 @@ def test_a_network_that_this_version_does_not_know_is_named_on_the_page(tmp_path
     JsonlLogger(run.metrics).log_metrics({"val/loss": 0.5}, step=10)
     run.config.write_text(yaml.safe_dump({"seed_everything": 3, "model": {"architecture": "graph_network"}}))
     page = write_report(run.path).read_text()
-    assert '<p class="facts">seed 3 · graph network · 10 steps</p>' in page
+    assert '<span class="facts">· seed 3 · graph network · 10 steps</span>' in page
 
 
 def test_every_network_has_a_label_of_its_own():

@@ -13,3 +13,7 @@ const drawn = (async () => {
   for (const figure of document.querySelectorAll("script[type=figure]")) run(figure.textContent);
   document.dispatchEvent(new Event("drawn"));
 })();
+// Figures are as wide as the window; on paper they are as wide as its text.
+const plots = () => document.querySelectorAll(".js-plotly-plot");
+addEventListener("beforeprint", () => plots().forEach(plot => Plotly.relayout(plot, { width: 680 })));
+addEventListener("afterprint", () => plots().forEach(plot => Plotly.relayout(plot, { width: null, autosize: true })));

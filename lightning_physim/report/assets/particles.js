@@ -5,6 +5,9 @@ const particles = {
 
   colour: name => getComputedStyle(document.documentElement).getPropertyValue(name).trim(),
 
+  // A hue of the figures as it is on this paper, light or dark.
+  shade: hue => particles.colour("--" + hue.slice(1)) || hue,
+
   // Clears the canvas, calls draw(pen, pixel) in the units of the box with y upwards, and draws the walls over it.
   // `pixel` is a CSS pixel in those units.
   paint(canvas, [width, height], draw) {

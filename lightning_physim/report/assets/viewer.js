@@ -14,7 +14,7 @@ addEventListener("DOMContentLoaded", () => {
   };
   const ink = () => particles.colour("--ink");
   root.style.setProperty("--ratio", box[0] / box[1]);
-  const name = head => heads[head].name, colour = head => heads[head].color;
+  const name = head => heads[head].name, colour = head => particles.shade(heads[head].color);
 
   // Attention of a head at the step of the scrubber; a snapshot is [layers, states, heads, query, key].
   function weight(query, key, head = now.head) {
@@ -134,13 +134,13 @@ addEventListener("DOMContentLoaded", () => {
         particles.disc(pen, ...truth, radii[i], null, ink(), 2 * pixel);
         if (!network) return;
         pen.lineWidth = 1.6 * pixel;
-        pen.strokeStyle = "#d55e00";
+        pen.strokeStyle = particles.colour("--miss");
         pen.beginPath(); pen.moveTo(...truth); pen.lineTo(...network); pen.stroke();
       });
     });
     part("time").value = now.time;
-    part("time").setAttribute("aria-valuetext", `${now.time.toFixed(1)} intervals`);
-    part("error").textContent = `After ${now.time.toFixed(1)} intervals the network of step ` +
+    part("time").setAttribute("aria-valuetext", `${+now.time.toFixed(1)} intervals`);
+    part("error").textContent = `After ${+now.time.toFixed(1)} intervals the network of step ` +
       `${steps[now.step].toLocaleString("en")} ` +
       (lost ? `has lost ${lost} of ${n} particles.` : `is ${error.toFixed(2)} diameters off, on average.`);
   }
@@ -182,7 +182,7 @@ addEventListener("DOMContentLoaded", () => {
       last = x(step);
     }
     pen.textAlign = "left";
-    const levels = [[1, "× 1, as uniform"], [data.threshold, `× ${data.threshold}, a collision head`]];
+    const levels = [[1, "× 1: uniform attention"], [data.threshold, `× ${data.threshold}: a collision head`]];
     for (const [v] of levels) {
       pen.setLineDash([2, 3]);
       pen.strokeStyle = particles.colour("--soft");
@@ -193,7 +193,7 @@ addEventListener("DOMContentLoaded", () => {
       const chosen = head === heads[now.head];
       pen.globalAlpha = chosen ? 1 : 0.4;
       pen.lineWidth = chosen ? 3.2 : 1.6;
-      pen.strokeStyle = head.color;
+      pen.strokeStyle = particles.shade(head.color);
       pen.setLineDash(head.dash ? head.dash.split(" ").map(Number) : []);
       pen.beginPath();
       head.curve[0].forEach((step, i) => pen.lineTo(x(step), y(head.curve[1][i])));
@@ -205,7 +205,7 @@ addEventListener("DOMContentLoaded", () => {
     pen.lineJoin = "round";
     pen.strokeStyle = particles.colour("--paper");
     for (const [v, words] of levels) {
-      const place = [words, margin, v === 1 ? y(v) + 15 : y(v) - 5];
+      const place = [words, margin, y(v) - (v === 1 ? 16 : 5)]; // the heads begin at 1
       pen.strokeText(...place);
       pen.fillText(...place);
     }
@@ -215,7 +215,7 @@ addEventListener("DOMContentLoaded", () => {
     pen.beginPath(); pen.moveTo(here, 0); pen.lineTo(here, h - 18); pen.stroke();
     const chosen = heads[now.head];
     if (chosen && chosen.curve) {
-      pen.fillStyle = chosen.color;
+      pen.fillStyle = particles.shade(chosen.color);
       pen.beginPath(); pen.arc(here, y(scoreAt(chosen, steps[now.step])), 5, 0, 2 * Math.PI); pen.fill();
     }
   }
@@ -357,4 +357,5 @@ addEventListener("DOMContentLoaded", () => {
     new IntersectionObserver(([entry]) => playRollout(wanted && entry.isIntersecting)).observe(part("rollout"));
   }
   seek(now.step);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 });
