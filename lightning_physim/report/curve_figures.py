@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_physim import keys
-from lightning_physim.curves import Curve, Metrics, head_curves
+from lightning_physim.curves import ONSET, Curve, Metrics, first_step, head_curves
 from lightning_physim.keys import Key
 from lightning_physim.report.plot import (
     NEAR_ATTENTION,
+    add_level,
     add_line,
     add_uniform,
     axis_title,
     left_edge,
     log_step_axis,
     new_figure,
+    power_axis,
+    read_across,
     shift_steps,
     style_figure,
 )
@@ -65,7 +68,7 @@ def loss_figure(metrics: Metrics) -> "Figure":
             add_line(figure, [edge, end], [values[-1]] * 2, name, color=color, width=1.2, dash=dash)
     log_step_axis(figure, curves, edge)
     figure.update_yaxes(type="log", tickformat="~g", dtick=1)
-    return figure
+    return read_across(figure)
 
 
 def scores_figure(metrics: Metrics, key: Key = keys.ENRICHMENT, fits: Mapping[str, Curve] | None = None) -> "Figure":
@@ -77,18 +80,24 @@ def scores_figure(metrics: Metrics, key: Key = keys.ENRICHMENT, fits: Mapping[st
     """
     figure = new_figure("training step", NEAR_ATTENTION if key == keys.ENRICHMENT else key.quantity.replace("_", " "))
     curves = head_curves(metrics, key)
+    # With room for what the pointer reads of all heads.
+    figure.update_layout(height=figure.layout.height + 16 * max(len(curves) - 12, 0))
     edge = left_edge(curves.values())
+    unit = "× uniform" if key == keys.ENRICHMENT else ""
     for head, (steps, values) in curves.items():
-        add_line(figure, shift_steps(steps, edge), values, head, *head_style(head))
+        # Among many heads those that rise are to be seen.
+        width = 1.2 if key == keys.ENRICHMENT and first_step((steps, values), ONSET) is None else 2.2
+        add_line(figure, shift_steps(steps, edge), values, head, *head_style(head), width=width, unit=unit)
     for i, (steps, values) in enumerate((fits or {}).values()):
-        add_line(figure, steps, values, "power-law fit", INK, width=1.1, legend=i == 0)
+        add_line(figure, steps, values, "fitted power law", INK, width=1.1, legend=i == 0)
+        figure.data[-1].update(hovertemplate=None, hoverinfo="skip")
     log_step_axis(figure, list(curves.values()), edge)
     log = all(np.nanmin(values, initial=np.inf) > 0 for _, values in curves.values())
     if log:
         figure.update_yaxes(type="log", dtick="D2")
     if key.chance is not None:
         add_uniform(figure, key.chance, log, x=0.0)
-    return figure
+    return read_across(figure)
 
 
 def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
@@ -104,7 +113,7 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
     centres = (columns["distance_from"] + columns["distance_to"]) / 2
     heads = filter(keys.is_head, columns)
     for head in sorted(heads, key=lambda head: -np.nanmax(columns[head], initial=0.0)):
-        add_line(figure, centres, columns[head], head, *head_style(head))
+        add_line(figure, centres, columns[head], head, *head_style(head), unit="of the attention")
     add_uniform(figure, columns["uniform"][0], log=True, x=1.0)
     figure.add_vline(1.0, line={"color": FAINT, "width": 1.2})
     figure.add_annotation(
@@ -121,14 +130,17 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
     # Softmax reaches 1e-30 for far particles: three decades below uniform attention nothing is to be seen.
     bottom = np.log10(columns["uniform"][0]) - 3
     figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=[bottom, 0.1])
-    return figure
+    return read_across(figure, "%{x:.2~f} contact diameters")
 
 
-def rollout_figure(metrics: Metrics, n_curves: int = 5) -> "Figure":
+def rollout_figure(metrics: Metrics, n_curves: int = 5, diameter: float | None = None) -> "Figure":
     """Error of the network as a simulator against the number of its own steps, from early training to late.
 
     Three panels, position, energy and momentum; in each ``n_curves`` of the steps at which it was measured, darker the
     later: the first one, then log-spaced over the last three decades.
+
+    Args:
+        diameter: of the particles, in units of length, for a line to compare positions with.
     """
     from plotly.subplots import make_subplots
 
@@ -137,11 +149,14 @@ def rollout_figure(metrics: Metrics, n_curves: int = 5) -> "Figure":
         rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=list(panels)
     )
     style_figure(figure, height=220 * len(panels) + 60)
+    figure.update_annotations(font={"size": 13, "color": INK}, x=0, xanchor="left")
     steps = np.unique(np.concatenate([steps for curves in panels.values() for steps, _ in curves.values()]))
     wanted = np.geomspace(1e-3, 1, n_curves - 1) * steps[-1]
     shown = np.unique([steps[0], *(steps[np.argmin(np.abs(steps - step))] for step in wanted)])
     shades = [blend("#d9d6cf", HUES[0], fraction) for fraction in np.linspace(0, 1, len(shown))]
-    for row, curves in enumerate(panels.values(), start=1):
+    for row, (title, curves) in enumerate(panels.items(), start=1):
+        if title == ROLLOUT_PANELS[keys.ROLLOUT_MSE] and diameter is not None:
+            add_level(figure, diameter**2, "a diameter off", log=True, row=row, x=0, xanchor="left", yanchor="bottom")
         for step, shade in zip(shown, shades, strict=True):
             errors = {k: values[at == step][-1] for k, (at, values) in curves.items() if step in at}
             add_line(
@@ -154,10 +169,9 @@ def rollout_figure(metrics: Metrics, n_curves: int = 5) -> "Figure":
                 legend=row == 1,
                 row=row,
             )
-    figure.update_annotations(font={"size": 13, "color": INK}, x=0, xanchor="left")
-    figure.update_yaxes(type="log", tickformat="~g", dtick=1)
+    power_axis(figure)
     figure.update_xaxes(title=axis_title("predicted intervals"), row=len(panels))
-    return figure
+    return read_across(figure, "after %{x} intervals")
 
 
 def log_bins(steps: np.ndarray, values: np.ndarray, n_bins: int = 200) -> Curve:

@@ -16,6 +16,7 @@ from lightning_physim.report.plot import (
     left_edge,
     log_step_axis,
     name_once,
+    read_across,
     shift_steps,
     stacked_panels,
 )
@@ -61,7 +62,7 @@ def geometry_figure(metrics: Metrics) -> "Figure | None":
     if any(dots.values()):
         add_key(figure, "dot: sampled, ± 2 standard errors", "markers", marker={"color": FAINT, "size": 7})
     log_step_axis(figure, every, edge)
-    return figure
+    return read_across(figure)
 
 
 def _key(quantity: str, curvature: str) -> keys.Key:

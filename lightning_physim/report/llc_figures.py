@@ -10,13 +10,13 @@ from lightning_physim.curves import ONSET, Curve, Metrics, first_step, head_curv
 from lightning_physim.report.estimates import Estimates, Scale, region_name, region_style
 from lightning_physim.report.marks import add_band, add_estimates, explain_hollow
 from lightning_physim.report.plot import (
-    NEAR_ATTENTION,
     add_level,
     add_line,
     beside,
     left_edge,
     log_step_axis,
     name_once,
+    read_across,
     shift_steps,
     stacked_panels,
 )
@@ -62,11 +62,11 @@ def orders(metrics: Metrics) -> dict[str, Estimates]:
 
 
 def llc_figure(metrics: Metrics) -> "Figure":
-    """Learning coefficients beside scores, in panels over one axis of training steps.
+    """Learning coefficients in panels over one axis of training steps.
 
-    From above: enrichment of the heads that have estimates, their learning coefficients, that of the whole model, which
-    is several times larger, and the order of the loss; a panel without data is left out. A dotted vertical, in the
-    colour of a collision head, is where its enrichment passed :data:`lightning_physim.curves.ONSET`.
+    From above: learning coefficients of heads, that of the whole model, which is several times larger, and the order of
+    the loss; a panel without data is left out. A dotted vertical, with the name and in the colour of a collision head,
+    is where its enrichment passed :data:`lightning_physim.curves.ONSET`.
     """
     estimates = {region: Estimates.of_region(metrics, region) for region in regions(metrics)}
     model = {region: points for region, points in estimates.items() if region == keys.MODEL}
@@ -74,7 +74,6 @@ def llc_figure(metrics: Metrics) -> "Figure":
     scores = {head: curve for head, curve in head_curves(metrics, keys.ENRICHMENT).items() if head in others}
     kind = "head" if all(map(keys.is_head, others)) else "region"
     panels: dict[str, tuple[int, Any, Callable[..., None]]] = {
-        NEAR_ATTENTION: (170, scores, _add_scores),
         f"learning coefficient of the {kind}": (270, others, _add_regions),
         "learning coefficient of the whole model": (150 if others else 270, model, _add_regions),
         "order of the loss": (200, orders(metrics), _add_orders),
@@ -90,14 +89,7 @@ def llc_figure(metrics: Metrics) -> "Figure":
     _start_at_estimates(figure, estimates, curves, edge)
     _add_onsets(figure, scores, edge)
     explain_hollow(figure, estimates.values())
-    return _one_axis(figure, len(shown))
-
-
-def _add_scores(figure: "Figure", scores: Mapping[str, Curve], edge: float, row: int, _: int) -> None:
-    for head, (steps, values) in scores.items():
-        add_line(figure, shift_steps(steps, edge), values, head, *head_style(head), row=row)
-    figure.update_yaxes(type="log", dtick="D2", row=row)
-    figure.add_hline(keys.ENRICHMENT.chance, line=DOTTED, row=row, col=1)
+    return read_across(_one_axis(figure, len(shown)), brief=True)
 
 
 def _add_regions(figure: "Figure", lines: Mapping[str, Estimates], edge: float, row: int, height: int) -> None:
@@ -108,6 +100,7 @@ def _add_regions(figure: "Figure", lines: Mapping[str, Estimates], edge: float, 
         add_band(figure, x, points, name, color, scale, row)
         y = points.within(scale)
         add_line(figure, x, y, name, color, dash, width=1.8, row=row)
+        figure.data[-1].update(hovertemplate=None, hoverinfo="skip")  # markers tell
         # At the edges of the panel several would stand in one place.
         add_estimates(figure, np.where(np.isnan(y), x * beside(i, len(lines)), x), points, name, color, scale, row)
     figure.update_yaxes(scale.axis(height), row=row)
@@ -119,6 +112,7 @@ def _add_orders(figure: "Figure", lines: Mapping[str, Estimates], edge: float, r
         (color, dash), name = region_style(region, lines), region_name(region)
         x = shift_steps(points.x, edge) * beside(i, len(lines))
         add_line(figure, x, points.within(scale), name, color, dash, width=1.2, row=row)
+        figure.data[-1].update(hovertemplate=None, hoverinfo="skip")
         add_estimates(figure, x, points, name, color, scale, row, bars=True)
     for order, words in ORDERS.items():
         add_level(figure, order, words, log=False, row=row, x=0, xanchor="left", yanchor="top", yshift=-5)
@@ -135,11 +129,17 @@ def _start_at_estimates(figure: "Figure", estimates: Mapping[str, Estimates], cu
 
 
 def _add_onsets(figure: "Figure", scores: Mapping[str, Curve], edge: float) -> None:
+    shown = 0
     for head, curve in scores.items():
         onset = first_step(curve, ONSET)
         if onset is not None and is_collision_head(curve):
-            line = DOTTED | {"color": head_style(head)[0]}
-            figure.add_vline(max(onset, edge), line=line, opacity=0.7, layer="below")
+            color, _ = head_style(head)
+            figure.add_vline(max(onset, edge), line=DOTTED | {"color": color}, opacity=0.7, layer="below")
+            figure.add_annotation(
+                x=np.log10(max(onset, edge)), y=1, yref="paper", yanchor="top", yshift=-14 * shown, xanchor="left",
+                text=f"{head} × {ONSET:g}", font={"size": 11, "color": color}, showarrow=False,
+            )  # fmt: skip
+            shown += 1
 
 
 def _one_axis(figure: "Figure", n_panels: int) -> "Figure":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lightning_physim.curves import Curve
-from lightning_physim.report.style import DOTTED, FAINT, FONT, GRID, INK, NOTE
+from lightning_physim.report.style import DOTTED, FAINT, FONT, GRID, INK, NOTE, PAPER
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -21,6 +21,8 @@ NEAR_ATTENTION = "attention to near particles, × uniform"
 """Title of an axis of enrichment."""
 TEXT_ALONE = "%{hovertext}<extra></extra>"
 """Hover template of what has words of its own."""
+AT, NAMED = "%{x:,.4~g}: ", "<extra>%{fullData.name}</extra>"
+"""Beginning and end of the hover template of a line."""
 APART = 1.02
 """Ratio of the steps at which markers of two lines stand, so that bars do not cover each other."""
 TOGETHER = 0.2
@@ -73,23 +75,28 @@ def axis_title(text: str, small: bool = False) -> dict[str, Any]:
     return {"text": text, "standoff": 6 if small else 8, "font": {"size": 13 if small else 14}}
 
 
-def stacked_panels(titles: Sequence[str], heights: Sequence[int], x_title: str = "training step") -> "Figure":
-    """Panels one above the other over one x-axis, with a title at the left of each.
+def stacked_panels(
+    titles: Sequence[str], heights: Sequence[int], x_title: str = "training step", shared: bool = True
+) -> "Figure":
+    """Panels one above the other, with a title at the left of each.
 
     Args:
         heights: in pixels, one for each title.
+        x_title: of the lowest panel.
+        shared: whether they are over one x-axis.
     """
     from plotly.subplots import make_subplots
 
+    gap = 34 if shared else 80  # of ticks and a title, too
     figure = make_subplots(
         rows=len(titles),
         cols=1,
-        shared_xaxes=True,
-        vertical_spacing=34 / (sum(heights) + 34 * (len(titles) - 1)),
+        shared_xaxes=shared,
+        vertical_spacing=gap / (sum(heights) + gap * (len(titles) - 1)) if len(titles) > 1 else 0,
         row_heights=list(heights),
         subplot_titles=list(titles),
     )
-    style_figure(figure, height=sum(heights) + 34 * len(titles) + 110)
+    style_figure(figure, height=sum(heights) + gap * len(titles) + 110)
     figure.update_annotations(font={"size": 13, "color": INK}, x=0, xanchor="left")
     figure.update_xaxes(title=axis_title(x_title), row=len(titles))
     return figure
@@ -145,6 +152,7 @@ def add_line(
     row: int | None = None,
     col: int = 1,
     hover: Sequence[str] | None = None,
+    unit: str = "",
 ) -> None:
     """Draw a curve, with a gap where a value is not finite.
 
@@ -155,6 +163,7 @@ def add_line(
         legend: whether it is in the legend.
         row, col: of the panel, counted from 1; None for a figure without panels.
         hover: what is to be read at each point; None for its numbers.
+        unit: words after the number under the pointer.
     """
     values = np.asarray(y, dtype=float)
     figure.add_scatter(
@@ -167,10 +176,34 @@ def add_line(
         legendgroup=name,
         showlegend=legend,
         hovertext=hover,
-        hovertemplate="%{x:,.4~g}: %{y:.4~g}<extra>%{fullData.name}</extra>" if hover is None else TEXT_ALONE,
+        hovertemplate=f"{AT}%{{y:.4~g}} {unit}{NAMED}" if hover is None else TEXT_ALONE,
         row=row,
         col=None if row is None else col,
     )
+
+
+def read_across(figure: "Figure", title: str = "step %{x:,.4~g}", brief: bool = False) -> "Figure":
+    """Let the pointer read all lines of a panel at once.
+
+    Args:
+        title: what stands above them.
+        brief: of what has words of its own, only the first line, and why it failed.
+    """
+    for trace in figure.select_traces(lambda trace: trace.hovertemplate is not None):
+        if trace.hovertemplate == TEXT_ALONE:
+            # Their first line is the name and the place, which stand in the box already.
+            lines = [words.split("<br>")[1:] for words in trace.hovertext]
+            kept = [[line for line in each if not brief or line is each[0] or "failed" in line] for each in lines]
+            trace.hovertext = [", ".join(each) for each in kept]
+            trace.hovertemplate = "%{hovertext}" + NAMED
+        else:
+            trace.hovertemplate = trace.hovertemplate.removeprefix(AT)
+    figure.update_xaxes(unifiedhovertitle={"text": title})
+    figure.update_layout(
+        hovermode="x unified",
+        hoverlabel={"bgcolor": PAPER, "bordercolor": GRID, "font": {"size": 12, "color": INK}, "namelength": -1},
+    )
+    return figure
 
 
 def error_bars(low: ArrayLike, middle: ArrayLike, high: ArrayLike, **style: Any) -> dict[str, Any]:
@@ -212,8 +245,9 @@ def add_level(figure: "Figure", value: float, text: str, log: bool, row: int = 1
     figure.add_shape(type="line", xref="paper", x0=0, x1=1, yref=axis, y0=value, y1=value, line=DOTTED)
     # An annotation of add_hline would stand at the wrong place of a logarithmic axis.
     figure.add_annotation(
-        xref="paper", yref=axis, y=np.log10(value) if log else value, text=text, font=NOTE, showarrow=False, **place
-    )
+        xref="paper", yref=axis, y=np.log10(value) if log else value, text=text, font=NOTE, showarrow=False,
+        bgcolor=PAPER, borderpad=1, **place,
+    )  # fmt: skip
 
 
 def add_uniform(figure: "Figure", value: float, log: bool, x: float) -> None:
@@ -238,8 +272,12 @@ def shift_steps(steps: np.ndarray, edge: float) -> np.ndarray:
     return np.maximum(steps, edge)
 
 
-def log_step_axis(figure: "Figure", curves: Sequence[Curve], edge: float) -> None:
-    """A logarithmic axis of training steps for these curves, with a tick for step 0 where one of them starts there."""
+def log_step_axis(figure: "Figure", curves: Sequence[Curve], edge: float, **place: int) -> None:
+    """A logarithmic axis of training steps for these curves, with a tick for step 0 where one of them starts there.
+
+    Args:
+        place: row of the panel, in a figure whose panels have axes of their own.
+    """
     last = max((int(steps[-1]) for steps, _ in curves), default=1)
     decades = [10**power for power in range(13) if 1.5 * edge < 10**power <= max(last, 10)]
     ticks: dict[float, str] = {edge: "0"} if any(steps[0] == 0 for steps, _ in curves) else {}
@@ -248,7 +286,13 @@ def log_step_axis(figure: "Figure", curves: Sequence[Curve], edge: float) -> Non
         range=[np.log10(edge) - 0.03, np.log10(max(last, 2 * edge)) + 0.03],
         tickvals=[*ticks, *decades],
         ticktext=[*ticks.values(), *map(_short_step, decades)],
+        **place,
     )
+
+
+def power_axis(figure: "Figure", **place: int) -> None:
+    """A logarithmic axis of values with a tick per decade, written as powers where zeros would have to be counted."""
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power", tickformat="", **place)
 
 
 def _short_step(step: int) -> str:

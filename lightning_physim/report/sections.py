@@ -270,7 +270,9 @@ def _inside_table(run: RunContent) -> str:
 
 def _rollout(run: RunContent) -> "Figure | None":
     logged = any(key.match(name) is not None for key in keys.ROLLOUT.values() for name in run.metrics)
-    return rollout_figure(run.metrics) if logged else None
+    scene = next(iter(run.snapshots.values()), {})
+    diameter = 2 * float(scene["radii"].mean()) if "radii" in scene else None
+    return rollout_figure(run.metrics, diameter=diameter) if logged else None
 
 
 def _splits(run: RunContent) -> str:

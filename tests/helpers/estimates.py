@@ -67,7 +67,7 @@ def write_run(path, metrics, tables=()):
     return run
 
 
-def drawn(figure, name, mode, panel="y2"):
+def drawn(figure, name, mode, panel="y"):
     """The trace of a region in the panel of heads, its ``mode`` "lines", "markers" or, for the band, "fill"."""
     (trace,) = (
         trace

@@ -164,7 +164,7 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
     assert drawn.pop("portrait") == 1  # one head has risen
     assert min(drawn.values()) > 1
     fits = page.execute_script("return document.getElementById('scores').data.map(trace => trace.name)")
-    assert "power-law fit" in fits
+    assert "fitted power law" in fits
     entries = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = {e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"}
     assert {url for url in asked if not url.startswith("data:")} == {run.report.as_uri()}

@@ -93,8 +93,8 @@ def test_the_occupancy_has_a_panel_and_is_told_for_every_line():
     assert list(occupancy.y) == [0.1, 0.2, 0.3] and occupancy.line.color == head_style("L0H1")[0]
     spectrum = {trace.yaxis: trace for trace in figure.data if trace.name == "L0H1" and trace.mode == "lines"}
     assert spectrum["y"].hovertext[1] == (
-        "<b>L0H1</b>, step 10<br>8 directions count, half is 4<br>"
-        "occupancy 0.20: 1 counts directions, 0 measures sharpness<br>+12% from half of the states to all"
+        "8 directions count, half is 4, "
+        "occupancy 0.20: 1 counts directions, 0 measures sharpness, +12% from half of the states to all"
     )
     heights = [panel.domain[1] - panel.domain[0] for panel in (figure.layout[f"yaxis{i}"] for i in ("", 2, 3, 4))]
     np.testing.assert_allclose(np.array(heights) / heights[0], np.array([240, 170, 170, 150]) / 240)

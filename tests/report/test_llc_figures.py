@@ -34,41 +34,34 @@ from tests.helpers.estimates import (
 )
 
 
-def test_scores_and_coefficients_of_a_head_share_colour_and_axis():
+def test_coefficients_of_a_head_have_its_colour_and_share_an_axis():
     metrics = as_metrics()
     figure = llc_figure(metrics)
     titles = [note.text for note in figure.layout.annotations]
-    assert titles == [
-        "attention to near particles, × uniform",
-        "learning coefficient of the head",
-        "learning coefficient of the whole model",
-    ]
+    assert titles == ["learning coefficient of the head", "learning coefficient of the whole model", "L0H1 × 3"]
     for head in SCORES:
-        score, coefficient = drawn(figure, head, "lines", "y"), drawn(figure, head, "lines")
-        assert (score.line.color, score.line.dash) == (coefficient.line.color, coefficient.line.dash)
-        assert (score.line.color, score.line.dash) == head_style(head)
-        assert score.legendgroup == coefficient.legendgroup == drawn(figure, head, "markers").legendgroup
-        assert score.xaxis == coefficient.xaxis == "x3"
+        coefficient = drawn(figure, head, "lines")
+        assert (coefficient.line.color, coefficient.line.dash) == head_style(head)
+        assert coefficient.legendgroup == drawn(figure, head, "markers").legendgroup
+        assert coefficient.xaxis == "x2"
     assert drawn(figure, "L0H1", "lines").y.tolist() == [0.3, 1.0, 6.0, 10.0]
     assert drawn(figure, "L0H1", "lines").x.tolist() == STEPS
-    assert drawn(figure, "whole model", "lines", "y3").y.tolist() == [5.0, 9.0, 20.0, 31.0]
-    assert drawn(figure, "whole model", "lines", "y3").line.color == INK
+    assert drawn(figure, "whole model", "lines", "y2").y.tolist() == [5.0, 9.0, 20.0, 31.0]
+    assert drawn(figure, "whole model", "lines", "y2").line.color == INK
     # Every head has one entry in the legend, in the order of the scores.
     named = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert named == [trace.name for trace in scores_figure(metrics).data] + ["whole model", "failed a diagnostic"]
     layout = figure.layout
-    assert (layout.xaxis3.type, layout.yaxis.type, layout.yaxis2.type, layout.yaxis3.type) == ("log",) * 4
+    assert (layout.xaxis2.type, layout.yaxis.type, layout.yaxis2.type) == ("log",) * 3
     # The collision head's onset stands in all panels.
     onsets = [shape for shape in layout.shapes if shape.line.color == head_style("L0H1")[0]]
-    assert {shape.x0 for shape in onsets} == {300} and len(onsets) == 3
+    assert {shape.x0 for shape in onsets} == {300} and len(onsets) == 2
 
 
 def test_a_run_of_negative_estimates_keeps_a_linear_axis():
     rows = [estimate(mean, converged=0.0) for mean in (-0.5, -3.0, 0.1, -1.0)]
     figure = llc_figure(as_metrics({"L0H1": rows}))
-    assert (
-        figure.layout.yaxis2.type is None and figure.layout.yaxis2.range[0] < -3.0 < 0.1 < figure.layout.yaxis2.range[1]
-    )
+    assert figure.layout.yaxis.type is None and figure.layout.yaxis.range[0] < -3.0 < 0.1 < figure.layout.yaxis.range[1]
     assert drawn(figure, "L0H1", "markers").y.tolist() == [-0.5, -3.0, 0.1, -1.0]
 
 
@@ -85,26 +78,26 @@ def test_orders_stand_in_a_panel_of_their_own_where_they_have_an_interval():
     } | {"L1H0": ESTIMATES["L1H0"]}
     figure = llc_figure(as_metrics(estimates))
     assert [note.text for note in figure.layout.annotations] == [
-        "attention to near particles, × uniform",
         "learning coefficient of the head",
         "learning coefficient of the whole model",
         "order of the loss",
         "quartic: flat at the bottom",
         "regular: a parabola",
+        "L0H1 × 3",
     ]
-    assert [note.y for note in figure.layout.annotations if note.yref == "y4"] == [4.0, 2.0]
-    assert [(line.y0, line.y1) for line in figure.layout.shapes if line.yref == "y4"] == [(4.0, 4.0), (2.0, 2.0)]
-    markers = drawn(figure, "L0H0", "markers", "y4")
+    assert [note.y for note in figure.layout.annotations if note.yref == "y3"] == [4.0, 2.0]
+    assert [(line.y0, line.y1) for line in figure.layout.shapes if line.yref == "y3"] == [(4.0, 4.0), (2.0, 2.0)]
+    markers = drawn(figure, "L0H0", "markers", "y3")
     assert markers.y.tolist() == [2.0, 2.1, 2.6] and hollow(markers) == [False, False, True]
     np.testing.assert_allclose(markers.error_y.array, [0.02, 0.05, 0.3])
     np.testing.assert_allclose(markers.error_y.arrayminus, [0.02, 0.05, 0.3])
     np.testing.assert_allclose(markers.x, [30, 100, 1000], rtol=0.05)
-    assert "order 2.60, 95 % interval 2.30 to 2.90<br>LLC 0.5 ± 0.1" in markers.hovertext[2]
+    assert "order 2.60, 95 % interval 2.30 to 2.90, failed: R-hat 1.30 above 1.1" in markers.hovertext[2]
     assert markers.hovertext[2].endswith("failed: R-hat 1.30 above 1.1")
-    line = drawn(figure, "L0H0", "lines", "y4")
+    line = drawn(figure, "L0H0", "lines", "y3")
     assert (line.line.color, line.line.dash) == head_style("L0H0") and line.showlegend is False
-    assert {trace.name for trace in figure.data if trace.yaxis == "y4"} == {"L0H0", "L0H1", "whole model"}
-    assert figure.layout.yaxis4.range[0] < 1.6 and 4 < figure.layout.yaxis4.range[1] < 4.3
+    assert {trace.name for trace in figure.data if trace.yaxis == "y3"} == {"L0H0", "L0H1", "whole model"}
+    assert figure.layout.yaxis3.range[0] < 1.6 and 4 < figure.layout.yaxis3.range[1] < 4.3
     # Without an interval there is no panel.
     unknown = {"L0H1": [row | order(2.0, NAN) for row in ESTIMATES["L0H1"]]}
     assert len(llc_figure(as_metrics(unknown)).layout.annotations) == 2
@@ -127,16 +120,16 @@ def test_one_estimate():
     assert drawn(figure, "L0H1", "markers").y.tolist() == [10.0]
     assert drawn(figure, "L0H1", "markers").error_y.array.tolist() == [1.0]
     # The scores of the three decades before are in view.
-    assert figure.layout.xaxis3.range[0] <= np.log10(30)
+    assert figure.layout.xaxis2.range[0] <= np.log10(30)
 
 
 def test_the_axis_starts_where_estimates_do():
     scores = (np.array([0, 1, 10, 100, 1000, 10_000]), np.ones(6))
     metrics = as_metrics(scores={}) | {f"probe/enrichment/{head}": scores for head in SCORES}
-    assert llc_figure(metrics).layout.xaxis3.range[0] == pytest.approx(1)  # three decades
+    assert llc_figure(metrics).layout.xaxis2.range[0] == pytest.approx(1)  # three decades
     metrics = {f"probe/enrichment/{head}": scores for head in SCORES}
     metrics |= {"llc/L0H1/mean": (np.array([0, 1000]), np.ones(2))}
-    assert llc_figure(metrics).layout.xaxis2.range[0] < np.log10(0.5)
+    assert llc_figure(metrics).layout.xaxis.range[0] < np.log10(0.5)
 
 
 def test_panels_only_for_what_was_logged():
@@ -148,8 +141,8 @@ def test_panels_only_for_what_was_logged():
     assert titles(heads) == ["learning coefficient of the head"]
     assert [trace.name for trace in llc_figure(heads).data if trace.showlegend] == ["L0H1"]
     assert titles(as_metrics({"L0H1": ESTIMATES["L0H1"]})) == [
-        "attention to near particles, × uniform",
         "learning coefficient of the head",
+        "L0H1 × 3",
     ]
 
 

@@ -15,7 +15,7 @@ def test_bands_are_two_standard_errors_and_stop_where_there_is_no_estimate():
     figure = llc_figure(as_metrics())
     band = drawn(figure, "L0H1", "fill")
     assert band.x.tolist() == [*STEPS, *STEPS[::-1]]
-    floor = 10 ** figure.layout.yaxis2.range[0]
+    floor = 10 ** figure.layout.yaxis.range[0]
     assert 0.1 < floor < 0.15  # the band ends there, and the smallest estimate above zero, 0.3, is on the axis
     np.testing.assert_allclose(band.y, [floor, 0.8, 5.2, 9.0, 11.0, 6.8, 1.2, 0.5])
     assert re.fullmatch(r"rgba\(\d+, \d+, \d+, 0\.1\d?\)", band.fillcolor) and band.line.width == 0
@@ -31,17 +31,15 @@ def test_failed_estimates_are_hollow_and_say_why():
     assert hollow(drawn(figure, "L0H1", "markers")) == [False] * 4
     markers = drawn(figure, "L0H0", "markers")
     assert set(markers.marker.line.color.split()) == {head_style("L0H0")[0]}
-    assert markers.hovertext[1] == (
-        "<b>L0H0</b>, step 100<br>LLC -0.4 ± 0.1 (standard error)<br>R-hat 1.010, effective sample size 100"
-    )
+    assert markers.hovertext[1] == "LLC -0.4 ± 0.1 (standard error)"
     assert markers.hovertext[3].endswith("failed: R-hat 1.30 above 1.1")
     # None and far-off estimates keep a place of their own, and do not flatten the others.
     markers = drawn(figure, "L1H0", "markers")
-    low, high = 10 ** np.array(figure.layout.yaxis2.range)
+    low, high = 10 ** np.array(figure.layout.yaxis.range)
     assert list(markers.marker.symbol) == ["circle", "x", "circle", "triangle-up"]
     assert hollow(markers) == [False, True, False, True]
     assert 10 < markers.y[3] < high < 15 and low < markers.y[1] < 0.2
-    assert markers.hovertext[1].endswith("no finite value<br>failed: no chain survived; 4 chains diverged")
+    assert markers.hovertext[1].endswith("no finite value, failed: no chain survived; 4 chains diverged")
     assert "500 ± 90" in markers.hovertext[3]
     assert markers.hovertext[3].endswith("failed: 1 chain diverged; step size 1.3 times the limit of stability")
     np.testing.assert_array_equal(drawn(figure, "L1H0", "lines").y, [0.3, NAN, 0.4, NAN])
@@ -53,7 +51,7 @@ def test_an_estimate_at_or_below_zero_stands_at_the_floor_with_a_bar_up_to_what_
         "L0H1": [estimate(0.3, mcse=0.01), estimate(-0.2, mcse=0.3), estimate(0.1, mcse=0.2), estimate(1.0)],
     }
     figure = llc_figure(as_metrics(rows))
-    scale = 10 ** np.array(figure.layout.yaxis2.range)
+    scale = 10 ** np.array(figure.layout.yaxis.range)
     markers = {head: drawn(figure, head, "markers") for head in rows}
     assert list(markers["L0H0"].marker.symbol) == ["circle", "triangle-down"] * 2
     assert list(markers["L0H1"].marker.symbol) == ["circle", "triangle-down", "triangle-down", "circle"]
@@ -94,7 +92,7 @@ def test_estimates_without_a_finite_value_are_marked(mean):
     markers = drawn(figure, "L0H1", "markers")
     assert hollow(markers) == [False, True, False, False]
     assert markers.marker.symbol[1] == {NAN: "x", INF: "triangle-up", -INF: "triangle-down"}.get(mean, "x")
-    assert np.isfinite(markers.y).all() and np.isfinite(figure.layout.yaxis2.range).all()
+    assert np.isfinite(markers.y).all() and np.isfinite(figure.layout.yaxis.range).all()
     assert markers.hovertext[1].endswith("failed: no chain survived")
 
 

@@ -237,13 +237,44 @@ def test_forecasts_and_exponents_with_their_intervals():
     logged |= {
         f"probe/{key}/{head}": curve(0.1, 0.5) for key in ("enrichment", "partner_score") for head in ("L0H0", "L1H0")
     }
-    score, forecast, exponent = emergence_figure(logged).data
+    figure = emergence_figure(logged)
+    score, forecast, exponent = figure.data
     assert {trace.name for trace in (score, forecast, exponent)} == {"L1H0"}
-    assert list(score.y) == [0.5] and list(forecast.y) == [0.7] and list(exponent.y) == [1.0, 2.0]
+    assert list(score.y) == [0.5] and list(forecast.y) == [0.7]
     np.testing.assert_allclose([*forecast.error_y.array, *forecast.error_y.arrayminus], [0.1, 0.2])
-    assert list(exponent.error_y.array) == [3.0, 0.25] and list(exponent.error_y.arrayminus) == [0.5, 0.5]
-    # An exponent alone, of a run that has only begun to tell.
-    assert len(emergence_figure({k: v for k, v in logged.items() if "forecast" not in k}).data) == 1
+    # Of the exponents the last, in a row of the head's own.
+    assert list(exponent.x) == [2.0] and list(exponent.y) == ["L1H0"]
+    assert list(exponent.error_x.array) == [0.25] and list(exponent.error_x.arrayminus) == [0.5]
+    (uniform,) = figure.layout.shapes
+    assert uniform.y0 == 1.0  # scores and enrichments are the same numbers here
+
+
+def test_forecasts_fill_their_panel():
+    steps = np.array([1, 10, 100, 1000, 2000, 5000, 10_000])
+    late = steps[steps >= 1000]
+    logged = {"probe/enrichment/L0H0": (steps, steps / 1000), "probe/partner_score/L0H0": (steps, steps / 1e4)}
+    logged |= {f"emergence/L0H0/forecast{end}": (late, late / 1e4) for end in ("", "_lo", "_hi")}
+    low, high = emergence_figure(logged).layout.xaxis.range
+    assert 500 < 10**low < 1000 and 10_000 < 10**high < 15_000
+
+
+def test_all_heads_are_read_at_one_step_with_their_units(metrics):
+    for figure in (scores_figure(metrics), loss_figure(metrics), rollout_figure(metrics)):
+        assert figure.layout.hovermode == "x unified" and "%{x" in figure.layout.xaxis.unifiedhovertitle.text
+        templates = {trace.hovertemplate for trace in figure.data}
+        assert all("%{x" not in template and "%{fullData.name}" in template for template in templates)
+    assert "× uniform" in scores_figure(metrics).data[0].hovertemplate
+
+
+def test_positions_are_compared_with_a_diameter(metrics):
+    (line,) = rollout_figure(metrics, diameter=0.2).layout.shapes
+    assert line.y0 == line.y1 == pytest.approx(0.04) and line.yref == "y"
+
+
+def test_an_exponent_alone_is_drawn_too():
+    logged = {f"emergence/L1H0/exponent{end}": curve(0.5, 1.0) for end in ("", "_lo", "_hi")}
+    logged |= {"probe/enrichment/L1H0": curve(0.1, 0.5)}
+    assert len(emergence_figure(logged).data) == 1
 
 
 def test_classifiers_and_ablation_are_in_the_table_where_they_were_logged(metrics):
