@@ -86,7 +86,7 @@ def test_the_viewer_goes_out_as_a_page_or_as_figures(run):
     JsonlLogger(run.metrics).log_arrays("probe/snapshots", arrays, 1)
     figures, page = reported(run, Pages(), [1]).given
     assert page[0] == "report/viewer" and page[2] == 1 and "report/attention_map" not in figures[0]
-    assert page[1].startswith("<!doctype html>") and 'id="viewer-data"' in page[1] and "plotly" not in page[1]
+    assert page[1].startswith("<!doctype html>") and 'id="viewer-data"' in page[1] and 'id="plotly"' not in page[1]
     ((drawn, step),) = reported(run, Figures(), [10]).given
     assert step == 10 and {"report/attention_map", "report/scores"} <= drawn.keys() and "report/viewer" not in drawn
 
