@@ -407,12 +407,12 @@ CONTENTS = {
         """What the score of a pair depends on in each head at step $step, and what the head does for the prediction.
         <i>Do not believe</i> that lost fractions add up to 1: heads stand in for each other.""",
         """<b>Maps</b>: how far the query–key score of a pair lies above that of others, by its distance and its
-        approach within an interval. Pairs above the dotted line touch, if they meet head-on. Colours that change upwards show a
-        head that knows velocities. <b>Bars</b>: the fraction of a partner’s effect on the prediction that is lost when
-        the head alone does not know of the partner, and the fraction that comes when it alone does. Then the response
-        through the head when the particle that it sees most is moved, as a fraction of the true response. The control
-        moves the near particle that it sees least. Error bars are two standard errors either way. <i>Do not believe</i>
-        a colour where few pairs are; the pointer tells.""",
+        approach within an interval. Pairs above the dotted line touch, if they meet head-on. Colours that change
+        upwards show a head that knows velocities. <b>Bars</b>: the fraction of a partner’s effect on the prediction
+        that is lost when the head alone does not know of the partner, and the fraction that comes when it alone does.
+        Then the response through the head when the particle that it sees most is moved, as a fraction of the true
+        response. The control moves the near particle that it sees least. Error bars are two standard errors either
+        way. <i>Do not believe</i> a colour where few pairs are; the pointer tells.""",
         fill=_inside_step,
         below=_inside_table,
     ),
