@@ -34,11 +34,12 @@ IN_SHORT = {
 HELP_WIDTH, INDENT = 80, 34
 
 
-def help_text(command: str, topic: str | None, parser: argparse.ArgumentParser) -> str:
+def help_text(command: str, topic: str | None, parser: argparse.ArgumentParser, usage: str) -> str:
     """What ``physim COMMAND --help [TOPIC]`` prints.
 
     Args:
         topic: a section, ``all`` for everything that the parser tells, or None for what is most used.
+        usage: the words after the command.
 
     Raises:
         InputError: there is no such section.
@@ -58,7 +59,7 @@ def help_text(command: str, topic: str | None, parser: argparse.ArgumentParser) 
     ]  # fmt: skip
     return "\n".join(
         (
-            f"usage: physim {command} [--config NAME_OR_PATH] [--ckpt_path last|RUN] [--OPTION=VALUE ...]",
+            f"usage: physim {command} {usage}",
             "",
             "Most used, with the values of this call:",
             *told,

@@ -51,6 +51,9 @@ class MeasureCLI(PhysimCLI):
     loop, taken from the checkpoint, says at which step that is.
     """
 
+    command = "measure"
+    usage = "RUN --SECTION.OPTION=VALUE ... [--steps=[100,1000]] [--output=FOLDER]"
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument(

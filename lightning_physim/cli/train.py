@@ -90,6 +90,11 @@ class PhysimCLI(LightningCLI):
         at_end: what is to be done when the command ends, however it does.
     """
 
+    command = ""
+    """What the command is called; empty for the name that Lightning has for it."""
+    usage = "[--config NAME_OR_PATH] [--ckpt_path last|RUN] [--OPTION=VALUE ...]"
+    """The words after it."""
+
     def __init__(self, arguments: Arguments, at_end: ExitStack) -> None:
         self.arguments = arguments
         self.at_end = at_end
@@ -147,7 +152,7 @@ class PhysimCLI(LightningCLI):
         asked = next((i for i, word in enumerate(words) if word in HELP), None)
         if asked is not None:
             topic = next((word for word in words[asked + 1 :] if not word.startswith("-")), None)
-            print(help_text(command, topic, self._parser(command)), end="")
+            print(help_text(self.command or command, topic, self._parser(command), self.usage), end="")
             raise SystemExit(0)
         with suggesting(self._parser(command)):
             super().parse_arguments(parser, args)

@@ -9,7 +9,7 @@ import yaml
 
 from lightning_physim import ParticleDataModule, Run
 from lightning_physim.physics import ParticleSystem
-from tests.helpers.fits import TINY, physim, physim_process, rows, values
+from tests.helpers.fits import TINY, physim, physim_process, rows, said, values
 
 SECTIONS = ("probe", "llc", "geometry")
 
@@ -109,6 +109,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(folder, words, line):
     (message,) = [text for text in done.stderr.splitlines() if text.startswith("physim: ")]
     assert line in message
     assert sorted(folder.rglob("*")) == before
+
+
+def test_its_help_is_its_own(capsys):
+    assert said(["measure", "--help"], capsys).startswith("usage: physim measure RUN --SECTION.OPTION=VALUE")
 
 
 @pytest.mark.slow
