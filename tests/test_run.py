@@ -97,7 +97,7 @@ def test_its_heads_are_looked_inside_and_their_patterns_exported(run, folder):
         described = {line.split(":")[0] for line in str(arrays["description"]).splitlines()}
         assert described == {*arrays} - {"description"}
     page = run.directory.report.read_text()
-    assert "Inside the heads" in page and 'id="inside"' in page and "at step 10." in page
+    assert "Inside the heads" in page and 'id="inside"' in page and "at step 10, and" in page
     assert run.directory.metrics.read_bytes() == log
 
 

@@ -348,7 +348,8 @@ def test_describe_tells_sizes_fractions_and_energies(data: ParticleDataModule) -
         n_bytes = sum(path.stat().st_size for path in split.directory.glob("*.npy")) + 12_340_000
     finally:
         split.metadata["arrays"]["states"]["bytes"] -= 12_340_000
-    head, *rows = text.split("\n\n")[0].splitlines()
+    head, *rows, touching, energy = text.split("\n\n")[0].splitlines()
+    assert touching.startswith("colliding, walls: ") and energy.startswith("energy/particle: ")
     assert head.split() == "split trajectories intervals particles MB colliding walls energy/particle".split()
     assert [row.split()[0] for row in rows] == list(data.specs)
     words = next(row for row in rows if row.startswith("val")).split()
