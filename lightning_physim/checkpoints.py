@@ -43,13 +43,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def check_fits(path: str | Path, module: nn.Module) -> None:
-    """See to it that a module can take the weights of a checkpoint.
+def check_fits(path: str | Path, module: nn.Module) -> dict[str, Any]:
+    """The content of a checkpoint whose weights a module can take.
 
     Raises:
         UnusableCheckpoint: what :func:`read_checkpoint` raises, or weights of another network.
     """
-    _compare(path, read_checkpoint(path)["state_dict"], module.state_dict())
+    content = read_checkpoint(path)
+    _compare(path, content["state_dict"], module.state_dict())
+    return content
 
 
 def statistics(path: str | Path) -> ResidualTarget:

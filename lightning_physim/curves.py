@@ -98,6 +98,13 @@ def collision_heads(metrics: Metrics) -> list[str]:
     return [head for head, curve in head_curves(metrics, keys.ENRICHMENT).items() if is_collision_head(curve)]
 
 
+def first_collision_step(metrics: Metrics) -> float:
+    """The first measured step at which one of the :func:`collision_heads` was beyond the threshold; NaN without one."""
+    curves = head_curves(metrics, keys.ENRICHMENT)
+    steps = [first_step(curves[head], COLLISION_HEAD) for head in collision_heads(metrics)]
+    return float(min((step for step in steps if step is not None), default=np.nan))
+
+
 def ablation_effect(metrics: Metrics, head: str) -> float:
     """Final ablation effect over the final loss on colliding particles; NaN where one was not logged."""
     effect = final(metrics.get(keys.ABLATION.of(head=head), NOTHING))

@@ -38,7 +38,6 @@ class Snapshots(Observer):
     """
 
     name = "snapshots"
-    what = "snapshots"
 
     def __init__(self, n_states: int = 4, n_rollouts: int = 2, radius: float = 1.5, steps_per_decade: int = 8) -> None:
         super().__init__(steps_per_decade)

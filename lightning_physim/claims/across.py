@@ -16,7 +16,7 @@ from lightning_physim.claims.geometry import log_directions
 from lightning_physim.claims.heads import FEW, HEADS_EXIST, MOST
 from lightning_physim.claims.statistics import SIGNIFICANCE, t_answer
 from lightning_physim.claims.verdict import NOT_SUPPORTED, SUPPORTED, Claim
-from lightning_physim.curves import COLLISION_HEAD, NOTHING, Metrics, final, first_step
+from lightning_physim.curves import COLLISION_HEAD, NOTHING, Metrics, final, first_collision_step
 from lightning_physim.emergence import UNDECIDED
 
 DEPTHS = (1, 2, 3)
@@ -83,7 +83,7 @@ class Effects:
     Args:
         used: collision heads that are used.
         enrichment: of the strongest head at the end, times uniform attention.
-        step: the first measured one at which a head is a collision head.
+        step: of :func:`lightning_physim.curves.first_collision_step`.
         loss: on colliding particles at the end, over that of the no-pair oracle.
         directions: decimal logarithm of the directions that count of collision heads that are used, less that of the
             other heads of the network; means.
@@ -111,12 +111,11 @@ def measure(metrics: Metrics) -> Effects:
     """The effects of a training, from what it has logged."""
     heads = heads_of(metrics)
     used = [head for head in heads if head.is_used_collision_head]
-    steps = [step for head in heads if (step := first_step(head.enrichment, COLLISION_HEAD)) is not None]
     losses = [metrics.get(key, NOTHING) for key in (keys.VAL_LOSS_COLLIDING, keys.FLOOR_NO_PAIR_COLLIDING)]
     return Effects(
         used=float(len(used)),
         enrichment=max((final(head.enrichment) for head in heads), default=math.nan),
-        step=float(min(steps, default=math.nan)),
+        step=first_collision_step(metrics),
         loss=final(losses[0]) / final(losses[1]),
         directions=log_directions(used) - log_directions([head for head in heads if head not in used]),
     )

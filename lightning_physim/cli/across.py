@@ -13,7 +13,7 @@ from lightning_physim.cli.train import check
 from lightning_physim.errors import InputError
 from lightning_physim.report import write_map
 from lightning_physim.sweeps import Across, LocalSweep
-from lightning_physim.tracking import RunDirectory
+from lightning_physim.tracking import RunDirectory, origin_line
 
 MAPPED = "smoke"
 """The configuration of the map where none is given: a training of it takes a minute."""
@@ -45,14 +45,21 @@ def across(given: Namespace, options: tuple[str, ...]) -> int:
     signal = sweep.run(given.jobs)
     states = {row["run_id"]: row["state"] for row in sweep.results()}
     cells: dict[Cell, list[Effects]] = {}
-    for trial in plan.trials():
-        _, metrics = logged(RunDirectory(Path(plan.runs) / trial.run_id), states.get(trial.run_id, "not started"))
+    runs = [RunDirectory(Path(plan.runs) / trial.run_id) for trial in plan.trials()]
+    for trial, run in zip(plan.trials(), runs, strict=True):
+        _, metrics = logged(run, states.get(run.id, "not started"))
         if metrics is not None:
             cells.setdefault(plan.cell(trial), []).append(measure(metrics))
     claims = judge(cells)
     facts = [f"{plan.n_seeds} seeds of {plan.config.stem} in every cell", f"{plan.max_steps:,} steps", *options]
     page = write_map(
-        sweep.folder / "map.html", title=plan.id(), facts=facts, cells=cells, claims=claims, config=plan.text
+        sweep.folder / "map.html",
+        title=plan.id(),
+        facts=facts,
+        cells=cells,
+        claims=claims,
+        config=plan.text,
+        origin=origin_line(runs),
     )
     for claim in claims:
         print(f"{claim.statement}: {claim.verdict}. {claim.reason}")

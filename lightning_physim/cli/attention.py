@@ -1,15 +1,16 @@
 """``physim attention RUN``: what the heads of a run look at, as a file, and what is seen inside them, as a table."""
 
-import argparse
 import io
 from pathlib import Path
 
 import numpy as np
 import torch
+from jsonargparse import ArgumentParser
 
 from lightning_physim import Run, keys
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.runs import chosen_run
+from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.inside import Simulator, look_inside
@@ -38,7 +39,9 @@ def attention(argv: list[str]) -> None:
         InputError: no such run or step, more states than there are, a network without attention, or a run that is
             being trained.
     """
-    given = build_parser().parse_args(argv)
+    parser = build_parser()
+    with suggesting(parser):
+        given = parser.parse_args(argv)
     run = Run(chosen_run(given.runs, given.run).path)
     module = run.model(given.checkpoint)
     step = max(run.checkpoints) if given.checkpoint is None else given.checkpoint
@@ -78,10 +81,12 @@ def attention(argv: list[str]) -> None:
         print(f"report: {run.directory.report}")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> ArgumentParser:
     """The options of ``physim attention``."""
-    parser = argparse.ArgumentParser(
-        "physim attention",
+    parser = ArgumentParser(
+        prog="physim attention",
+        exit_on_error=False,
+        allow_abbrev=False,
         description="Write the attention patterns of a run's network on held-out states to a file, look inside its "
         "heads, and write its report again. docs/inside.md says what each view is.",
     )

@@ -1,5 +1,6 @@
 """``physim list [DIR]``: the runs of a folder, newest first, a line each."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from jsonargparse import ArgumentParser
 
 from lightning_physim import keys
 from lightning_physim.cli.suggestions import suggesting
-from lightning_physim.curves import COLLISION_HEAD, collision_heads, first_step, head_curves, last
+from lightning_physim.curves import COLLISION_HEAD, first_collision_step, head_curves, last
 from lightning_physim.errors import InputError
 from lightning_physim.tracking.reading import read_metrics
 from lightning_physim.tracking.run import RunDirectory, checkpoints_by_step
@@ -48,8 +49,7 @@ def list_runs(argv: list[str]) -> None:
     others: list[RunDirectory] = []
     for path in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         run = RunDirectory(path)
-        is_run = run.config.is_file() or run.metrics.is_file() or run.checkpoints.is_dir()
-        (runs if is_run else others).append(run)
+        (runs if run.is_there else others).append(run)
     listed = sorted((described(run) for run in runs), reverse=True)
     if listed:
         print("\n".join(table([LISTED, *(row.cells for row in listed)])))
@@ -72,10 +72,8 @@ def described(run: RunDirectory) -> Listed:
         step = max([*steps, step or 0], default=step)
         if head_curves(metrics, keys.ENRICHMENT):
             headline = f"{last(metrics, keys.BEST_ENRICHMENT):.1f} × uniform"
-        strong = collision_heads(metrics)
-        passed = [first_step(head_curves(metrics, keys.ENRICHMENT)[head], COLLISION_HEAD) for head in strong]
-        if first := min((at for at in passed if at is not None), default=None):
-            headline += f", {COLLISION_HEAD:g} × at {first:,}"
+        if math.isfinite(first := first_collision_step(metrics)):
+            headline += f", {COLLISION_HEAD:g} × at {first:,.0f}"
     except (InputError, OSError) as error:
         headline = f"unreadable: {error}" if run.metrics.is_file() else "no metrics.jsonl"
         step = step or max(checkpoints_by_step(run), default=None)

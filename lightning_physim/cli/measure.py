@@ -11,8 +11,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities import rank_zero_only
 
-from lightning_physim.callbacks.observer import Observer
-from lightning_physim.checkpoints import UnusableCheckpoint, check_fits, read_checkpoint
+from lightning_physim.callbacks import Observer, observers
+from lightning_physim.checkpoints import UnusableCheckpoint, check_fits
 from lightning_physim.cli.evaluation import run_of
 from lightning_physim.cli.loggers import make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS
@@ -36,7 +36,7 @@ class AtCheckpoint(pl.Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: pl.LightningModule) -> None:
         if self.observers is None:
-            self.observers = [each for each in trainer.callbacks if isinstance(each, Observer)]  # type: ignore[attr-defined]
+            self.observers = observers(trainer)
             for observer in self.observers:
                 observer.setup(trainer, pl_module, "fit")
         with torch.enable_grad():  # an evaluation takes none
@@ -107,8 +107,7 @@ class MeasureCLI(PhysimCLI):
             for step, path in self.checkpoints.items():
                 # Every rank reads the same file and finds the same fault. One checkpoint does not end the others.
                 try:
-                    check_fits(path, model)
-                    content = read_checkpoint(path)
+                    content = check_fits(path, model)
                 except UnusableCheckpoint as error:
                     rank_zero_only(print)(f"step {step}: left out: {error}")
                     continue

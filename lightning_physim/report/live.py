@@ -32,10 +32,10 @@ class LiveReport(pl.Callback):
     Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
     out as interactive plots under ``report/<name>``, the table of heads under ``report/heads``, and that of learning
     coefficients under ``report/estimates``. The viewer goes out as a page under ``report/viewer``, or as two plots to
-    what takes no pages. All that goes to every
-    :class:`lightning_physim.loggers.RunLogger` that shows the report, and comes from the files of the run.
-    They also get the outcome so far, and an alert when the first head has passed five times uniform attention. Rank
-    zero alone, no collective. A report that cannot be written costs a line, and training goes on.
+    what takes no pages. All that goes to every :class:`lightning_physim.loggers.RunLogger` that shows the report, and
+    comes from the files of the run. They also get the outcome so far, and an alert when the first head has passed five
+    times uniform attention. Rank zero alone, no collective. A report that cannot be written costs a line, and training
+    goes on.
 
     Args:
         run: the run directory.

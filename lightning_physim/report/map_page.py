@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from lightning_physim.claims import Claim
@@ -22,10 +23,18 @@ BESIDE = 0.07
 """Layers between the points of one variant and those of the next."""
 
 
-def write_map(path: Path, title: str, facts: Sequence[str], cells: Map, claims: Sequence[Claim], config: str) -> Path:
+def write_map(
+    path: Path, title: str, facts: Sequence[str], cells: Map, claims: Sequence[Claim], config: str, origin: str
+) -> Path:
     """Write the page, whole and at once, from whatever trainings have left something so far."""
     return write_page(
-        path, title=title, facts=facts, headline=headline(claims), sections=_sections(cells, claims), config=config
+        path,
+        title=title,
+        facts=facts,
+        headline=headline(claims),
+        sections=_sections(cells, claims),
+        config=config,
+        origin=origin,
     )
 
 
@@ -48,7 +57,7 @@ def map_figure(cells: Map) -> "Figure":
                 figure, x, [value for values in rows.values() for value in values], variant, color,
                 mode="markers", legend=False, **panel(i),
             )  # fmt: skip
-            medians = [_median(values) for values in rows.values()]
+            medians = [median(values) if values else math.nan for values in rows.values()]
             add_line(figure, [depth + shift for depth in rows], medians, variant, color, legend=i == 0, **panel(i))
         if name in COMPARED_WITH:
             value, words = COMPARED_WITH[name]
@@ -76,16 +85,11 @@ def _values(found: Sequence[Effects], name: str) -> list[float]:
     return [value for effects in found if math.isfinite(value := getattr(effects, name))]
 
 
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    n = len(ordered)
-    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2 if n else math.nan
-
-
 def _range(values: Sequence[float]) -> str:
     if not values:
         return "–"
-    middle, low, high = (number_text(value, ".3g") for value in (_median(values), min(values), max(values)))
+    shown = (median(values), min(values), max(values))
+    middle, low, high = (number_text(value, ",.0f" if value >= 100 else ".3g") for value in shown)
     return middle if low == high else f"{middle} ({low} to {high})"
 
 

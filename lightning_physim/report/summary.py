@@ -1,7 +1,7 @@
 """What a run came to, in a sentence and a few lines for the terminal."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,10 @@ from lightning_physim import keys
 from lightning_physim.curves import (
     COLLISION_HEAD,
     ONSET,
-    Curve,
     Metrics,
     collision_heads,
     final,
-    first_step,
+    first_collision_step,
     head_curves,
     last,
 )
@@ -85,7 +84,7 @@ def _about_heads(metrics: Metrics) -> Iterator[str]:
     curves = head_curves(metrics, keys.ENRICHMENT)
     strong = collision_heads(metrics)
     if strong:
-        since = int(_first_passed(curves, strong))
+        since = int(first_collision_step(metrics))
         have = "has" if len(strong) == 1 else "have"
         yield (
             f"{len(strong)} of {len(curves)} attention heads {have} learned to find near particles: the first passed "
@@ -99,12 +98,6 @@ def _about_heads(metrics: Metrics) -> Iterator[str]:
             f"None of {len(curves)} heads puts {COLLISION_HEAD:g} times the uniform attention on near particles; "
             f"the highest, {best}, puts {means[best]:.1f} times"
         )
-
-
-def _first_passed(curves: Mapping[str, Curve], strong: list[str]) -> float:
-    """When the first of the collision heads was one; NaN where there is none."""
-    steps = [first_step(curves[head], COLLISION_HEAD) for head in strong]
-    return float(min((step for step in steps if step is not None), default=np.nan))
 
 
 def _about_loss(metrics: Metrics) -> Iterator[str]:
@@ -129,7 +122,7 @@ def outcome(metrics: Metrics) -> dict[str, float]:
     strong = collision_heads(metrics)
     found = {
         f"n_heads_{COLLISION_HEAD:g}x": float(len(strong)) if curves else np.nan,
-        FIRST_STEP: _first_passed(curves, strong),
+        FIRST_STEP: first_collision_step(metrics),
         "best_enrichment": last(metrics, keys.BEST_ENRICHMENT),
         "llc_best_head": last(metrics, keys.LLC_MEAN.of(region=strong[0])) if strong else np.nan,
         "loss_share": last(metrics, keys.VAL_LOSS_COLLIDING) / last(metrics, keys.FLOOR_BALLISTIC_COLLIDING),

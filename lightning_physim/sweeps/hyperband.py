@@ -21,7 +21,7 @@ class Hyperband:
     Bands are numbers of logged values of the metric, not training steps: ``min_iter``, ``min_iter * eta``, ... upwards,
     or ``max_iter / eta``, ``max_iter / eta**2``, ... downwards, ``s`` of them. A trial goes on if it is among the best
     ``1 / eta`` of all trials at the highest band that it has reached: by its best value so far or, with ``strict``, by
-    that at the band. ``strict`` is off where it is not given, as in W&B's documentation; their engine turns it on.
+    that at the band. ``strict`` is off where it is not given; their engine turns it on.
 
     Args:
         settings: of the file.

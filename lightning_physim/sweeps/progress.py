@@ -1,13 +1,13 @@
 """How far a sweep has come, and how long the rest will take."""
 
-import json
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
+
+from lightning_physim.tracking.reading import last_row
 
 EVERY = 2.0
 """Seconds between looks at what trials have logged."""
@@ -39,7 +39,7 @@ class SweepBar:
         """Show the last step in the ``metrics.jsonl`` of each trial that runs, by its name."""
         if not self._bar.disable and time.monotonic() - self._looked > EVERY:
             self._looked = time.monotonic()
-            steps = {name: last_step(path) for name, path in running.items()}
+            steps = {name: int(last_row(path).get("step", 0)) for name, path in running.items()}
             self._bar.set_postfix_str(", ".join(f"{name}: step {step:,}" for name, step in steps.items() if step))
 
     def ended(self, seconds: float) -> str:
@@ -58,17 +58,3 @@ class SweepBar:
 
     def close(self) -> None:
         self._bar.close()
-
-
-def last_step(metrics: Path) -> int | None:
-    """Of the last whole line of a ``metrics.jsonl``; None where there is none."""
-    try:
-        with metrics.open("rb") as file:
-            for line in reversed(deque(file, maxlen=2)):
-                try:
-                    return int(json.loads(line)["step"])
-                except (ValueError, KeyError, TypeError):
-                    continue  # torn: it is being written
-    except OSError:
-        pass
-    return None

@@ -1,14 +1,12 @@
 """``provenance.json``: the code, the data, the machine and the day behind a run, and all of them in a line."""
 
 import json
-import math
-from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from lightning_physim.files import replace_file
+from lightning_physim.tracking.reading import last_row
 from lightning_physim.tracking.run import RunDirectory
 
 
@@ -30,18 +28,6 @@ def read_origin(run: RunDirectory) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def seconds_of(run: RunDirectory) -> float:
-    """How long the trainings of a run took, by the last time in its ``metrics.jsonl``; NaN where that is not known."""
-    try:
-        with run.metrics.open("rb") as file:
-            for line in reversed(deque(file, maxlen=2)):  # the last one may be torn
-                with suppress(ValueError, KeyError, TypeError):
-                    return float(json.loads(line)["time"])
-    except OSError:
-        pass
-    return math.nan
-
-
 def origin_line(runs: Iterable[RunDirectory]) -> str:
     """Where runs come from, in a line: versions, commits, devices and data by hash, dates and duration, each once."""
     runs = list(runs)
@@ -53,7 +39,7 @@ def origin_line(runs: Iterable[RunDirectory]) -> str:
         return ", ".join(dict.fromkeys(text for text in texts if text))
 
     dates = sorted(str(origin["date"])[:10] for origin in found if "date" in origin)
-    seconds = sum(length for run in runs if math.isfinite(length := seconds_of(run)))
+    seconds = sum(last_row(run.metrics).get("time", 0.0) for run in runs)
     data = each(str(name) for origin in found for name in (origin.get("data") or {}).values() if "train" in str(name))
     parts = (
         each(f"lightning_physim {origin.get('version', '')}".strip() for origin in found),

@@ -14,6 +14,8 @@ import numpy as np
 from lightning_physim.errors import InputError
 
 log = logging.getLogger(__name__)
+LOG_END = 2**16
+"""Bytes at the end of a log among which its last row is looked for; a row has a few thousand."""
 
 
 def table_path(figures: Path, key: str) -> Path:
@@ -83,6 +85,26 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, dict[str, float]]]:
     """Step and numbers of each whole row of a ``metrics.jsonl``, in the order of writing."""
     for _, step, row in rows_of(Path(path)):
         yield step, row
+
+
+def last_row(path: Path) -> dict[str, float]:
+    """The last whole row of a ``metrics.jsonl``, its step included; empty where there is none.
+
+    A torn line may follow it. Only the end of the file is read: a log may be long.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_END))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            row = json.loads(line)
+            return {key: float(value) for key, value in row.items()} | {"step": int(row["step"])}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return {}
 
 
 def read_arrays(folder: str | Path) -> dict[int, dict[str, np.ndarray]]:

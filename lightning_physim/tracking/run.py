@@ -26,6 +26,11 @@ class RunDirectory:
         return self.path.name
 
     @property
+    def is_there(self) -> bool:
+        """Whether a training has left anything in the directory."""
+        return self.config.is_file() or self.metrics.is_file() or self.checkpoints.is_dir()
+
+    @property
     def config(self) -> Path:
         """``config.yaml``, everything that made the run."""
         return self.path / "config.yaml"
@@ -119,7 +124,7 @@ def find_run(root: str | Path, which: str | Path) -> RunDirectory:
         raise InputError(f"'last' needs a run with a checkpoint, found no {root}/*/checkpoints/*.ckpt; name a run")
     for path in (Path(which), root / which):
         run = RunDirectory(path)
-        if run.config.is_file() or run.metrics.is_file() or run.checkpoints.is_dir():
+        if run.is_there:
             return run
     raise InputError(
         f"a run is a directory with config.yaml, metrics.jsonl or checkpoints/, got {str(which)!r}; "

@@ -1,8 +1,6 @@
 """How far a sweep has come."""
 
-import pytest
-
-from lightning_physim.sweeps.progress import SweepBar, last_step
+from lightning_physim.sweeps.progress import SweepBar
 
 
 def test_what_is_left_takes_the_mean_of_what_has_ended_on_all_jobs():
@@ -12,12 +10,6 @@ def test_what_is_left_takes_the_mean_of_what_has_ended_on_all_jobs():
     assert bar.ended(0.0) == "; 2 left, about 30 s"
     assert bar.ended(10.0) == "; 1 left, about 25 s"  # alone, whatever the jobs
     assert bar.ended(10.0) == ""
-
-
-@pytest.mark.parametrize("text, step", [("", None), ('{"step": 3}\n', 3), ('{"step": 3}\n{"ste', 3), ("[]\n", None)])
-def test_the_step_is_that_of_the_last_whole_line(tmp_path, text, step):
-    (tmp_path / "metrics.jsonl").write_text(text)
-    assert last_step(tmp_path / "metrics.jsonl") == step and last_step(tmp_path / "none") is None
 
 
 def test_a_bar_shows_the_steps_of_running_trials_to_whoever_watches(tmp_path, capsys, monkeypatch):

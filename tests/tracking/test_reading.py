@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightning_physim.errors import InputError
-from lightning_physim.tracking.reading import array_files, read_arrays, read_metrics, read_rows
+from lightning_physim.tracking.reading import array_files, last_row, read_arrays, read_metrics, read_rows
 
 
 def test_curves_are_ordered_by_step_and_the_last_row_of_a_step_counts(tmp_path):
@@ -59,3 +59,19 @@ def test_the_last_row_of_a_step_counts_whatever_the_other_keys_of_its_rows(tmp_p
     lines = ['{"step": 1, "b": 0, "a": 1}', '{"step": 3, "a": 2}', '{"step": 3, "b": 5, "a": 7}']
     path.write_text("\n".join(lines) + "\n")
     assert [values.tolist() for values in read_metrics(path)["a"]] == [[1, 3], [1.0, 7.0]]
+
+
+@pytest.mark.parametrize(
+    "text, row",
+    [
+        ("", {}),
+        ('{"step": 3, "a": 0.5}\n', {"step": 3, "a": 0.5}),
+        ('{"step": 3}\n{"ste', {"step": 3}),
+        ("[]\n", {}),
+        ('{"step": 1}\n' * 20_000 + '{"step": 2, "a": "NaN"}\n', {"step": 2, "a": float("nan")}),
+    ],
+)
+def test_the_last_row_is_the_last_whole_one(tmp_path, text, row):
+    (tmp_path / "metrics.jsonl").write_text(text)
+    assert last_row(tmp_path / "metrics.jsonl") == pytest.approx(row, nan_ok=True)
+    assert last_row(tmp_path / "none") == {}
