@@ -404,7 +404,8 @@ def test_discs_are_touching_only_where_they_touch(chromium, tmp_path):
     show(chromium, page)
     colour = (
         "seek(arguments[0]); const c = document.querySelector('canvas'), g = c.getContext('2d');"
-        "return arguments[1].map(([x, y]) => [...g.getImageData(x * c.width, (1 - y) * c.height, 1, 1).data.slice(0, 3)])"
+        "const at = ([x, y]) => [...g.getImageData(x * c.width, (1 - y) * c.height, 1, 1).data.slice(0, 3)];"
+        "return arguments[1].map(at)"
     )
     blue, orange = [0, 114, 178], [230, 159, 0]
     assert chromium.execute_script(colour, 0, [[0.2, 0.5], [0.9, 0.5], [0.5, 0.9]]) == [blue] * 3
