@@ -33,7 +33,7 @@ def announce(
         name: f"{_network(module)}, {_length(trainer, first_step)} on {_devices(trainer)}, seed {seed}",
         "data": f"{data.cache_dir}/, " + (f"{n_made:,} trajectories to be made first" if missing else "made before"),
         "measured": measured or "losses alone",
-        "run": f"{run.path}/, with report.html while it trains",
+        "run": f"{run.path}/",
         "time": (TIMES.get(name) if shipped else None) or "told by the bar; Ctrl-C ends training with a checkpoint",
     }
     width = max(map(len, lines))

@@ -275,8 +275,9 @@ class PhysimCLI(LightningCLI):
         self.kept = (state.state == "finished" or state.step > 0) and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
         if self.kept:
             write_state(self.run, state)
+        if self.kept and state.state != "finished":
+            try_report(self.run)  # which no longer waits for more
         if self.kept and state.state in ("interrupted", "diverged"):
-            try_report(self.run)
             print(f"{state.state} at step {state.step}: {self.run.path}{how_to_go_on(self.run, state)}")
 
     def _forget(self) -> None:

@@ -1,14 +1,13 @@
 """One trajectory as one small HTML file that plays anywhere: no server, no network, no plug-in."""
 
 import base64
-import html
 import json
 from pathlib import Path
 
 import numpy as np
 
 from lightning_physim.errors import InputError
-from lightning_physim.report.page import asset
+from lightning_physim.report.page import rendered
 
 
 def write_animation(
@@ -48,13 +47,13 @@ def animation_html(
     title: str,
     subtitle: str = "",
 ) -> str:
-    """A self-contained page: discs move, light up while they touch, and can be paused, scrubbed and slowed down.
+    """A self-contained page: discs move, light up where they touch, and can be paused, scrubbed and slowed down.
 
     Args:
         positions: ``[T+1, N, 2]``, in units of length; drawn to 1/65535 of their range.
         box: width and height of the box with its corner at the origin.
         radii: ``[N]``.
-        colliding: bool ``[T, N]``, which particles touched another one during each interval.
+        colliding: bool ``[T, N]``, which particles touched another one during each interval: those get a ring.
         interval: time between two rows of ``positions``.
         title, subtitle: plain text above the picture.
 
@@ -82,10 +81,7 @@ def animation_html(
         "low": low,
         "scale": (high - low) / 65535,
         "positions": base64.b64encode(steps.tobytes()).decode(),
-        "touching": [np.flatnonzero(row).tolist() for row in colliding],
+        "colliding": [np.flatnonzero(row).tolist() for row in colliding],
     }
-    page = (
-        asset("animation.html").replace("{{title}}", html.escape(title)).replace("{{subtitle}}", html.escape(subtitle))
-    )
-    page = page.replace("{{particles}}", asset("particles.js"))
-    return page.replace("{{data}}", json.dumps(data, separators=(",", ":")))
+    # No text is in it.
+    return rendered("animation.html", title=title, subtitle=subtitle, data=json.dumps(data, separators=(",", ":")))

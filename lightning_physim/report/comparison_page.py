@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ import numpy as np
 import yaml
 
 from lightning_physim import keys
-from lightning_physim.curves import ONSET, Metrics, collision_heads, first_step, head_curves, last
+from lightning_physim.curves import N_FINAL, ONSET, Metrics, collision_heads, first_step, head_curves, last
 from lightning_physim.errors import InputError
 from lightning_physim.files import flatten, replace_file
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
+from lightning_physim.report.loss_scales import FREE_FLIGHT, SHARE, can_be_told_apart, on_one_scale
 from lightning_physim.report.page import Part, plot_html, section, write_page
-from lightning_physim.report.plot import NEAR_ATTENTION
+from lightning_physim.report.plot import NEAR_ATTENTION, add_level, read_across
 from lightning_physim.report.style import key_svg
 from lightning_physim.report.summary import sentence
 from lightning_physim.report.table import Html, html_table, number_text, value_text
@@ -30,6 +31,8 @@ SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""
 NOT_COMPARED = ("runs", "ckpt_path", "data.cache_dir", "threads", "trainer.default_root_dir", "trainer.callbacks")
 """Parameters that are of no account, and those below them."""
+LONGEST_KIND = 40
+"""Characters of the parameters that a line is called by, at most."""
 OUTCOME = str(keys.VAL_LOSS_COLLIDING)
 """What runs are judged by where no sweep says it."""
 
@@ -45,27 +48,31 @@ OVERLAYS = {
         "Best head of each",
         NEAR_ATTENTION,
         "Attention to near particles over that of a head that attends to all alike, for whichever head is best at the "
-        "step. {median}<i>Do not believe</i> one run per setting: seeds differ too (sweeps/seeds.yaml).",
+        "step. <i>Do not believe</i> one run per setting: seeds differ too.",
     ),
     keys.VAL_LOSS_COLLIDING: (
         "Loss on colliding particles",
         "mean squared error, standardised",
-        "The same as below, over the particles that touched another one in the interval. {median}<i>Do not believe</i> "
-        "that a lower loss means better heads; a run's own report has the scores.",
+        "Error of one predicted interval over the particles that touched another one in it. "
+        "<i>Do not believe</i> that a lower loss means better heads; a run's own report has the scores.",
     ),
     keys.VAL_LOSS: (
         "What they have learned",
         "mean squared error, standardised",
-        "Error of one predicted interval on held-out data; 1 is free flight. {median}<i>Do not believe</i> differences "
-        "between runs with different data: each has its own floors, which its own report shows.",
+        "Error of one predicted interval on held-out data; 1 is free flight. <i>Do not believe</i> "
+        "differences that seeds make as well.",
     ),
 }
+AT_THE_LEFT: dict[str, Any] = {"x": 0, "xanchor": "left", "yanchor": "top", "yshift": -4}
+MEDIAN = "The heavy line is the median of runs that differ by their seed alone."
+"""What is folded under a figure with medians."""
 
 
 ONSET_CAPTION = f"""The first measured step at which a head gives near particles {ONSET:g} times the attention of a
-    uniform one. Runs that never get there are left out. Dotted lines fall as one over the parameter. Over the learning
-    rate they are what gradient flow does: its onset comes at a fixed sum of rates. <i>Do not believe</i> a power law
-    because a few points lie on a line: see whether the slope is the same at both ends."""
+    uniform one. <i>Do not believe</i> a power law because a few points lie on a line."""
+ONSET_MORE = """Runs that never get there are left out. Dotted lines fall as one over the parameter. Over the
+    learning rate they are what gradient flow does: its onset comes at a fixed sum of rates. See whether the slope is
+    the same at both ends."""
 
 
 @dataclass(frozen=True)
@@ -138,16 +145,19 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
                 state=str(row["state"]),
             )
         )
+    results, note = _comparable(results, varied)
     states = [result.state for result in results]
     return write_page(
         folder / "report.html",
-        title=folder.resolve().name,
+        title=_question(varied, f"give the {'lowest' if goal == 'minimize' else 'highest'} {metric}"),
         facts=[
+            folder.resolve().name,
             *(str(sweep[key]) for key in ("description",) if key in sweep),
             *(f"{states.count(state)} {state}" for state in dict.fromkeys(states)),
+            *([note] if note else []),
         ],
         headline=_best(results, metric, goal),
-        sections=_sections(results, varied, metric, folder),
+        sections=_sections(results, varied, metric, folder, bool(note)),
         config=yaml.safe_dump(dict(sweep), sort_keys=False),
         origin=origin_line(result.run for result in results),
     )
@@ -187,20 +197,38 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
         # Seeds that tell the runs apart are better names than dates.
         name = f"seed {point[SEEDS[0]]}" if varied == [SEEDS[0]] else run.path.resolve().name
         results.append(Result(name, run, values, metrics, last(metrics, OUTCOME)))
+    results, note = _comparable(results, varied)
     output.parent.mkdir(parents=True, exist_ok=True)
     return write_page(
         output,
-        title=f"{len(runs)} {'seeds of one configuration' if seeds else 'runs'}",
-        facts=[] if seeds else [f"they differ in {', '.join(map(_last_part, varied))}"],
-        headline=runs_headline([result.metrics for result in results]),
-        sections=_sections(results, [] if seeds else varied, OUTCOME, output.parent),
+        title=f"Do {len(runs)} seeds of one configuration agree?" if seeds else _question(varied, "make a difference"),
+        facts=[]
+        if seeds
+        else [f"{len(runs)} runs", f"they differ in {', '.join(map(_last_part, varied))}", *([note] if note else [])],
+        headline=runs_headline([result.metrics for result in results], bool(note)),
+        sections=_sections(results, [] if seeds else varied, OUTCOME, output.parent, bool(note)),
         config=runs[0].config.read_text() if seeds and runs[0].config.is_file() else "",
         origin=origin_line(runs),
     )
 
 
-def runs_headline(runs: Sequence[Metrics]) -> str:
-    """One sentence about several runs: on how many of them heads emerged, how strong, and the loss that is left."""
+def _comparable(results: Sequence[Result], varied: Sequence[str]) -> tuple[list[Result], str]:
+    """The runs with losses that can be compared, and what was done about them; empty where they had one scale."""
+    metrics, note = on_one_scale([result.metrics for result in results], varied)
+    return [replace(result, metrics=own) for result, own in zip(results, metrics, strict=True)], note
+
+
+def _question(varied: Sequence[str], asked: str) -> str:
+    names = [_last_part(name) for name in varied if name not in SEEDS]
+    return f"Which {' and '.join(names)} {asked}?" if 0 < len(names) <= 3 else f"Which parameters {asked}?"
+
+
+def runs_headline(runs: Sequence[Metrics], shares: bool = False) -> str:
+    """One sentence about several runs: on how many of them heads emerged, how strong, and the loss that is left.
+
+    Args:
+        shares: whether losses are those over free flight's.
+    """
     scores = np.array([last(metrics, keys.BEST_ENRICHMENT) for metrics in runs])
     losses = np.array([last(metrics, OUTCOME) for metrics in runs])
     parts = []
@@ -210,7 +238,8 @@ def runs_headline(runs: Sequence[Metrics]) -> str:
             f"runs: the best head of each ends at {_range(scores, '.1f')} times uniform attention"
         )
     if np.isfinite(losses).any():
-        parts.append(f"the loss on colliding particles at {_range(losses, '.2g')}")
+        unit = " of free flight’s" if shares else ""
+        parts.append(f"the loss on colliding particles at {_range(losses, '.2g')}{unit}")
     return sentence(", ".join(parts))
 
 
@@ -219,18 +248,34 @@ def _lines(results: Sequence[Result]) -> list[Line]:
     kinds = list(dict.fromkeys(result.kind for result in results))
     by_kind = 1 < len(kinds) < len(results)
     return [
-        Line(result.name, result.kind, result.metrics, kinds.index(result.kind) if by_kind else i)
+        Line(_label(result), result.kind, result.metrics, kinds.index(result.kind) if by_kind else i)
         for i, result in enumerate(results)
     ]
 
 
-def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, folder: Path) -> Iterator[Part]:
-    lines = _lines(results)
-    median = "The heavy line is the median. " if len({line.kind for line in lines}) < len(lines) else ""
+def _label(result: Result) -> str:
+    """What a line is called: a trial by its parameters too, where they are few."""
+    return f"{result.name}: {result.kind}" if result.state and 0 < len(result.kind) <= LONGEST_KIND else result.name
+
+
+def _sections(
+    results: Sequence[Result], varied: Sequence[str], metric: str, folder: Path, shares: bool
+) -> Iterator[Part]:
+    lines, columns = _lines(results), varied
+    median = MEDIAN if len({line.kind for line in lines}) < len(lines) else ""
     for key, (title, y_title, caption) in OVERLAYS.items():
         if any(key in line.metrics for line in lines):
-            plot = plot_html(key.replace("/", "-"), overlay_figure(lines, key, y_title), caption.format(median=median))
-            yield section(title, plot)
+            unit = SHARE if shares and key in FREE_FLIGHT else y_title
+            figure = overlay_figure(lines, key, unit)
+            if unit == SHARE or key == keys.BEST_ENRICHMENT:
+                add_level(figure, 1.0, "free flight" if unit == SHARE else "uniform attention", log=True, **AT_THE_LEFT)
+            yield section(title, plot_html(key.replace("/", "-"), read_across(figure), caption, median))
+    parameters = [name for name in varied if name not in SEEDS]
+    if not can_be_told_apart([result.values for result in results], parameters):
+        if len(parameters) > 1:
+            counts = f"{len(parameters)} parameters differ among {len(results)} runs"
+            yield section("What it depends on", f"<p>{counts}: their effects cannot be told apart.</p>")
+        varied = []
     if varied and any(math.isfinite(result.metric) for result in results):
         caption = f"The last value of {escape(metric)}, a point per run in the colour of its line above."
         values = [result.values for result in results]
@@ -239,21 +284,24 @@ def _sections(results: Sequence[Result], varied: Sequence[str], metric: str, fol
     onsets = [_onset_of(result.metrics) for result in results]
     if varied and len({onset for onset in onsets if math.isfinite(onset)}) > 1:
         figure = metric_figure(lines, [result.values for result in results], onsets, f"first step of {ONSET:g}×", -1.0)
-        yield section("When the first head emerges", plot_html("onset", figure, ONSET_CAPTION))
+        yield section("When the first head emerges", plot_html("onset", figure, ONSET_CAPTION, ONSET_MORE))
     trials = any(result.state for result in results)
     yield section(
-        "Trials" if trials else "Runs", _table(results, lines, _columns(results, varied, metric, trials), folder)
+        "Trials" if trials else "Runs",
+        _table(results, lines, _columns(results, columns, metric, trials, shares), folder),
     )
 
 
-def _columns(results: Sequence[Result], varied: Sequence[str], metric: str, trials: bool) -> dict[str, Cell]:
+def _columns(
+    results: Sequence[Result], varied: Sequence[str], metric: str, trials: bool, shares: bool
+) -> dict[str, Cell]:
     """Columns of the table: parameters, what trials are judged by, outcomes as far as they were logged, and states."""
     columns: dict[str, Cell] = {name: _parameter(name) for name in varied}
     if trials:
         columns[metric] = lambda result: number_text(result.metric)
     for key, title in OUTCOMES_SHOWN.items():
         if any(key in result.metrics for result in results) and not (trials and key == metric):
-            columns[title] = _last_value(key)
+            columns[f"{title}, of free flight’s" if shares and key in FREE_FLIGHT else title] = _last_value(key)
     columns |= {"collision heads": _n_collision_heads, f"first step of {ONSET:g}×": _onset}
     if trials:
         columns["state"] = lambda result: result.state
@@ -296,16 +344,29 @@ def _onset(result: Result) -> str:
 
 
 def _best(results: Sequence[Result], metric: str, goal: str) -> str:
+    """Which trial is best, or that none stands out of the scatter of their last measurements."""
     judged = [result for result in results if math.isfinite(result.metric)]
     if not judged:
         return sentence("")
-    values = np.array([result.metric for result in judged])
-    best = judged[int(values.argmin() if goal == "minimize" else values.argmax())]
+    judged.sort(key=lambda result: result.metric, reverse=goal != "minimize")
+    best, values = judged[0], [result.metric for result in judged]
+    told = f"{min(values):.3g} to {max(values):.3g} in {len(judged)} trials"
+    if len(judged) > 1 and abs(judged[1].metric - best.metric) <= _scatter(judged, metric):
+        return f"No trial stands out: {metric} is {told}, and the first two differ by no more than their scatter."
     parameters = ", ".join(f"{name} {value_text(value)}" for name, value in best.values.items())
     text = f"{best.name.capitalize()} has the best {metric}, {best.metric:.3g}"
-    if len(judged) > 1:
-        text += f" of {values.min():.3g} to {values.max():.3g} in {len(judged)} trials"
-    return f"{text}{f', with {parameters}' if parameters else ''}."
+    return f"{text}{f' of {told}' if len(judged) > 1 else ''}{f', with {parameters}' if parameters else ''}."
+
+
+def _scatter(results: Sequence[Result], metric: str) -> float:
+    """How far a metric moves without a reason: over the last measurements of a run, and from seed to seed."""
+    last_ones = [result.metrics[metric][1][-N_FINAL:] for result in results if metric in result.metrics]
+    moves = [float(np.ptp(values)) for values in last_ones if np.isfinite(values).all()]
+    kinds: dict[str, list[float]] = {}
+    for result in results:
+        kinds.setdefault(result.kind, []).append(result.metric)
+    seeds = [float(np.ptp(values)) for values in kinds.values() if len(values) > 1]
+    return max(float(np.median(moves)) if moves else 0.0, float(np.median(seeds)) if seeds else 0.0)
 
 
 def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -321,7 +382,9 @@ def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
 def _range(values: np.ndarray, form: str) -> str:
     values = values[np.isfinite(values)]
     low, middle, high = (format(float(x), form) for x in (values.min(), np.median(values), values.max()))
-    return low if low == high else f"{low} to {high} (median {middle})"
+    if low == high:
+        return low
+    return f"{low} to {high}" + (f" (median {middle})" if len(values) > 2 else "")
 
 
 def _last_part(name: str) -> str:

@@ -29,13 +29,13 @@ MAX_SHARE = 0.01
 class LiveReport(pl.Callback):
     """Writes ``report.html`` while training runs and at the end, and logs its figures to every logger that takes them.
 
-    Steps are log-spaced, and passed over where reports so far have taken more than a hundredth of the time. Figures go
-    out as interactive plots under ``report/<name>``, the table of heads under ``report/heads``, and that of learning
-    coefficients under ``report/estimates``. The viewer goes out as a page under ``report/viewer``, or as two plots to
-    what takes no pages. All that goes to every :class:`lightning_physim.loggers.RunLogger` that shows the report, and
-    comes from the files of the run. They also get the outcome so far, and an alert when the first head has passed five
-    times uniform attention. Rank zero alone, no collective. A report that cannot be written costs a line, and training
-    goes on.
+    Until the end the page reads itself again. Steps are log-spaced, and passed over where reports so far have taken
+    more than a hundredth of the time. Figures go out as interactive plots under ``report/<name>``, the table of heads
+    under ``report/heads``, and that of learning coefficients under ``report/estimates``. The viewer goes out as a
+    page under ``report/viewer``, or as two plots to what takes no pages. All that goes to every
+    :class:`lightning_physim.loggers.RunLogger` that shows the report, and comes from the files of the run. They also
+    get the outcome so far, and an alert when the first head has passed five times uniform attention. Rank zero alone,
+    no collective. A report that cannot be written costs a line, and training goes on.
 
     Args:
         run: the run directory.
@@ -56,6 +56,7 @@ class LiveReport(pl.Callback):
         # A run that goes on has told of the heads that it had. No state of a checkpoint: evaluations would miss it.
         resumed = trainer.global_step > 0 and self.run.metrics.is_file()
         self.told = resumed and bool(collision_heads(read_metrics(self.run.metrics)))
+        rank_zero_info(f"report, which reloads itself from step 10 on: {self.run.report.resolve().as_uri()}")
         for logger in trainer.loggers:
             if not run_loggers([logger]):
                 rank_zero_info(
@@ -66,7 +67,7 @@ class LiveReport(pl.Callback):
         # The last step has its report when everything that is measured at the end has been.
         if trainer.global_step >= 10 and self.schedule.due(trainer.global_step) and not is_final_step(trainer):
             if self.stopwatch.seconds <= MAX_SHARE * (time.perf_counter() - self.start):
-                self._write(trainer)
+                self._write(trainer, live=True)
 
     def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
         self._write(trainer)
@@ -74,13 +75,13 @@ class LiveReport(pl.Callback):
             logger.log_report(self.run.report, trainer.global_step)
 
     @rank_zero_only
-    def _write(self, trainer: pl.Trainer) -> None:
+    def _write(self, trainer: pl.Trainer, live: bool = False) -> None:
         # With gradient accumulation several batches end at one step.
-        if trainer.global_step == self.last_step or not self.run.metrics.is_file():
+        if live and trainer.global_step == self.last_step or not self.run.metrics.is_file():
             return
         self.last_step = step = trainer.global_step
         with self.stopwatch:
-            content = try_report(self.run)
+            content = try_report(self.run, live)
             shown = [logger for logger in run_loggers(trainer.loggers) if logger.shows_report]
             if shown and content is not None:
                 self._log(shown, content, step)
@@ -111,11 +112,15 @@ def _by_key(figures: Mapping[str, "Figure"]) -> dict[str, "Figure"]:
     return {keys.REPORT_FIGURE.of(figure=name): figure for name, figure in figures.items()}
 
 
-def try_report(run: RunDirectory) -> RunContent | None:
-    """Write the report of a run; what is in it, or None and a line of warning where it cannot be written."""
+def try_report(run: RunDirectory, live: bool = False) -> RunContent | None:
+    """Write the report of a run; what is in it, or None and a line of warning where it cannot be written.
+
+    Args:
+        live: whether training goes on, so that the page reads itself again.
+    """
     try:
         content = RunContent(run)
-        write_report(content)
+        write_report(content, live=live)
         return content
     except Exception as error:  # whatever it is, training is worth more
         reason = " ".join(str(error).split())[:200]

@@ -57,10 +57,11 @@ def write_page(
     config: str,
     tiles: Iterable[Tile] = (),
     origin: str = "",
+    live: bool = False,
 ) -> Path:
     """Write a page with figures to a file, whole and at once. Arguments are those of :func:`page_html`."""
     scripts = f'<script type="gzip" id="plotly">{packed_plotly()}</script>\n<script>{asset("figures.js")}</script>'
-    replace_file(path, page_html(title, facts, headline, sections, config, scripts, tiles, origin).encode())
+    replace_file(path, page_html(title, facts, headline, sections, config, scripts, tiles, origin, live).encode())
     return path
 
 
@@ -73,6 +74,7 @@ def page_html(
     scripts: str = "",
     tiles: Iterable[Tile] = (),
     origin: str = "",
+    live: bool = False,
 ) -> str:
     """A page that needs nothing else.
 
@@ -83,6 +85,7 @@ def page_html(
         scripts: HTML, what draws its figures.
         tiles: the numbers to remember.
         origin: where the numbers come from, the last line.
+        live: whether it reads itself again from time to time.
     """
     return rendered(
         "page.html",
@@ -94,6 +97,7 @@ def page_html(
         scripts=scripts,
         tiles=list(tiles),
         origin=origin,
+        live=live,
     )
 
 

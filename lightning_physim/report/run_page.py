@@ -16,12 +16,13 @@ from lightning_physim.report.words import words_html
 from lightning_physim.tracking import RunDirectory, how_to_go_on, origin_line, read_state
 
 
-def write_report(run_dir: str | Path | RunContent, output: str | Path | None = None) -> Path:
+def write_report(run_dir: str | Path | RunContent, output: str | Path | None = None, live: bool = False) -> Path:
     """Write ``report.html`` of a run, finished or not, from ``metrics.jsonl`` and whatever else lies beside it.
 
     Args:
         run_dir: a run directory, or what has been read of it.
         output: the file; None for ``report.html`` in the run directory.
+        live: whether training goes on, so that the page reads itself again.
 
     Returns:
         The file, which replaces an older one at once and whole.
@@ -40,12 +41,13 @@ def write_report(run_dir: str | Path | RunContent, output: str | Path | None = N
     return write_page(
         run.report if output is None else Path(output),
         title=run.path.resolve().name,
-        facts=[*_ending(run), *facts],
+        facts=[*_ending(run), *facts, *(["training goes on"] if live else [])],
         headline=message(metrics),
         sections=_sections(content),
         config=config,
         tiles=tiles(metrics),
         origin=origin_line([run]),
+        live=live,
     )
 
 

@@ -54,7 +54,7 @@ def test_makes_describes_and_animates(config: str, tmp_path: Path, capsys: pytes
     np.testing.assert_allclose(drawn, np.load(val / "states.npy")[2, ..., :2], atol=1e-5)
     starts, pairs = np.load(val / "contact_starts.npy")[20:31], np.load(val / "contact_pairs.npy")
     touching = [sorted({*pairs[a:b].ravel().tolist()}) for a, b in itertools.pairwise(starts)]
-    assert any(touching) and data["touching"] == touching
+    assert any(touching) and data["colliding"] == touching
     assert data["box"] == [1.0, 0.8]
 
     simulate(["--config", config, cache, "--data.n_val=3"])

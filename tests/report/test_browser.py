@@ -22,6 +22,7 @@ from lightning_physim.claims import (
 )
 from lightning_physim.emergence import growth_of_loss
 from lightning_physim.report import write_report, write_reproduction, write_runs
+from lightning_physim.report.animation import write_animation
 from lightning_physim.report.run_page import viewer_page
 from lightning_physim.report.sections import RunContent
 from lightning_physim.tracking import JsonlLogger, RunDirectory
@@ -391,3 +392,22 @@ def test_the_pages_of_the_gallery_are_drawn_in_silence(chromium, tmp_path):
         assert chromium.execute_script("return document.querySelectorAll('.js-plotly-plot').length") > 1, path.name
         assert complaints(chromium) == [], path.name
         assert path.stat().st_size < 4e6
+
+
+def test_discs_are_touching_only_where_they_touch(chromium, tmp_path):
+    positions = np.full((3, 3, 2), 0.5)
+    positions[:, :, 0] = [[0.2, 0.9, 0.5], [0.4, 0.6, 0.5], [0.25, 0.8, 0.5]]  # the first two meet at the second time
+    positions[:, 2, 1] = 0.9
+    colliding = np.array([[True, True, False], [False, False, False]])
+    page = tmp_path / "box.html"
+    write_animation(page, positions, (1.0, 1.0), np.full(3, 0.1), colliding, 0.1, "three discs")
+    show(chromium, page)
+    colour = (
+        "seek(arguments[0]); const c = document.querySelector('canvas'), g = c.getContext('2d');"
+        "const at = ([x, y]) => [...g.getImageData(x * c.width, (1 - y) * c.height, 1, 1).data.slice(0, 3)];"
+        "return arguments[1].map(at)"
+    )
+    blue, orange = [0, 114, 178], [230, 159, 0]
+    assert chromium.execute_script(colour, 0, [[0.2, 0.5], [0.9, 0.5], [0.5, 0.9]]) == [blue] * 3
+    assert chromium.execute_script(colour, 1, [[0.4, 0.5], [0.6, 0.5], [0.5, 0.9]]) == [orange, orange, blue]
+    assert complaints(chromium) == []

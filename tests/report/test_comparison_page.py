@@ -10,6 +10,7 @@ import pytest
 from lightning_physim.cli.main import main
 from lightning_physim.report import runs_headline, write_comparison
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
+from lightning_physim.report.loss_scales import on_one_scale
 from lightning_physim.report.style import HUES
 from lightning_physim.report.summary import headline
 from lightning_physim.tracking import JsonlLogger, RunDirectory, read_metrics
@@ -66,7 +67,7 @@ def test_runs_that_differ_by_seed_alone(tmp_path, capsys):
     assert main(["report", *names, "--runs", str(tmp_path / "runs")]) == 0
     assert f"comparison: {tmp_path}/runs/comparison.html" in capsys.readouterr().out
     page = (tmp_path / "runs" / "comparison.html").read_text()
-    assert "<h1>3 seeds of one configuration</h1>" in page and 'id="metric"' not in page
+    assert "<h1>Do 3 seeds of one configuration agree?" in page and 'id="metric"' not in page
     header, *rows = cells(page)
     assert header == ["run", "loss", "loss, colliding", "best head, × uniform", "collision heads", "first step of 3×"]
     assert rows[1] == ["seed 4", "0.5", "0.5", "9", "1 of 2", "10"]
@@ -84,7 +85,7 @@ def test_runs_that_differ_otherwise_go_where_they_are_told(tmp_path):
     assert "they differ in seed_everything, lr" in page and 'id="metric"' in page
     assert 'id="onset"' not in page  # of all at one step
     later = write_run(tmp_path, 7, 0.8, score=4.0)  # passes 3 at step 90, the others at step 10
-    assert main(["report", str(runs[0].path), str(later.path), "--output", str(output)]) == 0
+    assert main(["report", str(runs[0].path), str(runs[1].path), str(later.path), "--output", str(output)]) == 0
     assert 'id="onset"' in output.read_text()
     assert cells(page)[0][:3] == ["run", "seed_everything", "model.lr"]
     assert f'href="../{runs[0].path.name}/report.html"' in page
@@ -138,9 +139,10 @@ def test_the_folder_of_a_sweep_is_compared_as_the_sweep_asks(tmp_path, capsys):
     assert main(["report", "toy-sweep", "--runs", str(tmp_path / "runs")]) == 0
     page = (folder / "report.html").read_text()
     assert "Trial 1 has the best probe/best_enrichment, 8 of 3 to 8 in 2 trials, with model.lr 2." in page
+    assert "<h1>Which lr give the highest probe/best_enrichment?" in page
     (folder / "sweep.yaml").unlink()  # killed before its end: judged by the loss on colliding particles
     assert main(["report", str(folder)]) == 0
-    assert "has the best val/loss_colliding, 0.5 of 0.5 to 0.5" in (folder / "report.html").read_text()
+    assert "No trial stands out: val/loss_colliding is 0.5 to 0.5 in 2 trials" in (folder / "report.html").read_text()
     # Among other runs its trials are runs like them.
     other = write_run(tmp_path / "runs", seed=9)
     assert main(["report", str(folder), str(other.path), "--output", str(tmp_path / "all.html")]) == 0
@@ -161,3 +163,31 @@ def test_what_is_refused(tmp_path, capsys, arguments, words):
 
 def test_a_sentence_about_runs_that_have_measured_nothing():
     assert runs_headline([{}, {}]) == "Nothing has been measured yet."
+
+
+def losses(scale, floor=None):
+    steps = np.array([1, 10])
+    metrics = {"val/loss_colliding": (steps, scale * np.array([1.0, 0.5]))}
+    return metrics | ({"val/floor_ballistic_colliding": (steps, np.full(2, floor))} if floor else {})
+
+
+def test_losses_of_other_data_are_divided_by_free_flight_or_not_compared():
+    (one, other), note = on_one_scale([losses(2.0, 2.0), losses(6.0, 6.0)], ["data.system.interval"])
+    assert "over free flight" in note
+    assert one["val/loss_colliding"][1].tolist() == other["val/loss_colliding"][1].tolist() == [1.0, 0.5]
+    # The same data, and more of them: as they are.
+    same = [losses(2.0, 2.0), losses(1.0, 2.02)]
+    assert on_one_scale(same, ["data.n_train", "model.lr"]) == (same, "")
+    # Whatever the configurations say, floors tell other scales.
+    assert "over free flight" in on_one_scale([losses(2.0, 2.0), losses(1.0, 2.4)], [])[1]
+    without, note = on_one_scale([losses(2.0, 2.0), losses(6.0)], ["data.system.interval"])
+    assert "no losses are compared" in note and all("val/loss_colliding" not in metrics for metrics in without)
+
+
+def test_two_runs_tell_no_parameters_apart(tmp_path):
+    one, other = write_run(tmp_path, lr=0.1), write_run(tmp_path, lr=0.4)
+    other.config.write_text(other.config.read_text().replace("d_model: 8", "d_model: 16"))
+    assert main(["report", str(one.path), str(other.path), "--output", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "2 parameters differ among 2 runs: their effects cannot be told apart." in page and 'id="metric"' not in page
+    assert "<h1>Which lr and d_model make a difference?" in page

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_physim.loggers import RunLogger
-from lightning_physim.report import LiveReport
+from lightning_physim.report import LiveReport, live
 from lightning_physim.report.summary import outcome
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 
@@ -89,6 +89,22 @@ def test_the_viewer_goes_out_as_a_page_or_as_figures(run):
     assert page[1].startswith("<!doctype html>") and 'id="viewer-data"' in page[1] and 'id="plotly"' not in page[1]
     ((drawn, step),) = reported(run, Figures(), [10]).given
     assert step == 10 and {"report/attention_map", "report/scores"} <= drawn.keys() and "report/viewer" not in drawn
+
+
+def test_the_page_reads_itself_again_until_the_end_and_its_address_is_told(run, monkeypatch):
+    said = []
+    monkeypatch.setattr(live, "rank_zero_info", said.append)
+    report, rows = LiveReport(run), JsonlLogger(run.metrics)
+    trainer = SimpleNamespace(global_step=0, max_steps=100, loggers=[])
+    report.on_train_start(trainer)
+    assert said == [f"report, which reloads itself from step 10 on: {run.report.resolve().as_uri()}"]
+    rows.log_metrics(ROWS[10], 10)
+    trainer.global_step = 10
+    report.stopwatch.seconds = 0.0
+    report.on_train_batch_end(trainer)
+    assert "location.reload()" in run.report.read_text()
+    report.on_train_end(trainer)  # stopped at the step of the last report
+    assert "location.reload()" not in run.report.read_text()
 
 
 def test_nothing_is_made_up():
