@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lightning_physim import keys
+from lightning_physim.key_types import FIELDS
 from lightning_physim.keys import Key
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -16,7 +17,7 @@ def test_the_page_of_keys_is_made_from_the_keys():
 
 @pytest.mark.parametrize("key", keys.KEYS)
 def test_a_key_reads_back_what_it_was_filled_with(key: Key):
-    field = next((name for name in keys.FIELDS if f"{{{name}}}" in key), None)
+    field = next((name for name in FIELDS if f"{{{name}}}" in key), None)
     value = {"head": "L0H12", "region": "blocks.0.mlp", "k": "20"}.get(field or "", "")
     filled = key.of(**({field: value} if field else {}))
     assert key.match(filled) == (value or filled)
