@@ -35,7 +35,7 @@ class Part(NamedTuple):
     """A section of a page.
 
     Attributes:
-        title: HTML.
+        title: HTML; empty for the only part of a page, which has the page's title.
         content: HTML.
     """
 

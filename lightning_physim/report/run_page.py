@@ -55,7 +55,7 @@ def viewer_page(content: RunContent) -> str:
     """The viewer of a run as a page of its own; empty where there are no snapshots."""
     part = next(part for part in SECTIONS if part.viewed)
     shown = content.html(part.name)
-    return page_html(content.run.id, [], message(content.metrics), [section(part.title, shown)]) if shown else ""
+    return page_html(part.title, [], message(content.metrics), [section("", shown)]) if shown else ""
 
 
 def _ending(run: RunDirectory) -> Iterator[str]:

@@ -567,8 +567,8 @@ def test_a_dashboard_pushed_twice_is_there_once_and_whole(folder, wandb_server):
     assert addresses[0] == addresses[1] and len(addresses[0]) == 2
     kinds = sorted(view["type"] for view in wandb_server.views.values())
     assert kinds == ["project-view", "runs"] and wandb_server.unknown == []
-    # What W&B's own library reads back is what --dry-run prints, less the ids that it draws anew.
-    said = finish(start(*push, "--dry-run", cwd=folder))
+    # What W&B's own library reads back is what --dry-run --json prints, less the ids that it draws anew.
+    said = finish(start(*push, "--dry-run", "--json", cwd=folder))
     for kind, loaded in (
         ("workspace", Workspace.from_url(addresses[0][0])),
         ("report", Report.from_url(addresses[0][1])),
