@@ -1,6 +1,7 @@
 """Artifacts of a run in Weights & Biases, each with where it comes from: data -> run -> checkpoints, report."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,11 @@ def data_hash(splits: Mapping[str, Path]) -> str:
     """12 hex digits for a whole data set, of the names of its splits' directories, which are hashes themselves."""
     names = "\n".join(f"{name} {path.name}" for name, path in sorted(splits.items()))
     return hashlib.sha256(names.encode()).hexdigest()[:12]
+
+
+def artifact_name(kind: str, of: str) -> str:
+    """``<kind>-<of>`` in the letters and the 128 characters that W&B takes for the name of an artifact."""
+    return re.sub(r"[^a-zA-Z0-9_.-]", "-", f"{kind}-{of[-(127 - len(kind)) :]}")
 
 
 def use_data(run: "Run", splits: Mapping[str, Path], whole: bool) -> None:
@@ -37,7 +43,7 @@ def use_data(run: "Run", splits: Mapping[str, Path], whole: bool) -> None:
 
 def log_file(run: "Run", kind: str, path: Path, metadata: Mapping[str, Any], aliases: list[str]) -> "Artifact":
     """Upload a file that the run has made, as a version of the artifact ``<kind>-<run id>``."""
-    artifact = _artifact(f"{kind}-{run.id}", {"checkpoint": "model"}.get(kind, kind), dict(metadata))
+    artifact = _artifact(artifact_name(kind, run.id), {"checkpoint": "model"}.get(kind, kind), dict(metadata))
     # A copy of wandb's own: a rolling checkpoint may be gone before it is sent.
     artifact.add_file(str(path), policy="mutable")
     return run.log_artifact(artifact, aliases=aliases)
@@ -52,7 +58,7 @@ def link_to_group(run: "Run", artifact: "Artifact", timeout: float) -> None:
         timeout: seconds that its upload may take.
     """
     artifact.wait(int(timeout))
-    run.link_artifact(artifact, f"{artifact.type}s-{run.group}", aliases=[run.id])
+    run.link_artifact(artifact, artifact_name(f"{artifact.type}s", run.group), aliases=[run.id])
 
 
 def _artifact(name: str, kind: str, metadata: dict[str, Any]) -> "Artifact":

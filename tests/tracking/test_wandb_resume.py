@@ -9,7 +9,7 @@ import torch
 import wandb
 
 from lightning_physim.tracking import JsonlLogger, PhysimWandbLogger, RunDirectory
-from lightning_physim.tracking.wandb_artifacts import data_hash
+from lightning_physim.tracking.wandb_artifacts import artifact_name, data_hash
 from lightning_physim.tracking.wandb_logger import _plain, _same, wandb_id
 from tests.helpers.offline import read_back, rows
 
@@ -51,6 +51,14 @@ def test_a_new_run_asks_for_nothing_that_is_there(run):
     JsonlLogger(run.metrics).log_metrics({"a": 1.0}, 1)
     log(run, (1, {"a": 1.0}))
     assert [row["a"] for row in rows(read_back(run))] == [1]
+
+
+@pytest.mark.parametrize("of", ["abc123", "$HOME", "x[/y]", "a b", "\N{SNOWMAN}", "n" * 200, ".", "-"])
+@pytest.mark.parametrize("kind", ["report", "checkpoint", "models"])
+def test_any_run_has_a_name_that_an_artifact_may_have(kind, of):
+    name = artifact_name(kind, of)
+    assert wandb.Artifact(name, "report").name == name and name.startswith(f"{kind}-")
+    assert name.endswith("abc123") or of != "abc123"
 
 
 @pytest.mark.parametrize(
