@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,6 +27,7 @@ NETWORK_SGLD = SGLDConfig(
     step_size=1.2,
     n_chains=3,
     n_draws=48,
+    max_draws=192,
     n_burn_in=16,
     batch_size=32,
     preconditioner="curvature",
@@ -35,7 +37,8 @@ NETWORK_SGLD = SGLDConfig(
     about="centre",
 )
 """Settings for the heads of a network in the middle of training. Draws go three times, and burn-in once, through an
-estimation set of 512 states: over a whole pass what minibatches differ by cancels."""
+estimation set of 512 states: over a whole pass what minibatches differ by cancels. A head whose chains have not arrived
+goes on for twice and four times as many."""
 
 
 class LearningCoefficient(Observer):
@@ -227,9 +230,9 @@ def default_regions(module: Any, whole_model: bool) -> dict[str, Any]:
 
 
 def log_traces(loggers: Sequence[RunLogger], result: LLCResult, step: int) -> None:
-    """Log the table of draws: a row per draw, a column ``region/chain`` per chain."""
+    """Log the table of draws: a row per draw, a column ``region/chain`` per chain; NaN where one has fewer draws."""
     columns = {f"{name}/{chain}": row for name, r in result.items() for chain, row in enumerate(r.trace.tolist())}
-    rows = [[draw, *values] for draw, values in enumerate(zip(*columns.values(), strict=True))]
+    rows = [[draw, *values] for draw, values in enumerate(zip_longest(*columns.values(), fillvalue=math.nan))]
     for logger in loggers:
         logger.log_table(keys.LLC_TRACE, ["draw", *columns], rows, step)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -82,7 +82,8 @@ def calibrate(
     Raises:
         InputError: as ``estimate_llc``, or an axis without values.
     """
-    config = config or SGLDConfig()
+    # Settings are compared at equal draws.
+    config = replace(config or SGLDConfig(), max_draws=0)
     regions = {"model": None} if regions is None else regions
     with without_trace(module):
         objective = Objective(module, loss_fn, as_tensors(data))

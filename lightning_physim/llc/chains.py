@@ -1,5 +1,6 @@
 """Chains on their way, and what is recorded of them."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -141,11 +142,31 @@ class Chains:
         self.estimator = ControlVariate(plain, group, minibatches.whole) if controlled else plain
         self.minibatches, self.seed = minibatches, config.seed
         self.values: list[Tensor] = []
-        self.keeps = 2 * displacement.numel() * config.n_draws <= KEPT_ENTRIES
         # In one piece: small tensors that stay, between large ones that go, would leave memory in shreds.
-        self.kept = torch.empty(config.n_draws if self.keeps else 0, 2, *displacement.shape).to(displacement)
+        self.kept = torch.empty(0, 2, *displacement.shape).to(displacement)
+        self.keeps = True
+        self.expect(config.n_draws)
         self.sums = torch.zeros(2, *displacement.shape).to(displacement)
         self.sum_localization = torch.zeros_like(displacement[:, 0])
+
+    def expect(self, n_draws: int) -> None:
+        """Make room for so many draws in all, unless they are too many to be kept."""
+        shape = self.kept.shape[1:]
+        self.keeps = self.keeps and n_draws * shape.numel() <= KEPT_ENTRIES
+        kept = self.kept.new_empty(n_draws if self.keeps else 0, *shape)
+        kept[: len(self.kept)] = self.kept[: len(kept)]
+        self.kept = kept
+
+    def select(self, rows: Sequence[int], n_draws: int) -> "Chains":
+        """These of them, on their way to so many draws in all."""
+        chosen, row = copy.copy(self), torch.tensor(rows, device=self.sums.device)
+        chosen.replicas, chosen.noise = self.replicas.select(rows), self.noise.select(rows)
+        chosen.kernel, chosen.basin = self.kernel.select(row), self.basin.select(row)
+        chosen.walk, chosen.state = self.walk.select(row), self.state.select(row)
+        chosen.sums, chosen.sum_localization = self.sums[:, row], self.sum_localization[row]
+        chosen.values, chosen.kept = [value[row] for value in self.values], self.kept[:, :, row]
+        chosen.expect(n_draws)
+        return chosen
 
     def step(self, minibatch: Minibatch, record: bool) -> None:
         """Move by one step; the draw before it is recorded or not."""

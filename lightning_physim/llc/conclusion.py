@@ -32,13 +32,17 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     if config.about == "anchor":
         own_plain = torch.zeros_like(own_plain)
     draws, own, equipartitions, own_equipartitions = plain, own_plain, halves, own_halves
+    left = 1.0
     if config.zero_variance and torch.isfinite(virials).any():
         draws, own = plain - virials - drifts, own_plain - own_virials - own_drifts
         equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
+        left = noise
     values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
     about_centre = values.mean if config.about == "centre" else values.mean - shift
-    covered = _mean([chain.covered for chain in alive]) >= COVERED * abs(about_centre)
-    virial = told(virials, own_virials) if covered else told(alike, own_alike)
+    covered = _mean([chain.covered for chain in alive])
+    # The virial takes the heat of the directions that are known out of a draw, to first order.
+    left += abs(about_centre - covered) / abs(about_centre) if about_centre else 1.0
+    virial = told(virials, own_virials) if covered >= COVERED * abs(about_centre) else told(alike, own_alike)
     order = 2 * equipartition.mean / about_centre if about_centre else math.nan
     slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
     margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse else math.nan
@@ -60,7 +64,7 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         ess=values.ess,
         n_dead=len(chains) - len(alive),
         step_stability=max(chain.step_stability for chain in chains),
-        noise_ratio=noise,
+        noise_ratio=noise * min(1.0, left),
         virial=virial.mean,
         virial_mcse=virial.mcse,
         equipartition=equipartition.mean,

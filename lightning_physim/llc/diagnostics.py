@@ -1,7 +1,7 @@
 """The rule of belief: which estimates are shown as failed. Everything that it reads is logged."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 MAX_RHAT = 1.1
 MIN_ESS = 20.0
@@ -13,6 +13,7 @@ MAX_VIRIAL_ERROR = 0.25
 """Standard error of the virial over the estimate, from which it tests nothing."""
 MAX_FAILED = 0.2
 """Fraction of the estimates of a run that may fail. With few draws every rule fails some by chance."""
+MENDED_BY_DRAWS = {"rhat", "ess", "virial"}
 FAR_OFF_RHAT, FAR_OFF_NOISE_RATIO = 2.0, 5 * MAX_NOISE_RATIO
 """Values from which an estimate can be anything."""
 
@@ -58,6 +59,12 @@ def diagnose(values: Mapping[str, float]) -> dict[str, str]:
         ),
     }
     return {quantity: words for quantity, (failed, words) in rules.items() if failed}
+
+
+def more_draws_may_mend(failures: Iterable[str]) -> bool:
+    """Whether an estimate that fails in these quantities might pass with more draws."""
+    failed = set(failures)
+    return bool(failed) and failed <= MENDED_BY_DRAWS
 
 
 def virial_is_tested(values: Mapping[str, float]) -> bool:

@@ -13,6 +13,7 @@ from lightning_physim.llc.basin import Directions
 from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.conclusion import conclude
 from lightning_physim.llc.config import SGLDConfig
+from lightning_physim.llc.diagnostics import more_draws_may_mend
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
@@ -167,45 +168,63 @@ def _run(
         GivenUp: on every rank.
     """
     start, first = time.perf_counter(), _first_draw(config, minibatches)
-    n_steps, look = first + config.n_draws, CHECK_EVERY
-    for t in range(first - config.n_burn_in, n_steps):
+    t, end = first - config.n_burn_in, first + config.n_draws
+    last = first + max(config.n_draws, config.max_draws)
+    target, look = config.target_mcse or 0.0, first + CHECK_EVERY
+    going, found = list(range(len(jobs))), dict[int, RegionResult]()
+    while going:
         if stop is not None and ranks.any(stop()):
             raise GivenUp
         minibatch = minibatches[t]
         for each in chains:
             each.step(minibatch, record=t >= first)
-        n_draws = t + 1 - first
-        if config.target_mcse is not None and n_draws == look and t + 1 < n_steps:
-            # An error as it will be stated takes a look at every minibatch: seldom, the more draws there are.
-            look += max(CHECK_EVERY, n_draws // 2)
-            results = _results(jobs, chains, config, minibatches, ranks, t + 1)
-            if all(result.mcse <= config.target_mcse for result in results):
-                return results
-        if config.max_seconds is not None and n_draws > 0 and n_draws % CHECK_EVERY == 0:
+        t += 1
+        is_late = False
+        if config.max_seconds is not None and t > first and (t - first) % CHECK_EVERY == 0:
             # Collective: all ranks look at the same clock, and stop at the same draw.
-            if ranks.agreed(time.perf_counter() - start) > config.max_seconds:
-                n_steps = t + 1
-                break
-    return _results(jobs, chains, config, minibatches, ranks, n_steps)
+            is_late = ranks.agreed(time.perf_counter() - start) > config.max_seconds
+        looks = t == look and target > 0
+        if not (looks or t == end or is_late):
+            continue
+        found |= _results(jobs, going, chains, config, minibatches, ranks, t)
+        if is_late or (looks and all(found[number].mcse <= target for number in going)):
+            break
+        if looks:
+            # An error as it will be stated takes a look at every minibatch: seldom, the more draws there are.
+            look += max(CHECK_EVERY, (t - first) // 2)
+        if t == end:
+            going = [number for number in going if t < last and more_draws_may_mend(found[number].failures)]
+            end = min(last, first + 2 * (t - first))
+            chains = _of_jobs(chains, going, end - first)
+    return [found[number] for number in range(len(jobs))]
+
+
+def _of_jobs(chains: Sequence[Chains], jobs: Sequence[int], n_draws: int) -> list[Chains]:
+    """Those of some jobs, on their way to so many draws in all."""
+    rows = [[row for row, (job, _) in enumerate(each.replicas.keys) if job in jobs] for each in chains]
+    return [each.select(some, n_draws) for each, some in zip(chains, rows, strict=True) if some]
 
 
 def _results(
     jobs: Sequence[Job],
+    numbers: Sequence[int],
     chains: Sequence[Chains],
     config: SGLDConfig,
     minibatches: Minibatches,
     ranks: Ranks,
     end: int,
-) -> list[RegionResult]:
-    """What the draws up to minibatch ``end`` say. Collective."""
+) -> dict[int, RegionResult]:
+    """What the draws up to minibatch ``end`` say of some jobs. Collective."""
     upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
     means = _means(jobs, chains, minibatches.objective, ranks)
     drawn = range(_first_draw(config, minibatches), end)
     records = _of_all(ranks, [each.records(means, drawn, upcoming) for each in chains])
-    return [
-        conclude(job, config, [records[number, chain] for chain in range(config.n_chains)], minibatches)
-        for number, job in enumerate(jobs)
-    ]
+    return {
+        number: conclude(
+            jobs[number], config, [records[number, chain] for chain in range(config.n_chains)], minibatches
+        )
+        for number in numbers
+    }
 
 
 def _first_draw(config: SGLDConfig, minibatches: Minibatches) -> int:

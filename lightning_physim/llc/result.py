@@ -40,6 +40,7 @@ class RegionResult:
         n_dead: chains that diverged; they count in nothing else.
         step_stability: ``step_size a_max / 4`` with the largest curvature a_max that was met; diverges at 1.
         noise_ratio: relative rise of the estimate by the noise of minibatch gradients, along the leading directions.
+            With ``zero_variance`` what is left of it: of second order, and in directions that are not known.
         virial: mean of ``((w - c) . B grad U - tr B)/2`` over draws, with the potential U that is sampled, their centre
             c, and ``B = sum f v v'`` over directions v, each with the share f of the loss in its curvature; B = 1 where
             those that are known do not make up half of the estimate. 0 for exact sampling, in units of the estimate.
@@ -183,7 +184,8 @@ class LLCResult(dict[str, RegionResult]):
         shapes = {tuple(result.trace.shape) for result in self.values()}
         if len(shapes) > 1:
             raise InputError(
-                f"regions of a tree have as many chains and draws; got {sorted(shapes)}: make a tree of each estimate"
+                f"regions of a tree have as many chains and draws; got {sorted(shapes)}: make a tree of each region, "
+                "LLCResult({name: result[name]}).to_arviz()"
             )
         traces = {region: result.trace.numpy().copy() for region, result in self.items()}
         tree = arviz_base.from_dict({"posterior": traces}, attrs={"posterior": {"sampling_time": self.seconds}})

@@ -1,6 +1,7 @@
 """Langevin dynamics of many chains in lockstep: a state, a kernel, and a pure step from one state to the next."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ Key = tuple[int, int]
 NOISE_AHEAD = 4096
 """Random numbers that a chain draws at a time, at least those of one step."""
 ABSURD = 100.0
-"""A chain is dead once n_beta times the rise of its loss exceeds this many times the d/2 of a regular model."""
+"""A chain is dead once n_beta times the rise of its loss exceeds the d/2 of a regular model by this many times
+1 + sqrt(d/2), its standard deviation. A chain that is thrown out may come back, and its draws would be believed."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Replicas:
 
     Args:
         group: of the regions.
-        jobs: all jobs.
+        jobs: by number, those of the keys at least.
         keys: job and chain of each replica; the regions of these jobs are in the group.
 
     Attributes:
@@ -47,7 +49,7 @@ class Replicas:
         gamma: localizations, ``[replicas, 1]``.
     """
 
-    def __init__(self, group: Group, jobs: Sequence[Job], keys: Sequence[Key]) -> None:
+    def __init__(self, group: Group, jobs: Sequence[Job] | Mapping[int, Job], keys: Sequence[Key]) -> None:
         self.group = group
         self.keys = list(keys)
         self.jobs = [jobs[job] for job, _ in keys]
@@ -58,6 +60,11 @@ class Replicas:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def select(self, rows: Sequence[int]) -> "Replicas":
+        """These of them."""
+        jobs = {key[0]: job for key, job in zip(self.keys, self.jobs, strict=True)}
+        return Replicas(self.group, jobs, [self.keys[row] for row in rows])
 
     def potential(self, displacement: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
         """``n_beta L_B(w) + gamma/2 |w - w*|^2`` ``[replicas]`` and its gradient ``[replicas, size]``."""
@@ -88,6 +95,13 @@ class Noise:
             self.ahead = list(draws.flip(0))
         return self.ahead.pop()
 
+    def select(self, rows: Sequence[int]) -> "Noise":
+        """That of these replicas, from here on."""
+        chosen = copy.copy(self)
+        chosen.streams = [self.streams[row] for row in rows]
+        chosen.ahead = [draw[list(rows)] for draw in self.ahead]
+        return chosen
+
 
 @dataclass(frozen=True)
 class ChainState:
@@ -107,6 +121,10 @@ class ChainState:
     def at(cls, displacement: Tensor, noise: Tensor) -> "ChainState":
         """All replicas alive, at these displacements."""
         return cls(displacement, torch.ones(len(displacement), dtype=torch.bool, device=displacement.device), noise)
+
+    def select(self, rows: Tensor) -> "ChainState":
+        """That of these replicas."""
+        return ChainState(self.displacement[rows], self.alive[rows], self.noise[rows])
 
 
 @dataclass(frozen=True)
@@ -181,7 +199,7 @@ def step(
     rise, gradient = estimator.rise_and_gradient(u, replicas.which, minibatch)
     value = replicas.n_beta[:, 0] * rise.beyond_slope(u)
     gradient = replicas.n_beta * gradient
-    limit = ABSURD * max(size / 2, 1)
+    limit = size / 2 + ABSURD * (1 + (size / 2) ** 0.5)
     alive = state.alive & torch.isfinite(value) & (value < limit) & torch.isfinite(gradient).all(1)
     force = gradient + replicas.gamma * u
     moved = kernel.move(u, force, (noise + state.noise) / 2 if kernel.averages_noise else noise)

@@ -26,7 +26,8 @@ def llc_trace_figure(table: Mapping[str, Any], metrics: Metrics | None = None) -
 
     Args:
         table: ``{"columns": ["draw", "model/0", "model/1", ..., "L0H0/0", ...], "data": [[...], ...]}`` as
-            ``LearningCoefficient`` logs it: n_beta times the rise of the loss, ``None`` for a chain that has died.
+            ``LearningCoefficient`` logs it: n_beta times the rise of the loss, ``None`` for a chain that has died, and
+            where a region has fewer draws than another.
         metrics: for the R-hat of the same step, which then stands in the titles.
     """
     columns = dict(zip(table["columns"], np.array(table["data"], dtype=float).T, strict=True))
@@ -176,6 +177,8 @@ def _rhat(metrics: Metrics, region: str, step: int | None) -> float:
 
 
 def _trace_title(region: str, chains: Sequence[np.ndarray], rhat: float) -> str:
-    dead = sum(not np.isfinite(chain).any() for chain in chains)
+    # Rows that no chain of the region has are another region's, whose chains went on.
+    own = np.isfinite(chains).any(0)
+    dead = sum(not np.isfinite(chain[own]).all() or not own.any() for chain in chains)
     parts = [region_name(region), f"R-hat {rhat:.2f}" if np.isfinite(rhat) else "", f"{dead} dead" if dead else ""]
     return ", ".join(part for part in parts if part)

@@ -122,5 +122,7 @@ def test_a_region_that_no_variable_can_be_named_after_is_refused(result, name):
 
 def test_regions_of_two_estimates_that_differ_in_draws_are_refused(result):
     short = replace(result["model"], trace=result["model"].trace[:, :50])
-    with pytest.raises(InputError, match=r"\A.* got \[\(3, 50\), \(3, 100\)\]: make a tree of each estimate\Z"):
+    with pytest.raises(
+        InputError, match=r"\A.* got \[\(3, 50\), \(3, 100\)\]: make a tree of each region, LLCResult\(.*\)\Z"
+    ):
         LLCResult(long=result["model"], short=short).to_arviz()

@@ -22,6 +22,13 @@ def test_traces():
     assert llc_trace_figure(TRACE | {"step": 77}, as_metrics()).layout.annotations[0].text == "whole model"
 
 
+def test_a_chain_that_dies_is_told_from_a_region_with_fewer_draws():
+    columns = ["draw", "L0H0/0", "L0H0/1", "L0H1/0", "L0H1/1"]
+    rows = [[0, 1.0, 1.0, 1.0, 1.0], [1, 1.0, 1.0, 1.0, None], [2, None, None, 1.0, None]]
+    titles = [note.text for note in llc_trace_figure({"columns": columns, "data": rows}).layout.annotations]
+    assert titles[:2] == ["L0H0", "L0H1, 1 dead"]
+
+
 def test_traces_of_nothing_but_dead_chains():
     table = {"step": 1, "columns": ["draw", "L0H1/0", "L0H1/1"], "data": [[0, None, None], [1, None, None]]}
     figure = llc_trace_figure(table)

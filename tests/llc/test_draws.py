@@ -1,0 +1,89 @@
+"""As many draws as a region needs: those that have not arrived go on, and the others do not notice."""
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc
+from lightning_physim.llc.diagnostics import more_draws_may_mend
+
+SETTINGS = {"n_beta": 100.0, "n_chains": 8, "n_draws": 100, "n_burn_in": 10, "batch_size": 16}
+REGIONS = {"quick": {"quick": None}, "slow": {"slow": None}}
+
+
+class Basins(nn.Module):
+    """A quadratic loss of equal curvatures, and one that a step size for the stiffest direction takes long to cross."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quick = nn.Parameter(torch.zeros(4))
+        self.slow = nn.Parameter(torch.zeros(4))
+
+    def loss(self, batch: tuple[torch.Tensor]) -> torch.Tensor:
+        noise = 0.01 * batch[0].mean() * (self.quick.sum() + self.slow.sum())
+        return self.quick.square().sum() + (torch.tensor([30.0, 30.0, 0.1, 0.1]) * self.slow.square()).sum() + noise
+
+
+def estimate(distributed: bool = False, **changed) -> LLCResult:
+    data = (torch.randn(64, 1, generator=torch.Generator().manual_seed(0)),)
+    config = SGLDConfig(**(SETTINGS | changed))
+    return estimate_llc(Basins(), lambda module, batch: module.loss(batch), data, REGIONS, config, distributed)
+
+
+@pytest.mark.parametrize("about", ["anchor", "centre"])
+def test_a_region_that_goes_on_is_what_it_would_have_been_and_the_others_do_not_notice(about):
+    few, more = estimate(about=about), estimate(about=about, max_draws=400)
+    assert few["quick"].converged and not few["slow"].converged
+    assert more["quick"].trace.equal(few["quick"].trace) and more["quick"].mean == few["quick"].mean
+    n_draws = more["slow"].trace.shape[1]
+    at_once = estimate(about=about, n_draws=n_draws)["slow"]
+    assert n_draws in (200, 400) and more["slow"].trace.equal(at_once.trace)
+    assert more["slow"].mean == at_once.mean and more["slow"].mcse == at_once.mcse
+
+
+def test_no_region_has_more_draws_than_the_most():
+    draws = {name: result.trace.shape[1] for name, result in estimate(max_draws=140).items()}
+    assert draws == {"quick": 100, "slow": 140}
+
+
+@pytest.mark.ddp
+def test_two_processes_agree_on_who_goes_on(on_ranks):
+    one = {name: result.mean for name, result in estimate(max_draws=400).items()}
+    for found in on_ranks(_means):
+        assert found == pytest.approx(one, rel=1e-5)
+
+
+def _means(rank: int, world: int) -> dict[str, float]:
+    return {name: result.mean for name, result in estimate(distributed=True, max_draws=400).items()}
+
+
+@pytest.mark.parametrize(
+    "failures, may", [([], False), (["rhat"], True), (["ess", "virial"], True), (["rhat", "n_dead"], False)]
+)
+def test_what_more_draws_may_mend(failures, may):
+    assert more_draws_may_mend(failures) is may
+
+
+def heated(noise: float, **changed) -> dict[str, float]:
+    """A quadratic loss of three directions whose minibatches differ in slope by so much; exactly 3/2."""
+    weights = nn.Linear(3, 1, bias=False)
+    nn.init.zeros_(weights.weight)
+    slopes = noise * torch.randn(512, 3, generator=torch.Generator().manual_seed(1))
+    slopes -= slopes.mean(0)
+    curvature = torch.tensor([0.5, 1.0, 2.0])
+
+    def loss(module: nn.Linear, batch: tuple[torch.Tensor]) -> torch.Tensor:
+        w = module.weight[0]
+        return 0.5 * (curvature * w.square()).sum() + (batch[0].mean(0) * w).sum()
+
+    config = SGLDConfig(n_beta=200.0, n_chains=8, n_draws=480, n_burn_in=64, batch_size=32, step_size=0.003, **changed)
+    return vars(estimate_llc(weights, loss, (slopes,), config=config)["model"])
+
+
+@pytest.mark.parametrize("noise", [0.5, 0.6])
+def test_the_heat_that_is_told_is_what_the_virial_leaves(noise):
+    plain, mended = heated(noise), heated(noise, zero_variance=True)
+    assert plain["noise_ratio"] > 0.1 and plain["mean"] > 1.1 * 1.5
+    off = mended["mean"] / 1.5 - 1
+    assert off > 3 * mended["mcse"] / 1.5  # so that there is something to be told
+    assert 0.3 * off < mended["noise_ratio"] < min(3 * off, plain["noise_ratio"])
