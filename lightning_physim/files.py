@@ -41,7 +41,7 @@ def json_number(value: Any) -> float | str:
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
-def replace_file(path: Path, content: bytes | bytearray, durable: bool = False) -> None:
+def replace_file(path: Path, content: bytes | bytearray | memoryview, durable: bool = False) -> None:
     """Write a file whole or not at all, whatever ends the process. Several processes may write the same one.
 
     Args:

@@ -1,16 +1,42 @@
 """Checkpoints at log-spaced steps, to look back at, and a rolling one, to go on from."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from lightning_physim.callbacks.safeguard import is_ending
 from lightning_physim.callbacks.schedule import LogSchedule, is_final_step
+from lightning_physim.files import replace_file
 from lightning_physim.loggers import run_loggers
 from lightning_physim.modes import is_finite
 from lightning_physim.ranges import check_counts
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there whole.
+
+    Lightning's own writes to the folder for temporary files. From another disk it is copied, so that a kill leaves half
+    of one, and a small one has no room for it.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save a checkpoint.
+
+        Raises:
+            OSError: it cannot be written; what was there is as it was.
+        """
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        replace_file(Path(path), content.getbuffer())
 
 
 class LogSpacedCheckpoint(Checkpoint):
@@ -41,6 +67,8 @@ class LogSpacedCheckpoint(Checkpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         folder = self.dirpath or str(Path(trainer.default_root_dir) / "checkpoints")
         self.folder = Path(trainer.strategy.broadcast(folder))
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # a user's own stays
+            trainer.strategy.checkpoint_io = WholeFiles()
         if stage == "fit" and trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be is to be refused before training
 
@@ -86,11 +114,7 @@ class LogSpacedCheckpoint(Checkpoint):
         self.superseded = None if self.rolling == path.name else self.rolling
         # State first: the checkpoint holds it.
         self.rolling = None if keep else path.name
-        try:
-            trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
-        except OSError as error:
-            # Lightning writes to a temporary file first, whose name would tell the user nothing.
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        trainer.save_checkpoint(path, weights_only=False)  # collective: every rank calls it, rank zero writes
         for logger in run_loggers(trainer.loggers) if keep else ():
             logger.log_checkpoint(path, step=self.last_step)
         self._drop_superseded(trainer)

@@ -1,10 +1,13 @@
 """At which steps training is validated and kept, in a training that knows nothing of this package."""
 
+import errno
+import tempfile
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.demos.boring_classes import BoringModel
 from torch.utils.data import DataLoader
 
@@ -141,3 +144,34 @@ def test_only_a_fit_makes_the_folder(tmp_path):
     )  # fmt: skip
     trainer.test(BoringModel(), DataLoader(torch.randn(2, 32)), verbose=False)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_checkpoints_need_no_folder_for_temporary_files_and_are_whole_or_not_there(tmp_path, monkeypatch):
+    """Lightning's own go through it, and are copied from there where it lies on another disk."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    train(tmp_path, LogSpacedCheckpoint(), steps=1)
+    (path,) = (tmp_path / "checkpoints").iterdir()
+    kept = path.read_bytes()
+    assert torch.load(path, weights_only=True)["global_step"] == 1
+
+    def full(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError) as caught:
+        train(tmp_path, LogSpacedCheckpoint(), steps=1)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == kept and [*path.parent.iterdir()] == [path]
+
+
+class Own(TorchCheckpointIO):
+    """A user's."""
+
+
+def test_a_users_own_way_to_write_checkpoints_stays(tmp_path):
+    trainer = pl.Trainer(
+        max_steps=1, callbacks=[LogSpacedCheckpoint()], plugins=[Own()], default_root_dir=tmp_path, logger=False,
+        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Diary(), DataLoader(torch.randn(8, 32)))
+    assert type(trainer.strategy.checkpoint_io) is Own and [*(tmp_path / "checkpoints").iterdir()]
