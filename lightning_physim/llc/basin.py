@@ -80,6 +80,13 @@ class Basin:
         """The basins of these replicas."""
         return Basin(self.slope[rows], self.covariance.select(rows), self.share[rows])
 
+    def lean(self, force: Tensor, gamma: Tensor) -> Tensor:
+        """How far forces move the mean, ``[replicas, size]``, in directions that the loss or the localization holds."""
+        known = self.covariance
+        values = torch.where((self.share > 0) | (gamma > 0), known.values, torch.inf)
+        rest = torch.where(gamma[:, 0] > 0, known.rest, torch.inf)
+        return LowRank(known.vectors, values, rest).apply(force)
+
     def draw(self, noise: Tensor, replicas: Replicas, samples: Samples) -> Tensor:
         """Displacements ``[replicas, size]`` drawn from the Gaussian, by standard normal noise of that shape.
 

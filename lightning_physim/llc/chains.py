@@ -192,7 +192,7 @@ class Chains:
         """
         n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope[self.replicas.which]
         base, reference = torch.zeros_like(n_beta[:, 0]), centres.gradient[centres.row]
-        lean = torch.zeros_like(reference) if self.about_centre else self.basin.covariance.apply(reference)
+        lean = torch.zeros_like(reference) if self.about_centre else self.basin.lean(reference, self.replicas.gamma)
         by_minibatch: dict[int, list[int]] = {}
         for i, t in enumerate(drawn):
             by_minibatch.setdefault(self.minibatches.number(t), []).append(i)
@@ -248,7 +248,7 @@ class Chains:
         differs = gradient - centres.gradient[centres.row]
         against = self._against(away, differs, of_draw=False)
         # A centre that is off leans by as much: what a drift has too much, in place of what it lacks.
-        lean = torch.zeros_like(away) if self.about_centre else self.basin.covariance.apply(differs)
+        lean = torch.zeros_like(away) if self.about_centre else self.basin.lean(differs, self.replicas.gamma)
         drift = -self._along(lean, away, differs)
         return Quantities(*(each.double().cpu() for each in (value, *against, drift)))
 

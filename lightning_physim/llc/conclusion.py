@@ -41,7 +41,7 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     about_centre = values.mean if config.about == "centre" else values.mean - shift
     covered = _mean([chain.covered for chain in alive])
     # The virial takes the heat of the directions that are known out of a draw, to first order.
-    left += abs(about_centre - covered) / abs(about_centre) if about_centre else 1.0
+    left += abs(about_centre - covered) / max(abs(about_centre), covered) if about_centre else 1.0
     virial = told(virials, own_virials) if covered >= COVERED * abs(about_centre) else told(alike, own_alike)
     order = 2 * equipartition.mean / about_centre if about_centre else math.nan
     slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse

@@ -21,7 +21,7 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, n_steps: int) ->
 
     Returns:
         Ritz values ``[operators, steps]``, descending, and their orthonormal vectors ``[operators, steps, size]``.
-        Where a Krylov space is exhausted early, the rest is zero.
+        Where a Krylov space is exhausted, as by eigenvalues that are alike, another direction begins a new one.
 
     Raises:
         Diverged: a product is not finite.
@@ -35,14 +35,13 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, n_steps: int) ->
         diagonal.append((image * basis[-1]).sum(1))
         if len(basis) == n_steps:
             break
-        scale = image.norm(dim=1)
-        for _ in range(2):  # twice is enough
-            for vector in basis:
-                image = image - (image * vector).sum(1, keepdim=True) * vector
+        scale, image = image.norm(dim=1), _orthogonal(image, basis)
         norm = image.norm(dim=1)
         exhausted = norm <= 1e-5 * scale
         off_diagonal.append(torch.where(exhausted, 0.0, norm))
-        basis.append(torch.where(exhausted[:, None], 0.0, image / norm.clamp_min(1e-30)[:, None]))
+        if exhausted.any():
+            image = torch.where(exhausted[:, None], _orthogonal(_other(start, len(basis)), basis), image)
+        basis.append(image / image.norm(dim=1, keepdim=True).clamp_min(1e-30))
     tridiagonal = torch.diag_embed(torch.stack(diagonal, 1))
     if off_diagonal:
         beside = torch.diag_embed(torch.stack(off_diagonal, 1), offset=1)
@@ -52,3 +51,17 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, n_steps: int) ->
     values, rotation = torch.linalg.eigh(tridiagonal)
     vectors = torch.einsum("osd,osk->okd", torch.stack(basis, 1), rotation)
     return values.flip(1), vectors.flip(1)
+
+
+def _orthogonal(vectors: Tensor, basis: list[Tensor]) -> Tensor:
+    """What of vectors is orthogonal to a basis, all ``[operators, size]``."""
+    for _ in range(2):  # twice is enough
+        for each in basis:
+            vectors = vectors - (vectors * each).sum(1, keepdim=True) * each
+    return vectors
+
+
+def _other(like: Tensor, number: int) -> Tensor:
+    """A direction that is related to no other number's, ``[operators, size]``."""
+    position = torch.arange(1, like.shape[1] + 1, dtype=like.dtype, device=like.device)
+    return torch.sin(position.square() * (number + 0.5)).expand_as(like)

@@ -64,17 +64,16 @@ def test_what_more_draws_may_mend(failures, may):
     assert more_draws_may_mend(failures) is may
 
 
-def heated(noise: float, **changed) -> dict[str, float]:
+def heated(noise: float, curvature=(0.5, 1.0, 2.0), **changed) -> dict[str, float]:
     """A quadratic loss of three directions whose minibatches differ in slope by so much; exactly 3/2."""
     weights = nn.Linear(3, 1, bias=False)
     nn.init.zeros_(weights.weight)
     slopes = noise * torch.randn(512, 3, generator=torch.Generator().manual_seed(1))
     slopes -= slopes.mean(0)
-    curvature = torch.tensor([0.5, 1.0, 2.0])
 
     def loss(module: nn.Linear, batch: tuple[torch.Tensor]) -> torch.Tensor:
         w = module.weight[0]
-        return 0.5 * (curvature * w.square()).sum() + (batch[0].mean(0) * w).sum()
+        return 0.5 * (torch.tensor(curvature) * w.square()).sum() + (batch[0].mean(0) * w).sum()
 
     config = SGLDConfig(n_beta=200.0, n_chains=8, n_draws=480, n_burn_in=64, batch_size=32, step_size=0.003, **changed)
     return vars(estimate_llc(weights, loss, (slopes,), config=config)["model"])
@@ -87,3 +86,10 @@ def test_the_heat_that_is_told_is_what_the_virial_leaves(noise):
     off = mended["mean"] / 1.5 - 1
     assert off > 3 * mended["mcse"] / 1.5  # so that there is something to be told
     assert 0.3 * off < mended["noise_ratio"] < min(3 * off, plain["noise_ratio"])
+
+
+@pytest.mark.parametrize("curvature, exact", [((1.0, 1.0, 1.0), 1.5), ((1.0, 1.0, 0.0), 1.0)])
+def test_equal_and_flat_directions_do_not_make_errors_large(curvature, exact):
+    """Without localization a mean force in a flat direction would move the mean without end; errors were thousands."""
+    found = heated(0.05, curvature, zero_variance=True)
+    assert found["mean"] == pytest.approx(exact, abs=4 * found["mcse"]) and found["mcse"] < 1.0
