@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightning_physim.archive import Archive
     from lightning_physim.data import ParticleDataModule
     from lightning_physim.errors import InputError
     from lightning_physim.model import PhysicsTransformer, rollout
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Archive",
     "InputError",
     "ParticleDataModule",
     "ParticleSystem",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Archive": "archive",
     "InputError": "errors",
     "ParticleDataModule": "data",
     "ParticleSystem": "physics",

@@ -4,9 +4,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -49,17 +50,24 @@ def replace_file(path: Path, content: bytes | bytearray | memoryview, durable: b
         content: all of it.
         durable: whether to wait for the disk, so that the file is whole after a loss of power too.
     """
+    with replacing(path, durable) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
+    """The file of :func:`replace_file`, to be written piece by piece; it takes its name when the block has ended."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         with new.open("wb") as file:
-            file.write(content)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         new.replace(path)
-    except OSError as error:
+    except BaseException as error:
         new.unlink(missing_ok=True)
-        if error.errno is not None:
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)  # not the name of the half
         raise
 

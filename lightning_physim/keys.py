@@ -95,22 +95,23 @@ VAL_LOSS = Key(
     "val/loss", "mean squared error of the standardised target; 1 is free flight", STANDARDISED, "minimize", _LOSSES
 )
 VAL_LOSS_COLLIDING = Key(
-    "val/loss_colliding", "the same over particles that touched another one in the interval", STANDARDISED, "minimize",
+    "val/loss_colliding", "the loss over particles that touched another one in the interval", STANDARDISED, "minimize",
     _LOSSES,
 )  # fmt: skip
-VAL_LOSS_FREE = Key("val/loss_free", "the same over the other particles", STANDARDISED, "minimize", _LOSSES)
+VAL_LOSS_FREE = Key("val/loss_free", "the loss over all other particles", STANDARDISED, "minimize", _LOSSES)
 FLOOR_BALLISTIC = Key("val/floor_ballistic", "loss of free flight, on the same data", STANDARDISED, None, _LOSSES)
 FLOOR_BALLISTIC_COLLIDING = Key(
-    "val/floor_ballistic_colliding", "the same over colliding particles", STANDARDISED, None, _LOSSES
+    "val/floor_ballistic_colliding", "loss of free flight over colliding particles", STANDARDISED, None, _LOSSES
 )
-FLOOR_BALLISTIC_FREE = Key("val/floor_ballistic_free", "the same over the others", STANDARDISED, None, _LOSSES)
+FLOOR_BALLISTIC_FREE = Key("val/floor_ballistic_free", "loss of free flight over others", STANDARDISED, None, _LOSSES)
 FLOOR_NO_PAIR = Key(
-    "val/floor_no_pair", "loss of an exact oracle without neighbours, on the same data", STANDARDISED, None, _LOSSES
+    "val/floor_no_pair", "loss of the no-pair oracle: exact, without neighbours", STANDARDISED, None, _LOSSES
 )
 FLOOR_NO_PAIR_COLLIDING = Key(
-    "val/floor_no_pair_colliding", "the same over colliding particles", STANDARDISED, None, _LOSSES
-)
-FLOOR_NO_PAIR_FREE = Key("val/floor_no_pair_free", "the same over the others", STANDARDISED, None, _LOSSES)
+    "val/floor_no_pair_colliding", "loss of the no-pair oracle over colliding particles", STANDARDISED, None,
+    _LOSSES,
+)  # fmt: skip
+FLOOR_NO_PAIR_FREE = Key("val/floor_no_pair_free", "loss of that oracle over others", STANDARDISED, None, _LOSSES)
 
 # The network as a simulator.
 ROLLOUT_MSE = Key(
@@ -149,7 +150,8 @@ AUROC = Key(
     chance=0.5, column=Column("AUROC", note=_CLASSIFIER, narrow=True),
 )  # fmt: skip
 AVERAGE_PRECISION = Key(
-    "probe/average_precision/{head}", "average precision of the same classifier; chance is the fraction that touches",
+    "probe/average_precision/{head}",
+    "average precision of attention as that classifier; chance is the fraction that touches",
     "precision", "maximize", Chart("Average precision of pairs that touch", "scores"),
     column=Column("average precision", note=_CLASSIFIER),
 )  # fmt: skip
@@ -175,7 +177,7 @@ LLC_MEAN = Key(
     Chart("Learning coefficient of each head", "llc", log=False, only=HEAD),
     Chart("Learning coefficient of the model", "llc", log=False, only=MODEL),
 )  # fmt: skip
-LLC_MCSE = Key("llc/{region}/mcse", "its standard error", "1", None, Chart("Standard error", "llc"))
+LLC_MCSE = Key("llc/{region}/mcse", "standard error of the coefficient", "1", None, Chart("Standard error", "llc"))
 LLC_RHAT = Key(
     "llc/{region}/rhat", "split R-hat of the chains", "ratio", "minimize", Chart("R-hat", "llc_trace", log=False)
 )
@@ -200,9 +202,9 @@ LLC_CONVERGED = Key(
 )  # fmt: skip
 LLC_SHIFT = Key("llc/{region}/shift", "n_beta times the loss at the centre of the chains, less that at w*", "1")
 LLC_VIRIAL = Key("llc/{region}/virial", "mean of ((w - c) B grad U - tr B)/2; 0 for exact sampling", "1")
-LLC_VIRIAL_MCSE = Key("llc/{region}/virial_mcse", "its standard error", "1")
+LLC_VIRIAL_MCSE = Key("llc/{region}/virial_mcse", "standard error of the virial", "1")
 LLC_EQUIPARTITION = Key("llc/{region}/equipartition", "E[(w - c) n_beta grad L]/2, with the centre c of draws", "1")
-LLC_EQUIPARTITION_MCSE = Key("llc/{region}/equipartition_mcse", "its standard error", "1")
+LLC_EQUIPARTITION_MCSE = Key("llc/{region}/equipartition_mcse", "standard error of the equipartition", "1")
 LLC_ORDER = Key(
     "llc/{region}/order",
     "order of the loss about the centre: 2 regular, 4 quartic",
@@ -210,10 +212,10 @@ LLC_ORDER = Key(
     None,
     Chart("Order", "llc_trace", log=False),
 )
-LLC_ORDER_LO = Key("llc/{region}/order_lo", "lower end of its 95 % interval", "1")
-LLC_ORDER_HI = Key("llc/{region}/order_hi", "upper end of its 95 % interval", "1")
+LLC_ORDER_LO = Key("llc/{region}/order_lo", "lower end of the order's 95 % interval", "1")
+LLC_ORDER_HI = Key("llc/{region}/order_hi", "upper end of the order's 95 % interval", "1")
 LLC_WALK = Key("llc/{region}/walk", "control: n_beta times the rise of the loss where localization alone acts", "1")
-LLC_WALK_MCSE = Key("llc/{region}/walk_mcse", "its standard error", "1")
+LLC_WALK_MCSE = Key("llc/{region}/walk_mcse", "standard error of the walk", "1")
 LLC_LOCALIZATION_SHARE = Key(
     "llc/{region}/localization_share", "localization |w - w*|^2 / d; 1 where localization alone holds the chains", "1"
 )
@@ -258,8 +260,8 @@ DOUBLING_10, DOUBLING_1, DOUBLING_0P1 = (_geometry("doubling", name) for name in
 _EXPONENT = Chart("Exponent of the power law, with its 95 % interval", "emergence", log=False)
 _FORECAST = Chart("Forecast of the score", "emergence")
 EXPONENT = Key("emergence/{head}/exponent", "exponent of the power law of the approach so far", "1", None, _EXPONENT)
-EXPONENT_LO = Key("emergence/{head}/exponent_lo", "lower end of its 95 % interval", "1", None, _EXPONENT)
-EXPONENT_HI = Key("emergence/{head}/exponent_hi", "upper end of its 95 % interval", "1", None, _EXPONENT)
+EXPONENT_LO = Key("emergence/{head}/exponent_lo", "lower end of the exponent's 95 % interval", "1", None, _EXPONENT)
+EXPONENT_HI = Key("emergence/{head}/exponent_hi", "upper end of the exponent's 95 % interval", "1", None, _EXPONENT)
 ONSET_STEP = Key(
     "emergence/{head}/onset_step", "step at which the partner score departed from its baseline for good",
     "optimizer steps", None, Chart("Step of onset", "emergence"),
@@ -268,11 +270,13 @@ FORECAST = Key(
     "emergence/{head}/forecast", "partner score to expect at the last step", "fraction of attention", None, _FORECAST
 )
 FORECAST_LO = Key(
-    "emergence/{head}/forecast_lo", "lower end of its 95 % interval", "fraction of attention", None, _FORECAST
-)
+    "emergence/{head}/forecast_lo", "lower end of the forecast's 95 % interval", "fraction of attention", None,
+    _FORECAST,
+)  # fmt: skip
 FORECAST_HI = Key(
-    "emergence/{head}/forecast_hi", "upper end of its 95 % interval", "fraction of attention", None, _FORECAST
-)
+    "emergence/{head}/forecast_hi", "upper end of the forecast's 95 % interval", "fraction of attention", None,
+    _FORECAST,
+)  # fmt: skip
 N_EMERGING = Key("emergence/n_emerging", "heads whose score has left its baseline for good", "heads")
 
 # Clocks.
@@ -287,6 +291,13 @@ TIME_GEOMETRY = Key("time/geometry", "time in Gauss-Newton spectra", "seconds")
 
 KEYS = tuple(value for value in list(globals().values()) if isinstance(value, Key) and value is not REPORT_FIGURE)
 """All of them, in the order of this file."""
+OF_EVERY_LOG = {
+    "time": Key(
+        "time", "time since training began, without what lay between an interruption and its resume", "seconds"
+    ),
+    "epoch": Key("epoch", "passes through the training data", "epochs"),
+}
+"""What Lightning and ``metrics.jsonl`` add to rows: no measurements."""
 PROBE = {key.quantity: key for key in KEYS if key.startswith("probe/") and key.endswith("/{head}")}
 """The scores of heads by name."""
 LLC = {key.quantity: key for key in KEYS if key.startswith("llc/")}
@@ -334,8 +345,21 @@ def rollout_of(split: str, error: str) -> str:
 
 
 def find(key: str) -> Key | None:
-    """The row that a logged key belongs to; None for one that is no row here."""
-    return next((row for row in KEYS if row.match(key) is not None), None)
+    """The row that a logged key belongs to, also of another split than ``val``; None for one that is no row here."""
+    if place := re.fullmatch(r"(?:test|ood_\w+)/(rollout_)?(.+)", key):
+        key = (rollout_of if place[1] else of_split)("val", place[2])
+    return OF_EVERY_LOG.get(key) or next((row for row in KEYS if row.match(key) is not None), None)
+
+
+def split_head(key: str) -> tuple[str, str] | None:
+    """``("llc/{head}/mean", "L0H1")`` of ``llc/L0H1/mean``; None of a key that is of no head."""
+    place = re.search(rf"/({HEAD})(?=/|$)", key)
+    return place and (f"{key[: place.start(1)]}{{head}}{key[place.end(1) :]}", place[1])
+
+
+def without_head(key: str) -> str:
+    """The column of a quantity in a table with a row for each head: ``llc/mean`` of ``llc/{head}/mean``."""
+    return key.replace("/{head}", "")
 
 
 def markdown_table() -> str:

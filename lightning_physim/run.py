@@ -1,6 +1,5 @@
 """A run that is on disk, for a notebook: its network, its numbers, its attention."""
 
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,10 +92,10 @@ class Run:
         metrics = self.metrics
         import pandas
 
-        by_head = re.compile(rf"/({keys.HEAD})(?=/|$)")
-        of_heads = metrics.filter(regex=by_head.pattern)
-        places = [(by_head.sub("", key), by_head.findall(key)[0]) for key in of_heads.columns]
-        of_heads.columns = pandas.MultiIndex.from_tuples(places, names=["quantity", "head"])
+        places = {key: place for key in metrics if (place := keys.split_head(key))}
+        of_heads = metrics[[*places]]
+        columns = [[keys.without_head(key) for key, _ in places.values()], [head for _, head in places.values()]]
+        of_heads.columns = pandas.MultiIndex.from_arrays(columns, names=["quantity", "head"])
         tidy = of_heads.stack("head", future_stack=True).dropna(how="all").rename_axis(columns=None)
         return tidy.swaplevel().sort_index()
 

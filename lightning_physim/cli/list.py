@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +11,10 @@ from lightning_physim import keys
 from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.curves import COLLISION_HEAD, first_collision_step, head_curves, last
 from lightning_physim.errors import InputError
+from lightning_physim.text import text_table
 from lightning_physim.tracking.reading import read_metrics
 from lightning_physim.tracking.run import RunDirectory, checkpoints_by_step
-from lightning_physim.tracking.state import is_written, read_state
+from lightning_physim.tracking.state import condition, read_state
 
 LISTED = ("run", "age", "state", "steps", "size", "best head")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -52,7 +52,7 @@ def list_runs(argv: list[str]) -> None:
         (runs if run.is_there else others).append(run)
     listed = sorted((described(run) for run in runs), reverse=True)
     if listed:
-        print("\n".join(table([LISTED, *(row.cells for row in listed)])))
+        print("\n".join(text_table([LISTED, *(row.cells for row in listed)], left=(0, 2, 5))))
     if others:
         print(f"no runs: {', '.join(run.id for run in others)}")
     if not listed:
@@ -77,28 +77,12 @@ def described(run: RunDirectory) -> Listed:
     except (InputError, OSError) as error:
         headline = f"unreadable: {error}" if run.metrics.is_file() else "no metrics.jsonl"
         step = step or max(checkpoints_by_step(run), default=None)
-    name: str = "unknown" if state is None else state.state
-    if name == "running" and not is_written(run):
-        name = "killed"
     size = sum(file.st_size for file in files) / 1e6
     steps_text = "–" if step is None else f"{step:,}"
-    return Listed(written, (run.id, age(time.time() - written), name, steps_text, f"{size:.1f} MB", headline))
+    return Listed(written, (run.id, age(time.time() - written), condition(run), steps_text, f"{size:.1f} MB", headline))
 
 
 def age(seconds: float) -> str:
     """A time span in its largest unit: ``3 h``."""
     length, unit = next(((length, unit) for length, unit in UNITS if seconds >= length), UNITS[-1])
     return f"{seconds / length:.0f} {unit}"
-
-
-def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Lines of a table; the first column, the states and the last one begin at the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = {0, 2, len(widths) - 1}
-    return [
-        "  ".join(
-            cell.ljust(width) if at in left else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -62,6 +62,7 @@ COMMANDS = {
         "train seeds and controls, judge the paper's three claims",
     ),
     "list": Command("list", "list_runs", "[DIR]", "the runs of a folder: age, state, size, and what they came to"),
+    "archive": Command("archive", "archive", "RUN... [--checkpoints last]", "numbers of runs as one file, for others"),
     "report": Command("report", "report", "RUN...", "write the report of a run again, or compare several"),
     "dashboard": Command(
         "dashboard", "dashboard", "push --entity E [--dry-run]", "the same panels as a W&B workspace and report"

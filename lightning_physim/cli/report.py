@@ -4,12 +4,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from lightning_physim.cli.runs import chosen_run
+from lightning_physim.cli.chosen import chosen_runs, sweep_folder
 from lightning_physim.cli.suggestions import suggesting
-from lightning_physim.errors import InputError
 from lightning_physim.report import RunContent, print_summary, write_comparison, write_report, write_runs
 from lightning_physim.sweeps import read_trials
-from lightning_physim.tracking import RunDirectory
 
 
 def report(argv: list[str]) -> None:
@@ -28,32 +26,13 @@ def report(argv: list[str]) -> None:
     )
     with suggesting(parser):
         given = parser.parse_args(argv)
-    sweeps = {which: folder for which in given.run if (folder := _sweep(given.runs, which))}
-    if sweeps and len(given.run) == 1 and given.output is None:
-        (folder,) = sweeps.values()
+    folder = sweep_folder(given.runs, given.run[0])
+    if folder and len(given.run) == 1 and given.output is None:
         print(f"comparison: {write_comparison(folder, None, read_trials(folder))}")
         return
-    runs: list[RunDirectory] = []
-    for which in given.run:
-        if which in sweeps:
-            found = [RunDirectory(sweeps[which].parent / row["run_id"]) for row in read_trials(sweeps[which])]
-            runs += [run for run in found if run.metrics.is_file()]
-        else:
-            runs.append(chosen_run(given.runs, which))
-    for run in runs:
-        if not run.metrics.is_file():
-            raise InputError(f"a report needs metrics.jsonl; {run.path} has none")
-    if len({run.path.resolve() for run in runs}) < len(runs):
-        raise InputError(f"runs are compared with others; got one twice among {' '.join(given.run)}: name each once")
+    runs = [chosen.run for chosen in chosen_runs(given.runs, given.run)]
     if len(runs) > 1:
         print(f"comparison: {write_runs(given.output or Path(given.runs) / 'comparison.html', runs)}")
-    elif runs:
+    else:
         content = RunContent(runs[0])  # read once
         print_summary(runs[0], content.metrics, write_report(content, given.output))
-    else:
-        raise InputError(f"a report needs a run with metrics.jsonl; got {given.run[0]}, whose trials have none yet")
-
-
-def _sweep(root: str, which: str) -> Path | None:
-    """The folder of a sweep that is named, if it is one."""
-    return next((path for path in (Path(which), Path(root) / which) if (path / "sweep.jsonl").is_file()), None)

@@ -4,6 +4,7 @@ import torch
 
 from lightning_physim.data.batch import TrajectoryDataset
 from lightning_physim.metrics import OneStepError
+from lightning_physim.text import text_table
 
 
 def describe_splits(splits: dict[str, TrajectoryDataset]) -> str:
@@ -27,12 +28,12 @@ def describe_splits(splits: dict[str, TrajectoryDataset]) -> str:
             floors.append((name, *(f"{loss:.4f}" for loss in _floors(split))))
     return "\n".join(
         (
-            *_table(rows),
+            *text_table(rows),
             "colliding, walls: share of particles that touch another one, or a wall, in an interval",
             "energy/particle: kinetic and of gravity, mean of the first states -> of the last ones",
             "",
             "Floors: mean squared error of the standardised target, over all, colliding and free particles",
-            *_table(floors),
+            *text_table(floors),
             "",
             *_statistics(splits["train"]),
             "",
@@ -60,12 +61,4 @@ def _statistics(train: TrajectoryDataset) -> list[str]:
     names = ("state_mean", "state_std", "residual_rms")
     rows = [("training split", *statistics["components"])]
     rows += [(name, *(f"{value:.4f}" for value in statistics[name])) for name in names]
-    return _table(rows)
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join((row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))))
-        for row in rows
-    ]
+    return text_table(rows)

@@ -63,6 +63,14 @@ def is_written(run: RunDirectory) -> bool:
         return True
 
 
+def condition(run: RunDirectory) -> str:
+    """The state of a run in a word: ``killed`` of one that nobody trains any more, ``unknown`` of an older run."""
+    state = read_state(run)
+    if state is None:
+        return "unknown"
+    return "killed" if state.state == "running" and not is_written(run) else state.state
+
+
 @contextmanager
 def only_writer(run: RunDirectory) -> Iterator[None]:
     """Inside, no other process trains the run. What killed processes have left of half-written files is removed.

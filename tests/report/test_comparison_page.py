@@ -151,7 +151,7 @@ def test_the_folder_of_a_sweep_is_compared_as_the_sweep_asks(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["run-0-0.1", "run-0-0.1"], "got one twice"), (["run-0-0.1", "empty"], "a report needs metrics.jsonl")],
+    [(["run-0-0.1", "run-0-0.1"], "got one twice"), (["run-0-0.1", "empty"], "has metrics.jsonl once")],
 )
 def test_what_is_refused(tmp_path, capsys, arguments, words):
     write_run(tmp_path)
