@@ -37,7 +37,7 @@ CLAIM_CAPTIONS = {
     "heads": (
         """Final enrichment of every head: attention to near particles over uniform attention. <i>Do not believe</i> a
         head because of its score alone: attention is not yet use.""",
-        """Final is the mean of the last three measurements. <b>Filled</b> are collision heads, of at least
+        """Final is the mean of the last three measurements in the second half of training. <b>Filled</b> are collision heads, of at least
         $threshold, that the network uses, by the ablation. Untrained networks, and the one that was trained on
         outcomes exchanged among particles, are the controls.""",
     ),

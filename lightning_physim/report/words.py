@@ -14,7 +14,7 @@ WORDS = {
     "partner.",
     "enrichment": "Partner score over the value of uniform attention. 1 is chance.",
     "collision head": "A head whose final enrichment is at least 5. Final means the mean of the last three "
-    "measurements.",
+    "measurements in the second half of training.",
     "ablation effect": "Rise of the loss on colliding particles when the head's near keys are dropped and the rest "
     "renormalised.",
     "growth law": "A form in which a score approaches its plateau: power law, exponential, stretched exponential, "
