@@ -79,7 +79,7 @@ class RunContent:
 
     @cached_property
     def inside(self) -> tuple[int, Views] | None:
-        """What ``physim attention`` has seen at the last step that it was called for, and the step."""
+        """What was seen after training, or by ``physim attention``, at the last step looked at, and the step."""
         found = read_arrays(arrays_folder(self.run.figures, keys.INSIDE))
         return (max(found), Views.of(found[max(found)])) if found else None
 
@@ -272,7 +272,7 @@ def _rollout(run: RunContent) -> "Figure | None":
     logged = any(key.match(name) is not None for key in keys.ROLLOUT.values() for name in run.metrics)
     scene = next(iter(run.snapshots.values()), {})
     diameter = 2 * float(scene["radii"].mean()) if "radii" in scene else None
-    return rollout_figure(run.metrics, diameter=diameter) if logged else None
+    return rollout_figure(run.metrics, diameter=diameter, floors=run.table(keys.ROLLOUT_FLOORS)) if logged else None
 
 
 def _splits(run: RunContent) -> str:
@@ -420,8 +420,9 @@ CONTENTS = {
         _rollout,
         """The errors of the network when it is applied to its own output. <i>Do not believe</i> positions beyond a few
         collisions: the true system is chaotic.""",
-        """Energy and momentum say whether it still is physics where positions have become unpredictable. Two exact
-        simulations of slightly different states differ as much as a network and the truth.""",
+        """Black lines are predictors that know less: free flight, and the no-pair oracle, which knows walls and
+        gravity. Energy and momentum say whether it still is physics where positions have become unpredictable. Two
+        exact simulations of slightly different states differ as much as a network and the truth.""",
         below=_splits,
     ),
     "rollout_animation": Content(_rollout_animation),
