@@ -17,7 +17,7 @@ ONSET = 3.0
 USED = 0.05
 """Ablation effect from which a head is *used*, as a fraction of the loss on colliding particles."""
 N_FINAL = 3
-"""Measurements that a final value is the mean of."""
+"""Measurements that a final value is the mean of, if so many lie in the second half of all steps."""
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps ``[n]``, ascending, and values ``[n]``."""
@@ -39,13 +39,22 @@ def values_at(curve: Curve, steps: np.ndarray) -> np.ndarray:
     return np.array([known.get(step, np.nan) for step in steps], dtype=float)
 
 
-def final(curve: Curve, n: int = N_FINAL) -> float:
-    """Mean of the last ``n`` values, or of as many as there are; NaN where there is none."""
-    values = curve[1][-n:]
+def final(curve: Curve, n: int | None = None) -> float:
+    """Mean of the last ``n`` values, or of as many as there are; NaN where there is none.
+
+    Args:
+        curve: steps and values ``[n]``.
+        n: None for :data:`N_FINAL`, and for none from the first half of all steps: where few were measured, as at the
+            checkpoints of a run, the mean would be over decades of training.
+    """
+    steps, values = curve
+    if n is None:
+        n, values = N_FINAL, values[2 * steps >= steps[-1:]]
+    values = values[-n:]
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def rise(curve: Curve, n: int = N_FINAL) -> float:
+def rise(curve: Curve, n: int | None = None) -> float:
     """:func:`final` less the first value; NaN with fewer than two values."""
     return final(curve, n) - float(curve[1][0]) if len(curve[1]) > 1 else float("nan")
 

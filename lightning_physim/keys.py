@@ -315,6 +315,7 @@ TIME = {key.quantity: key for key in KEYS if key.startswith("time/")}
 ATTENTION_DISTANCE = "probe/attention_distance"
 SNAPSHOTS = "probe/snapshots"
 INSIDE = "probe/inside"
+ROLLOUT_FLOORS = "rollout/floors"
 LLC_TRACE = "llc/trace"
 LLC_CALIBRATION = "llc/calibration"
 GROWTH_TABLE = "emergence/heads"
@@ -324,8 +325,8 @@ ESTIMATE_COLUMNS = ("region", "step", "mean", "low", "high", "converged")
 """Of a row of :data:`ESTIMATE_TABLE`: a learning coefficient, with two standard errors either way."""
 DIVERGED_BATCH = "train/diverged"
 TABLES = (
-    ATTENTION_DISTANCE, SNAPSHOTS, INSIDE, LLC_TRACE, LLC_CALIBRATION, GROWTH_TABLE, HEAD_TABLE, ESTIMATE_TABLE,
-    DIVERGED_BATCH,
+    ATTENTION_DISTANCE, SNAPSHOTS, INSIDE, ROLLOUT_FLOORS, LLC_TRACE, LLC_CALIBRATION, GROWTH_TABLE, HEAD_TABLE,
+    ESTIMATE_TABLE, DIVERGED_BATCH,
 )  # fmt: skip
 
 

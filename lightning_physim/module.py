@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_physim import keys
+from lightning_physim.data import ParticleDataModule, floor_rollouts
 from lightning_physim.errors import InputError
 from lightning_physim.flow import RungeKuttaChebyshev
-from lightning_physim.loggers import log_row
+from lightning_physim.loggers import log_row, run_loggers
 from lightning_physim.metrics import OneStepError, RolloutError
 from lightning_physim.model import make_network, rollout
 from lightning_physim.ranges import check_counts, check_not_negative, check_positive
@@ -137,6 +139,19 @@ class PhysicsSimulator(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self._logged_step = -1
+        if self.global_step == 0:
+            self._log_floors()
+
+    @rank_zero_only
+    def _log_floors(self) -> None:
+        """Errors of the floors as simulators, a row each, for what takes tables."""
+        loggers, data = run_loggers(self.trainer.loggers), self._datamodule()
+        if loggers and isinstance(data, ParticleDataModule):
+            floors = floor_rollouts(data, self.rollout_horizons)
+            columns = list(next(iter(floors.values())))
+            rows = [[name, *(errors[key] for key in columns)] for name, errors in floors.items()]
+            for logger in loggers:
+                logger.log_table(keys.ROLLOUT_FLOORS, ["floor", *columns], rows, 0)
 
     def training_step(self, batch: "Batch", batch_idx: int) -> Tensor:
         loss = self._training_loss(batch)

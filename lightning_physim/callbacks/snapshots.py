@@ -9,8 +9,11 @@ from torch import Tensor
 
 from lightning_physim import keys
 from lightning_physim.callbacks.observer import Observer
+from lightning_physim.data import ParticleDataModule
 from lightning_physim.errors import InputError
+from lightning_physim.inside import look_inside_run
 from lightning_physim.loggers import run_loggers
+from lightning_physim.module import PhysicsSimulator
 from lightning_physim.probes import about_to_touch, attention_patterns, has_attention
 from lightning_physim.protocols import SnapshotData, require
 from lightning_physim.ranges import check_counts, check_positive
@@ -18,6 +21,9 @@ from lightning_physim.ranges import check_counts, check_positive
 
 class Snapshots(Observer):
     """Records attention and rollouts at log-spaced steps, for the viewer of the report and for W&B's pictures.
+
+    After the last step it looks inside the heads of our own networks as well, as ``physim attention`` does, which takes
+    about a second for ``demo``.
 
     The arrays of :meth:`record` go to every :class:`lightning_physim.loggers.RunLogger`, under ``probe/snapshots``.
     They are for the eye: attention is kept to 1/255, positions to half precision. A run of ``demo`` leaves 0.5 MB.
@@ -70,10 +76,23 @@ class Snapshots(Observer):
         }
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        arrays = self.record(module)
+        arrays = {keys.SNAPSHOTS: self.record(module)}
+        if final and trainer.is_global_zero and self.n_states and has_attention(module):
+            arrays |= self._inside(trainer, module)
         for logger in run_loggers(trainer.loggers):
-            logger.log_arrays(keys.SNAPSHOTS, arrays, trainer.global_step)
+            for key, content in arrays.items():
+                logger.log_arrays(key, content, trainer.global_step)
         return {}
+
+    def _inside(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, dict[str, Any]]:
+        """The views inside the heads; of our own network and data alone, whose exact answers are known."""
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if not (isinstance(module, PhysicsSimulator) and isinstance(datamodule, ParticleDataModule)):
+            return {}
+        with torch.random.fork_rng(devices=[]):  # weights are drawn and thrown away
+            copy = PhysicsSimulator(**module.hparams)  # on the CPU, where the simulator is
+        copy.load_state_dict(module.state_dict())
+        return {keys.INSIDE: look_inside_run(copy, datamodule).arrays()}
 
     @torch.no_grad()
     def record(self, module: pl.LightningModule) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from lightning_physim import keys
 from lightning_physim.claims.evidence import heads_of
 from lightning_physim.claims.geometry import log_directions
 from lightning_physim.claims.heads import FEW, HEADS_EXIST, MOST
-from lightning_physim.claims.statistics import SIGNIFICANCE, t_answer
+from lightning_physim.claims.statistics import SIGNIFICANCE, p_text, t_answer
 from lightning_physim.claims.verdict import NOT_SUPPORTED, SUPPORTED, Claim
 from lightning_physim.curves import COLLISION_HEAD, NOTHING, Metrics, final, first_collision_step
 from lightning_physim.emergence import UNDECIDED
@@ -136,10 +136,10 @@ def _heads(cells: Map) -> Claim:
             verdict = SUPPORTED
         elif having <= FEW * len(every):
             verdict = NOT_SUPPORTED
-    reason = f"{having} of {len(every)} trainings have a collision head that is used"
+    reasons = [f"{having} of {len(every)} trainings have a collision head that is used"]
     if without:
-        reason += f"; cells without any: {'; '.join(without)}"
-    return Claim(HEADS_EXIST, verdict, reason, {"trainings": float(len(every)), "with a head": float(having)})
+        reasons.append(f"cells without any: {'; '.join(without)}")
+    return Claim(HEADS_EXIST, verdict, tuple(reasons), {"trainings": float(len(every)), "with a head": float(having)})
 
 
 def _directions(cells: Map) -> Claim:
@@ -151,10 +151,10 @@ def _directions(cells: Map) -> Claim:
         verdict = SUPPORTED if answer.effect < 0 else NOT_SUPPORTED
     reason = (
         f"over {answer.n} cells, collision heads that are used have {10**answer.effect:.2f} times "
-        f"({10**low:.2f} to {10**high:.2f}) the directions of the other heads of their networks, p {answer.p:.2g}"
+        f"({10**low:.2f} to {10**high:.2f}) the directions of the other heads of their networks, {p_text(answer.p)}"
     )
     numbers = {"cells": float(answer.n), "decades": answer.effect, "low": low, "high": high, "p": answer.p}
-    return Claim(FEWER_DIRECTIONS, verdict, reason, numbers)
+    return Claim(FEWER_DIRECTIONS, verdict, (reason,), numbers)
 
 
 def _mean(values: Sequence[float]) -> float:

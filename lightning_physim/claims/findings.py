@@ -157,7 +157,7 @@ def _peer(name: str, training: Training, horizon: int) -> Peer:
     )
 
 
-def _final(metrics: Metrics, key: str, n: int = 3) -> float:
+def _final(metrics: Metrics, key: str, n: int | None = None) -> float:
     return final(metrics.get(key, NOTHING), n)
 
 

@@ -16,6 +16,7 @@ from lightning_physim.claims.statistics import (
     bootstrap_within,
     holm,
     interval,
+    p_text,
     partial_rank_correlation,
     permutation_answer,
     t_answer,
@@ -103,7 +104,7 @@ class Numbers:
             "nearness of half-rises at half the length, decades": self.timing_at_half,
             "share of estimates that fail": self.failed,
             "directions, median": self.directions,
-            "median lag, decades": self.lag,
+            "lag of directions behind the score, median, decades (below 0 they lead)": self.lag,
             "correlation given the weight norm": self.which,
             "correlation given the weight norm, low": low,
             "correlation given the weight norm, high": high,
@@ -175,14 +176,14 @@ def judge(n: Numbers) -> str:
     return UNDECIDED
 
 
-def tell(n: Numbers) -> str:
-    """What the questions ended as, in a sentence each."""
+def tell(n: Numbers) -> tuple[str, ...]:
+    """What the questions ended as, a part of a sentence each."""
     found, adjusted = answers(n), n.adjusted()
 
     def ended(question: str, answer: Answer) -> str:
         if not math.isfinite(answer.p):
             return f"{found[question]}, as it was measured on {answer.n} seeds and takes {MIN_FOR_T}"
-        return f"on {answer.n} seeds: {found[question]}, p {adjusted[question]:.2g} by Holm"
+        return f"on {answer.n} seeds: {found[question]}, {p_text(adjusted[question])} by Holm"
 
     rank = (
         f"collision heads that are used end with {10**n.rank.effect:.3g} times{_between(n.rank, '.3g', 10)} the "
@@ -200,13 +201,13 @@ def tell(n: Numbers) -> str:
         f"{_between(n.timing, '.2f')} nearer to each other than those of different heads, {n.timing_at_half:.2f} at "
         f"half the length of the run, {ended('timing', n.timing)}"
     )
-    return "; ".join([rank, order, timing])
+    return rank, order, timing
 
 
 def emergence_goes_with_degeneracy(study: Study) -> Claim:
     """Claim (b), judged."""
     numbers = measure(study)
-    return Claim(GEOMETRY_CLAIM, judge(numbers), tell(numbers) if study.seeds else NO_SEED, numbers.table())
+    return Claim(GEOMETRY_CLAIM, judge(numbers), tell(numbers) if study.seeds else (NO_SEED,), numbers.table())
 
 
 def log_directions(heads: Iterable[Head]) -> float:

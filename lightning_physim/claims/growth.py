@@ -11,7 +11,7 @@ from scipy.stats import f_oneway
 from lightning_physim import keys
 from lightning_physim.claims.evidence import heads_of
 from lightning_physim.claims.plan import ROLES
-from lightning_physim.claims.statistics import MIN_FOR_T, SIGNIFICANCE, Answer, holm, t_answer
+from lightning_physim.claims.statistics import MIN_FOR_T, SIGNIFICANCE, Answer, holm, p_text, t_answer
 from lightning_physim.claims.verdict import NOT_SUPPORTED, SUPPORTED, Claim, Study
 from lightning_physim.curves import NOTHING, Curve, Metrics, final
 from lightning_physim.emergence import (
@@ -290,23 +290,25 @@ def judge(n: Numbers) -> str:
     return UNDECIDED
 
 
-def tell(n: Numbers) -> str:
-    """What the questions ended as, in a sentence each."""
+def tell(n: Numbers) -> tuple[str, ...]:
+    """What the questions ended as, a part of a sentence each."""
     if not n.seeds:
-        return "no training followed gradient flow at two step sizes: --claims=c trains them"
+        return ("no training followed gradient flow at two step sizes: --claims=c trains them",)
     found, adjusted = answers(n), n.adjusted()
     low, high = n.order.interval
     within = f" ({low:.2f} to {high:.2f})" if math.isfinite(low) else ""
     limit = f"{n.heads_in_flow} of {n.heads} collision heads that are used are at the limit of gradient flow"
     start = f"their growth has an order of {n.order.effect:.2f}{within}, {found['start']}"
-    start += f", p {adjusted['start']:.2g} by Holm" if math.isfinite(n.order.p) else f", as it takes {MIN_FOR_T} seeds"
+    start += (
+        f", {p_text(adjusted['start'])} by Holm" if math.isfinite(n.order.p) else f", as it takes {MIN_FOR_T} seeds"
+    )
     shapes = f"shapes differ by {n.shape_sd:.2f} between heads and by {n.shape_noise:.2f} between step sizes, "
-    shapes += f"{found['shapes']}, p {adjusted['shapes']:.2g} by Holm"
+    shapes += f"{found['shapes']}, {p_text(adjusted['shapes'])} by Holm"
     if n.shape_heads < MIN_FOR_T:
         shapes = f"shapes are known of {n.shape_heads} heads and it takes {MIN_FOR_T}"
     laws = ", ".join(f"{count} {law.replace('_', ' ')}" for law, count in n.called.most_common()) or "none"
     approach = f"of {n.seeds} losses on colliding particles {n.losses_in_flow} are at the limit, approaches: {laws}"
-    return "; ".join([limit, start, shapes, approach])
+    return limit, start, shapes, approach
 
 
 def emergence_has_a_potential(study: Study) -> Claim:

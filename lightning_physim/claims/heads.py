@@ -82,13 +82,13 @@ def judge(n: Numbers) -> tuple[str, str]:
     return SUPPORTED, "heads and controls"
 
 
-def tell(n: Numbers, decided_by: str) -> str:
-    """What decided, in a sentence."""
+def tell(n: Numbers, decided_by: str) -> tuple[str, ...]:
+    """What decided, a part of a sentence each."""
     if not n.seeds:
-        return NO_SEED
+        return (NO_SEED,)
     untrained = f"untrained heads reach {n.untrained:.1f} times uniform attention"
     permuted = f"heads trained on permuted outcomes reach {n.permuted:.1f} times uniform"
-    loss = f"a loss on colliding particles is {100 * n.loss:.0f} % of that without attention"
+    loss = f"the worst seed’s loss on colliding particles is {100 * n.loss:.0f} % of that without attention"
     failed = [(n.untrained < ONSET, untrained), (n.permuted < ONSET, permuted), (n.loss < MAX_RELATIVE_LOSS, loss)]
     reasons = {
         "too few seeds": [f"it takes {MIN_SEEDS} seeds"],
@@ -98,7 +98,7 @@ def tell(n: Numbers, decided_by: str) -> str:
         "too few seeds have a head": [f"it takes {100 * MOST:.0f} % of the seeds"],
         "heads and controls": [untrained, permuted, loss],
     }
-    return "; ".join([f"{n.with_head} of {n.seeds} seeds have a collision head that is used", *reasons[decided_by]])
+    return f"{n.with_head} of {n.seeds} seeds have a collision head that is used", *reasons[decided_by]
 
 
 def collision_heads_exist(study: Study) -> Claim:

@@ -13,6 +13,8 @@ MIN_FOR_T = 5
 """Values without which Student's t decides nothing here."""
 SIGNIFICANCE = 0.05
 """Of the questions of a claim together, by Holm's rule."""
+LEAST_P = 1e-4
+"""The smallest p that is told."""
 Interval = tuple[float, float]
 """Ends of an interval; NaN where there is none."""
 NO_INTERVAL: Interval = (math.nan, math.nan)
@@ -74,6 +76,11 @@ def permutation_answer(pairs: Sequence[np.ndarray], seed: int = 0) -> Answer:
     # A tie counts against the effect, rounding included.
     p = (1 + int((exchanged <= own + 1e-12).sum())) / (1 + N_PERMUTATIONS)
     return Answer(by_t.n, by_t.effect, by_t.interval, p)
+
+
+def p_text(p: float) -> str:
+    """A p value in words; a very small one as less than a ten-thousandth."""
+    return f"p {p:.2g}" if p >= LEAST_P else f"p < {LEAST_P:.4f}"
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

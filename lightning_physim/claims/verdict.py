@@ -55,14 +55,19 @@ class Claim:
     Args:
         statement: of the claim.
         verdict: ``"supported"``, ``"not supported"`` or ``"undecided"``.
-        reason: what decided, in a sentence.
+        reasons: what decided, a part of a sentence each.
         numbers: everything that the rule looked at, by name; NaN for what was not measured.
     """
 
     statement: str
     verdict: str
-    reason: str
+    reasons: tuple[str, ...]
     numbers: dict[str, float]
+
+    @property
+    def reason(self) -> str:
+        """What decided, in a sentence."""
+        return "; ".join(self.reasons)
 
 
 def undecidable(n_seeds: int, claims: str) -> str:

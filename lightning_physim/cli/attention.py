@@ -13,7 +13,8 @@ from lightning_physim.cli.runs import chosen_run
 from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
-from lightning_physim.inside import Simulator, look_inside
+from lightning_physim.inside import look_inside_run
+from lightning_physim.inside.views import N_STATES
 from lightning_physim.probes import attention_patterns
 from lightning_physim.report import print_inside, try_report
 from lightning_physim.tracking import JsonlLogger, only_writer
@@ -26,10 +27,6 @@ interval: time between two states
 step: optimizer steps that the network had taken
 """
 """Of the arrays in the file, one a line."""
-
-
-N_STATES = 256
-"""Held-out states that are looked at where no number is given, if there are so many."""
 
 
 def attention(argv: list[str]) -> None:
@@ -51,13 +48,11 @@ def attention(argv: list[str]) -> None:
     set_arithmetic(run.config.get("threads"))
     data, held_out = run.data, run.data.split("val")
     most = held_out.n_trajectories * held_out.n_intervals
-    states, contacts = data.probe_states(min(N_STATES, most) if given.states is None else given.states)
+    n_states = min(N_STATES, most) if given.states is None else given.states
+    states, contacts = data.probe_states(n_states)
     with torch.no_grad():
         patterns = attention_patterns(module, states)
-    simulator = None  # of trajectories that were read from a folder nobody knows the laws
-    if data.hparams["source"] is None:
-        simulator = Simulator(data.system, data.target, data.hparams["integrator"], data.hparams["dt"])
-    views = look_inside(module, states, contacts, data.contact_distance, data.system.interval, simulator)
+    views = look_inside_run(module, data, n_states)
     content = io.BytesIO()
     np.savez_compressed(
         content,

@@ -146,7 +146,8 @@ def trainings(plan: Reproduction, states: dict[str, str]) -> list[Training]:
 def write_claims(path: Path, claims: Sequence[Claim]) -> None:
     """Write verdicts and numbers as JSON; ``null`` for what was not measured."""
     rows = [
-        vars(claim) | {"numbers": {key: x if math.isfinite(x) else None for key, x in claim.numbers.items()}}
+        {"statement": claim.statement, "verdict": claim.verdict, "reason": claim.reason}
+        | {"numbers": {key: x if math.isfinite(x) else None for key, x in claim.numbers.items()}}
         for claim in claims
     ]
     replace_file(path, (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode())
@@ -163,4 +164,5 @@ def rollouts_of_floors(config: Path, horizon: int) -> dict[str, Any]:
     data = data_module(read_config(config)["data"])
     data.prepare_data()
     data.setup("fit")
-    return floor_rollouts(data, horizon)
+    floors = floor_rollouts(data, [horizon])
+    return {name: (errors[f"mse@{horizon}"], errors[f"energy_error@{horizon}"]) for name, errors in floors.items()}

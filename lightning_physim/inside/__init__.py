@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lightning_physim.inside.intervention import intervention, seen_and_unseen
     from lightning_physim.inside.patching import free_twins, patch_heads, patching
     from lightning_physim.inside.shares import Share, alignment, share
-    from lightning_physim.inside.views import look_inside
+    from lightning_physim.inside.views import look_inside, look_inside_run
 
 __all__ = [
     "Cases",
@@ -29,6 +29,7 @@ __all__ = [
     "intervention",
     "is_clear",
     "look_inside",
+    "look_inside_run",
     "pair_motion",
     "patch_heads",
     "patching",
@@ -47,6 +48,6 @@ __getattr__ = lazily(
         **dict.fromkeys(("intervention", "seen_and_unseen"), "intervention"),
         **dict.fromkeys(("free_twins", "patch_heads", "patching"), "patching"),
         **dict.fromkeys(("Share", "alignment", "share"), "shares"),
-        "look_inside": "views",
+        **dict.fromkeys(("look_inside", "look_inside_run"), "views"),
     },
 )

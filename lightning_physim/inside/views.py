@@ -1,5 +1,7 @@
 """All views of a network on the held-out states of its data."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,8 @@ from lightning_physim.protocols import HasPatching, offers
 
 REACH = 2.5
 """Contact diameters within which a particle that a head does not look at is moved: all that can be met in ``demo``."""
+N_STATES = 256
+"""Held-out states that are looked at where no number is given, if there are so many."""
 MOVED_BY = 0.25
 """How far a particle is moved, contact diameters."""
 
@@ -52,6 +56,25 @@ def look_inside(
             _patching(module, cases, simulator) if offers(module, HasPatching) else None,
             _intervention(module, cases, contacts, contact_distance, simulator),
         )
+
+
+def look_inside_run(module: nn.Module, data: Any, n_states: int = N_STATES) -> Views:
+    """Every view of a network on the held-out states of its own data.
+
+    Args:
+        module: on the CPU.
+        data: a :class:`lightning_physim.ParticleDataModule`, set up.
+        n_states: at most; there may be fewer.
+
+    Raises:
+        InputError: a network without attention.
+    """
+    held_out = data.split("val")
+    states, contacts = data.probe_states(min(n_states, held_out.n_trajectories * held_out.n_intervals))
+    simulator = None  # of trajectories that were read from a folder nobody knows the laws
+    if data.hparams["source"] is None:
+        simulator = Simulator(data.system, data.target, data.hparams["integrator"], data.hparams["dt"])
+    return look_inside(module, states, contacts, data.contact_distance, data.system.interval, simulator)
 
 
 def _patching(module: nn.Module, cases: Cases, simulator: Simulator) -> Patching | None:

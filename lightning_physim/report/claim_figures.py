@@ -13,9 +13,11 @@ from lightning_physim.claims.growth import FlowHead
 from lightning_physim.curves import COLLISION_HEAD, Metrics, final
 from lightning_physim.emergence import LAWS, Growth, GrowthEquation, label
 from lightning_physim.emergence.dynamics import OWN_SPANS
+from lightning_physim.report.growth_figures import exponent_axis
 from lightning_physim.report.plot import (
     add_level,
     add_line,
+    add_uniform,
     axis_title,
     error_bars,
     name_once,
@@ -23,7 +25,7 @@ from lightning_physim.report.plot import (
     panel,
     panel_grid,
 )
-from lightning_physim.report.style import DOTTED, FAINT, HUES, INK, NOTE, PAPER, marker
+from lightning_physim.report.style import DOTTED, FAINT, HUES, INK, NOTE, PAPER, marker, translucent
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -33,6 +35,8 @@ OWN_TIMES = (-3.0, OWN_SPANS)
 """Of the head's own time: what is shown of its rise."""
 REFERENCE_TIMES = np.linspace(-60.0, 0.0, 6001)
 """Where a saddle is looked at to find a tenth of its rise."""
+WORDS_BELOW = 0.7
+"""Down to here an axis of enrichment has room for words below 1."""
 RANK_TITLE = f"directions that count at c = {keys.CURVATURES[RANK_C]:g}"
 """What the rank is of, as axes and panels call it."""
 
@@ -61,10 +65,10 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Sequence[Met
         heads = heads_of(metrics)
         values, found = [final(head.enrichment) for head in heads], [head.is_used_collision_head for head in heads]
         _points(figure, name, values, found, seed_color(i))
-    for value, words in ((COLLISION_HEAD, "collision head"), (1.0, "uniform attention")):
-        add_level(figure, value, words, log=True, x=1, xanchor="right", yanchor="bottom")
+    add_level(figure, COLLISION_HEAD, "collision head", log=True, x=1, xanchor="right", yanchor="bottom")
+    add_uniform(figure, 1.0, log=True, x=1)
     figure.update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
+    figure.update_yaxes(type="log", dtick="D2", tickformat="~g", autorangeoptions={"include": [WORDS_BELOW]})
     return figure
 
 
@@ -78,12 +82,12 @@ def geometry_figure(study: Study) -> "Figure":
     permuted = study.permuted_heads()
     for i, (seed, heads) in enumerate(study.heads().items()):
         columns = {
-            "collision heads": [head for head in heads if head.is_used_collision_head],
-            "other heads": [head for head in heads if not head.is_used_collision_head],
+            "collision": [head for head in heads if head.is_used_collision_head],
+            "other": [head for head in heads if not head.is_used_collision_head],
             "permuted": permuted.get(seed, []),
         }
         for column, row in columns.items():
-            filled = [column == "collision heads"] * len(row)
+            filled = [column == "collision"] * len(row)
             for j, curves in enumerate(([head.d_eff for head in row], [head.order for head in row])):
                 values = [final(curve, N_GEOMETRY) for curve in curves]
                 _points(figure, column, values, filled, seed_color(i), **panel(j))
@@ -99,7 +103,7 @@ def geometry_figure(study: Study) -> "Figure":
 
 def timing_figure(study: Study) -> "Figure":
     """When directions that count pass half of their rise, against when the score does; a point per collision head."""
-    figure = new_figure("step at which the score passes half of its rise", f"and {RANK_TITLE}")
+    figure = new_figure("step at half of the score’s rise", "step at half of the directions’ rise")
     ends = []
     for i, (seed, heads) in enumerate(study.heads().items()):
         used = [head for head in heads if head.is_used_collision_head]
@@ -111,6 +115,7 @@ def timing_figure(study: Study) -> "Figure":
             mode="markers",
             marker=marker([True] * len(steps), seed_color(i)),
             name=f"seed {seed}",
+            legendgroup=f"seed {seed}",
             hovertemplate="score %{x:.0f}, directions %{y:.0f}<extra>%{fullData.name}</extra>",
         )
     if ends:
@@ -148,33 +153,37 @@ def flow_figure(heads: Sequence[FlowHead]) -> "Figure":
 
 
 def laws_figure(rows: Sequence[Growth]) -> "Figure":
-    """AICc weights: a row per curve, a column per law, and the verdict at the right."""
+    """AICc weights: a row per curve, a column per law, and a dot at the verdict, where there is one."""
     from plotly.graph_objects import Heatmap
 
     shown = [growth for growth in rows if growth.comparison.weights][::-1]
     figure = new_figure("", "")
-    laws = list(LAWS)
+    names = {law: label(law).replace(" ", "<br>") for law in LAWS}
     figure.add_trace(
         Heatmap(
-            z=[[growth.comparison.weights[law] for law in laws] for growth in shown],
-            x=[label(law).replace(" ", "<br>") for law in laws],
+            z=[[growth.comparison.weights[law] for law in names] for growth in shown],
+            x=list(names.values()),
             y=[f"{growth.run} {growth.name}" for growth in shown],
             zmin=0,
             zmax=1,
-            colorscale=[[0, PAPER], [1, HUES[0]]],
+            colorscale=[[0, translucent(HUES[0], 0.0)], [1, HUES[0]]],
             showscale=False,
             xgap=2,
             ygap=2,
             hovertemplate="%{y}: %{z:.3f}<extra></extra>",
         )
     )
-    for i, growth in enumerate(shown):
-        words = label(growth.verdict)
-        figure.add_annotation(
-            x=len(laws) - 0.45, y=i, text=words, xanchor="left", showarrow=False, font={"size": 12, "color": INK}
-        )
-    figure.update_xaxes(side="top", showgrid=False, range=[-0.5, len(laws) + 0.9])
-    figure.update_yaxes(showgrid=False, tickfont={"size": 12})
+    decided = [growth for growth in shown if growth.verdict in names]
+    figure.add_scatter(
+        x=[names[growth.verdict] for growth in decided],
+        y=[f"{growth.run} {growth.name}" for growth in decided],
+        mode="markers",
+        marker={"size": 7, "color": PAPER, "line": {"color": INK, "width": 1}},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(side="top", showgrid=False, range=[-0.5, len(names) - 0.5])
+    figure.update_yaxes(showgrid=False, tickfont={"size": 12}, range=[-0.5, len(shown) - 0.5])
     figure.update_layout(height=90 + 19 * max(len(shown), 3), margin_l=120)
     return figure
 
@@ -182,7 +191,7 @@ def laws_figure(rows: Sequence[Growth]) -> "Figure":
 def exponents_figure(rows: Sequence[Growth]) -> "Figure":
     """Power-law exponents of the approach with 95 % intervals, filled where a power law is the verdict."""
     shown = [growth for growth in rows if growth.fit is not None][::-1]
-    figure = new_figure("exponent of the approach to the plateau", "")
+    figure = new_figure("exponent of the approach", "")
     names = list(dict.fromkeys(growth.run for growth in rows))
     for growth in shown:
         fit = growth.fit
@@ -197,7 +206,7 @@ def exponents_figure(rows: Sequence[Growth]) -> "Figure":
             showlegend=False,
             hovertemplate="%{x:.3~g}<extra>%{y}</extra>",
         )
-    figure.update_xaxes(type="log", tickformat="~g", dtick="D2")
+    exponent_axis(figure)
     figure.update_yaxes(tickfont={"size": 12})
     figure.update_layout(height=110 + 19 * max(len(shown), 3), margin_l=120)
     return figure

@@ -13,7 +13,7 @@ from lightning_physim import keys
 from lightning_physim.claims import ROLES, SEED, Claim, Findings, heads_of
 from lightning_physim.claims.evidence import RANK_C
 from lightning_physim.claims.growth import heads_in_flow
-from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, final
+from lightning_physim.curves import COLLISION_HEAD, USED, Curve, Metrics, final
 from lightning_physim.emergence import Growth, ends_of_rise, label, shape_ratio
 from lightning_physim.emergence.dynamics import MIN_VELOCITY
 from lightning_physim.report.claim_figures import (
@@ -27,7 +27,9 @@ from lightning_physim.report.claim_figures import (
 )
 from lightning_physim.report.page import Part, caption_html, folded, plot_html, section, write_page
 from lightning_physim.report.portrait_figures import collapse_figure
+from lightning_physim.report.summary import sentence
 from lightning_physim.report.table import Html, html_table, number_text
+from lightning_physim.report.words import linked, with_words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -37,9 +39,9 @@ CLAIM_CAPTIONS = {
     "heads": (
         """Final enrichment of every head: attention to near particles over uniform attention. <i>Do not believe</i> a
         head because of its score alone: attention is not yet use.""",
-        """Final is the mean of the last three measurements. <b>Filled</b> are collision heads, of at least
-        $threshold, that the network uses, by the ablation. Untrained networks, and the one that was trained on
-        outcomes exchanged among particles, are the controls.""",
+        """Final is the mean of the last three measurements in the second half of training. <b>Filled</b> are collision
+        heads, of at least $threshold, that the network uses, by the ablation. Untrained networks, and the one that was
+        trained on outcomes exchanged among particles, are the controls.""",
     ),
     "geometry": (
         """A point is a head at the end of training, a colour a seed; collision heads are those that are used. <i>Do not
@@ -52,14 +54,16 @@ CLAIM_CAPTIONS = {
     ),
     "timing": (
         """A point is a collision head that is used: when its directions rose, against when its score did. <i>Do not
-        believe</i> that one causes the other: the rule sees the order of events alone.""",
-        """Both steps are known to a part of the distance between measurements. The rule asks whether the points of a
-        colour lie nearer to the dotted line than with their heads exchanged.""",
+        believe</i> that one causes the other: the rule sees only which comes first.""",
+        """A score is at half of its rise when it has come half of its way, and so are the directions that count at
+        c = $c. Both steps are known to a part of the distance between measurements. The rule asks whether the points
+        of a colour lie nearer to the dotted line than with their heads exchanged.""",
     ),
     "laws": (
         """Akaike weight of each growth law for every collision head that is used: a row that is dark in one column
-        has a clear law. <i>Do not believe</i> a weight without the verdict beside it: weights compare laws.""",
-        """The seeds’ losses on colliding particles are controls. The broken power law counts as a power law.""",
+        has a clear law. <i>Do not believe</i> a weight without the dot of a verdict: weights compare laws.""",
+        """A <b>dot</b> is the verdict, and a row without one is undecided. The seeds’ losses on colliding particles are
+        controls. The broken power law counts as a power law.""",
     ),
     "collapse": (
         """Velocity of the score of every collision head that is used, against the share of its rise. <i>Do not
@@ -81,6 +85,10 @@ CLAIM_CAPTIONS = {
     ),
 }
 """What each figure shows and what not to believe, and the rest, which is folded."""
+VERDICTS_CAPTION = f"""A collision head is <b>used</b> if the loss on colliding particles rises by {100 * USED:g} % when
+    its attention to near particles is dropped. Brackets are 95 % intervals. p is corrected for the questions that are
+    asked together, by Holm’s rule."""
+"""What stands under the verdicts."""
 
 
 def write_reproduction(
@@ -92,7 +100,7 @@ def write_reproduction(
         title=title,
         facts=facts,
         headline=headline(findings.claims),
-        sections=_sections(findings),
+        sections=with_words(_sections(findings)),
         config=config,
         origin=origin,
     )
@@ -107,11 +115,11 @@ def headline(claims: Sequence[Claim]) -> str:
 def claim_html(letter: str, claim: Claim) -> str:
     """A claim with its verdict, what decided, and the numbers of the rule; a letter where it is one of the paper's."""
     numbers = html_table([], [[name, number_text(value)] for name, value in claim.numbers.items()])
-    reason = escape(claim.reason[:1].upper() + claim.reason[1:])
+    reasons = "".join(f"<li>{escape(sentence(reason))}</li>" for reason in claim.reasons)
     statement = escape(f"({letter}) {claim.statement}" if letter else claim.statement)
     return (
         f'<div class="claim"><p><b>{statement}</b> '
-        f'<span class="verdict" style="background: {TONES[claim.verdict]}">{claim.verdict}</span></p><p>{reason}.</p>'
+        f'<span class="verdict" style="background: {TONES[claim.verdict]}">{claim.verdict}</span></p><ul>{reasons}</ul>'
         f"{folded('What the rule looked at', numbers)}</div>"
     )
 
@@ -134,7 +142,7 @@ def growth_row(growth: Growth, metrics: Metrics | None) -> list[str]:
 
 
 def _sections(findings: Findings) -> Iterator[Part]:
-    yield section("Verdicts", "".join(map(claim_html, "abc", findings.claims)))
+    yield section("Verdicts", "".join(map(claim_html, "abc", findings.claims)) + caption_html(linked(VERDICTS_CAPTION)))
     controls: dict[str, list[Metrics]] = {}
     for training in findings.trainings:
         if training.role != SEED and training.metrics is not None and heads_of(training.metrics):
@@ -157,7 +165,7 @@ def _sections(findings: Findings) -> Iterator[Part]:
         yield section("Growth laws under Adam", plots + folded("Every curve", html_table(header, body)))
     if flowing := heads_in_flow(findings.study):
         yield section("(c) Gradient flow", _plot("flow", flow_figure(flowing)))
-    yield section("Peers", _peers(findings))
+    yield section("The networks beside each other", _peers(findings))
     yield section("Trainings", _runs(findings))
 
 
@@ -183,16 +191,18 @@ def _peers(findings: Findings) -> str:
 
 
 def _runs(findings: Findings) -> str:
+    """A row per role, with the report of each seed, and what has become of a training that has not finished."""
     colors = {name: seed_color(i) for i, name in enumerate(findings.seeds)}
-    rows = [
-        [
-            Html(f'<span style="color: {colors.get(training.name, "inherit")}">●</span> {escape(training.name)}'),
-            training.state,
-            Html(f'<a href="{escape(training.report)}">report</a>') if training.report else "–",
-        ]
-        for training in findings.trainings
-    ]
-    return html_table(["training", "state", ""], rows)
+    rows: dict[str, list[str]] = {}
+    for training in findings.trainings:
+        name = f"seed {training.seed}"
+        shown = f'<a href="{escape(training.report)}">{name}</a>' if training.report else name
+        if training.state != "finished":
+            shown += f" ({escape(training.state)})"
+        dot = f'<span style="color: {colors[training.name]}">●</span> ' if training.name in colors else ""
+        role = "as configured" if training.role == SEED else ROLES[training.role].label
+        rows.setdefault(role, []).append(f'<span class="seed">{dot}{shown}</span>')
+    return html_table([], [[role, Html(" ".join(links))] for role, links in rows.items()])
 
 
 def _collapse(findings: Findings) -> str:
@@ -217,4 +227,4 @@ def _collapse(findings: Findings) -> str:
 
 def _plot(name: str, figure: "Figure", **fill: str) -> str:
     known = {"threshold": f"{COLLISION_HEAD:g}", "c": f"{keys.CURVATURES[RANK_C]:g}", **fill}
-    return plot_html(name, figure, *(Template(text).substitute(known) for text in CLAIM_CAPTIONS[name]))
+    return plot_html(name, figure, *(linked(Template(text).substitute(known)) for text in CLAIM_CAPTIONS[name]))

@@ -114,7 +114,7 @@ def metric_figure(
         if not numeric[parameter]:
             figure.update_xaxes(type="category", **panel(i))
         elif min(values) > 0 and max(values) >= 8 * min(values):
-            figure.update_xaxes(type="log", dtick="D2", **panel(i))
+            figure.update_xaxes(type="log", dtick="D2", tickformat="~g", **panel(i))
             if power is not None:
                 for kind in symbols:
                     own = [(x, y) for x, y, k in zip(values, metrics, kinds, strict=True) if k == kind and y > 0]
@@ -124,6 +124,7 @@ def metric_figure(
             add_key(figure, kind, "markers", marker={"size": 9, "color": INK, "symbol": symbol})
     if power is not None:
         figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
+    figure.update_yaxes(matches="y")
     figure.update_yaxes(title=axis_title(name, small=True), col=1)
     return figure
 

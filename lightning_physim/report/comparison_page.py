@@ -29,10 +29,16 @@ log = logging.getLogger(__name__)
 
 SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""
-NOT_COMPARED = ("runs", "ckpt_path", "data.cache_dir", "threads", "trainer.default_root_dir", "trainer.callbacks")
-"""Parameters that are of no account, and those below them."""
+NOT_COMPARED = (
+    "runs", "ckpt_path", "data.cache_dir", "threads", "trainer.default_root_dir", "trainer.callbacks", "trainer.logger",
+    "wandb", "artifacts", "rank_timeout", "clock", "validation", "probe.enabled", "emergence", "snapshots",
+    "checkpoints", "llc", "geometry", "progress", "safeguard",
+)  # fmt: skip
+"""Parameters that are of no account, and those below them: where things are kept, and when they are measured."""
 LONGEST_KIND = 40
 """Characters of the parameters that a line is called by, at most."""
+MOST_COLUMNS, FEW_RUNS = 9, 4
+"""A table of more columns is turned, where there are no more runs than this."""
 OUTCOME = str(keys.VAL_LOSS_COLLIDING)
 """What runs are judged by where no sweep says it."""
 
@@ -309,14 +315,19 @@ def _columns(
 
 
 def _table(results: Sequence[Result], lines: Sequence[Line], columns: Mapping[str, Cell], folder: Path) -> str:
-    rows = []
+    """A row per run; a column where few runs differ in much."""
+    names = []
     for result, line in zip(results, lines, strict=True):
         name = escape(result.name)
         if result.metrics:
             link = Path(os.path.relpath(result.run.report.resolve(), folder.resolve())).as_posix()
             name = f'<a href="{escape(link)}">{name}</a>'
-        rows.append([Html(key_svg(*line.style) + name), *(text(result) for text in columns.values())])
-    return html_table(["trial" if any(result.state for result in results) else "run", *columns], rows)
+        names.append(Html(key_svg(*line.style) + name))
+    title = "trial" if any(result.state for result in results) else "run"
+    cells = [[text(result) for text in columns.values()] for result in results]
+    if len(columns) > MOST_COLUMNS and len(results) <= FEW_RUNS:
+        return html_table([title, *names], [[name, *row] for name, *row in zip(columns, *cells, strict=True)])
+    return html_table([title, *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
 def _parameter(name: str) -> Cell:

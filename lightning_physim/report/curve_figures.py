@@ -42,6 +42,8 @@ FLOOR_LINES = (
     (keys.FLOOR_BALLISTIC, "free flight", INK, "dash"),
     (keys.FLOOR_NO_PAIR, "no-pair oracle", INK, "dot"),
 )
+ROLLOUT_FLOORS_SHOWN = {"ballistic": ("free flight", "dash"), "no_pair": ("no-pair oracle", "dot")}
+"""Floors of rollouts by name: what they are called, and their dashes, as those of losses."""
 ROLLOUT_PANELS = {
     keys.ROLLOUT_MSE: "position, squared units of length",
     keys.ROLLOUT_ENERGY: "energy, relative",
@@ -133,7 +135,9 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
     return read_across(figure, "%{x:.2~f} contact diameters")
 
 
-def rollout_figure(metrics: Metrics, n_curves: int = 5, diameter: float | None = None) -> "Figure":
+def rollout_figure(
+    metrics: Metrics, n_curves: int = 5, diameter: float | None = None, floors: Mapping[str, Any] | None = None
+) -> "Figure":
     """Error of the network as a simulator against the number of its own steps, from early training to late.
 
     Three panels, position, energy and momentum; in each ``n_curves`` of the steps at which it was measured, darker the
@@ -141,10 +145,14 @@ def rollout_figure(metrics: Metrics, n_curves: int = 5, diameter: float | None =
 
     Args:
         diameter: of the particles, in units of length, for a line to compare positions with.
+        floors: ``{"columns": ["floor", "mse@1", ...], "data": [["ballistic", ...], ...]}``, errors of predictors that
+            know less, as :class:`lightning_physim.PhysicsSimulator` logs them.
     """
     from plotly.subplots import make_subplots
 
     panels = {title: curves for key, title in ROLLOUT_PANELS.items() if (curves := _by_horizon(metrics, key))}
+    titles = {title: key for key, title in ROLLOUT_PANELS.items()}
+    known = [dict(zip(floors["columns"], row, strict=True)) for row in floors["data"]] if floors else []
     figure = make_subplots(
         rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=list(panels)
     )
@@ -169,6 +177,10 @@ def rollout_figure(metrics: Metrics, n_curves: int = 5, diameter: float | None =
                 legend=row == 1,
                 row=row,
             )
+        for floor in known:
+            errors = {k: floor[error] for k in curves if (error := f"{titles[title].quantity}@{k}") in floor}
+            name, dash = ROLLOUT_FLOORS_SHOWN[floor["floor"]]
+            add_line(figure, list(errors), list(errors.values()), name, INK, dash, width=1.2, legend=row == 1, row=row)
     power_axis(figure)
     figure.update_xaxes(title=axis_title("predicted intervals"), row=len(panels))
     return read_across(figure, "after %{x} intervals")

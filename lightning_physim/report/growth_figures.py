@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
 SPREAD = 0.16
 """Decades that the forecasts of all heads at one step are spread over."""
+MOST_FORECAST = 8
+"""Heads whose forecasts are shown: the bars of more would stand in each other."""
 BEFORE = 0.25
 """Decades of steps before the first forecast that are shown."""
 
 
 def emerging_heads(metrics: Metrics) -> list[str]:
-    """The heads with a forecast or an exponent, highest enrichment first."""
+    """The :data:`MOST_FORECAST` strongest heads with a forecast or an exponent, highest enrichment first."""
     logged = {head for key in (keys.FORECAST, keys.EXPONENT) for head in head_curves(metrics, key)}
-    return [head for head in head_curves(metrics, keys.ENRICHMENT) if head in logged]
+    return [head for head in head_curves(metrics, keys.ENRICHMENT) if head in logged][:MOST_FORECAST]
 
 
 def emergence_figure(metrics: Metrics) -> "Figure":
@@ -101,10 +103,15 @@ def _add_exponents(figure: "Figure", metrics: Metrics, heads: list[str], row: in
             error_x=error_bars(lows[-1:], values[-1:], highs[-1:], thickness=2),
             hovertemplate=f"α %{{x:.3~g}} ({lows[-1]:.3g} to {highs[-1]:.3g}), step {steps[-1]:,}{NAMED}",
         )
+    exponent_axis(figure, row=row)
+    figure.update_yaxes(type="category", autorange="reversed", row=row)
+
+
+def exponent_axis(figure: "Figure", **place: int) -> None:
+    """A logarithmic axis of exponents, over all that are searched."""
     searched = LAWS["power_law"].shapes["exponent"]
     ends = np.log10([searched.lo, searched.hi]).tolist()
-    figure.update_xaxes(type="log", tickformat="~g", dtick="D2", range=ends, row=row)
-    figure.update_yaxes(type="category", autorange="reversed", row=row)
+    figure.update_xaxes(type="log", tickformat="~g", dtick="D2", range=ends, **place)
 
 
 def _intervals(metrics: Metrics, head: str, value: Key, low: Key, high: Key) -> tuple[np.ndarray, ...]:

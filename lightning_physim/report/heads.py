@@ -23,8 +23,8 @@ from lightning_physim.report.table import Html, html_table
 
 FAILED = "†"
 """Before an estimate that failed its diagnostics."""
-BOLD = f"""In bold: collision heads. The mean of their last {N_FINAL} measurements is at least {COLLISION_HEAD:g} times
-    uniform attention."""
+BOLD = f"""In bold: collision heads. The mean of their last {N_FINAL} measurements in the second half of training
+    is at least {COLLISION_HEAD:g} times uniform attention."""
 GROWTH = """<b>Growth</b>: the law of the score since a tenth of its rise, if one is clearly ahead of power law,
     exponential, stretched exponential, logistic and broken power law; &alpha; is the exponent of the approach to
     the plateau."""

@@ -25,6 +25,8 @@ from lightning_physim.report.style import DOTTED, FAINT, head_style
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+MOST_NAMED = 4
+"""Heads, from the strongest on, whose onsets have a name."""
 ORDERS = {4.0: "quartic: flat at the bottom", 2.0: "regular: a parabola"}
 """Orders of the loss in words."""
 
@@ -129,17 +131,15 @@ def _start_at_estimates(figure: "Figure", estimates: Mapping[str, Estimates], cu
 
 
 def _add_onsets(figure: "Figure", scores: Mapping[str, Curve], edge: float) -> None:
-    shown = 0
-    for head, curve in scores.items():
-        onset = first_step(curve, ONSET)
-        if onset is not None and is_collision_head(curve):
-            color, _ = head_style(head)
-            figure.add_vline(max(onset, edge), line=DOTTED | {"color": color}, opacity=0.7, layer="below")
+    found = [(head, first_step(curve, ONSET)) for head, curve in scores.items() if is_collision_head(curve)]
+    for i, (head, onset) in enumerate((head, max(onset, edge)) for head, onset in found if onset is not None):
+        color, _ = head_style(head)
+        figure.add_vline(onset, line=DOTTED | {"color": color}, opacity=0.7, layer="below")
+        if i < MOST_NAMED:  # more of them would cover the estimates
             figure.add_annotation(
-                x=np.log10(max(onset, edge)), y=1, yref="paper", yanchor="top", yshift=-14 * shown, xanchor="left",
+                x=np.log10(onset), y=1, yref="paper", yanchor="top", yshift=-14 * i, xanchor="left",
                 text=f"{head} × {ONSET:g}", font={"size": 11, "color": color}, showarrow=False,
             )  # fmt: skip
-            shown += 1
 
 
 def _one_axis(figure: "Figure", n_panels: int) -> "Figure":

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from lightning_physim.claims import Claim
 from lightning_physim.claims.across import CELLS, DEPTHS, TITLES, Effects, Map
 from lightning_physim.report.claims_page import claim_html
-from lightning_physim.report.page import Part, plot_html, section, write_page
+from lightning_physim.report.page import Part, Tile, plot_html, section, write_page
 from lightning_physim.report.plot import add_line, panel, panel_grid
-from lightning_physim.report.style import nth_style
+from lightning_physim.report.style import DOTTED, NOTE, nth_style
+from lightning_physim.report.summary import sentence
 from lightning_physim.report.table import html_table, number_text
 
 if TYPE_CHECKING:
@@ -31,16 +32,22 @@ def write_map(
         path,
         title=title,
         facts=facts,
-        headline=headline(claims),
+        headline=sentence(claims[0].reasons[0]),
+        tiles=tiles(claims),
         sections=_sections(cells, claims),
         config=config,
         origin=origin,
     )
 
 
-def headline(claims: Sequence[Claim]) -> str:
-    """One sentence about the verdicts."""
-    return "Over the whole map: " + "; ".join(f"{_lower(claim.statement)}: {claim.verdict}" for claim in claims) + "."
+def tiles(claims: Sequence[Claim]) -> list[Tile]:
+    """How many settings were trained, and how many directions collision heads have."""
+    numbers = claims[1].numbers
+    ratio = 10 ** numbers["decades"]
+    shown = [Tile(f"{numbers['cells']:.0f}", "settings of depth, attention to oneself and how often particles collide")]
+    if math.isfinite(ratio):
+        shown.append(Tile(f"{ratio:.1f} ×", "the directions of other heads, in collision heads that are used"))
+    return shown
 
 
 def map_figure(cells: Map) -> "Figure":
@@ -61,7 +68,7 @@ def map_figure(cells: Map) -> "Figure":
             add_line(figure, [depth + shift for depth in rows], medians, variant, color, legend=i == 0, **panel(i))
         if name in COMPARED_WITH:
             value, words = COMPARED_WITH[name]
-            figure.add_hline(value, line_dash="dot", annotation_text=words, annotation_font_size=12, **panel(i))
+            figure.add_hline(value, line=DOTTED, annotation={"text": words, "font": NOTE}, **panel(i))
     figure.update_xaxes(tickvals=[*DEPTHS], range=[DEPTHS[0] - 0.3, DEPTHS[-1] + 0.3])
     return figure
 
@@ -91,7 +98,3 @@ def _range(values: Sequence[float]) -> str:
     shown = (median(values), min(values), max(values))
     middle, low, high = (number_text(value, ",.0f" if value >= 100 else ".3g") for value in shown)
     return middle if low == high else f"{middle} ({low} to {high})"
-
-
-def _lower(words: str) -> str:
-    return words[:1].lower() + words[1:]

@@ -105,14 +105,16 @@ def stacked_panels(
 def panel_grid(titles: Sequence[str], height: int, x_title: str) -> "Figure":
     """Panels in :data:`N_COLUMNS` columns, each with axes of its own and its title at the left.
 
+    An odd one at the end is as wide as the figure.
+
     Args:
         height: of a panel, in pixels.
-        x_title: of the lowest panel of each column.
+        x_title: of the panels in the lowest row.
     """
     from plotly.subplots import make_subplots
 
     columns = min(N_COLUMNS, len(titles))
-    rows = -(-len(titles) // columns)
+    rows, odd = -(-len(titles) // columns), len(titles) % columns
     total = rows * (height + 60)
     figure = make_subplots(
         rows=rows,
@@ -120,7 +122,7 @@ def panel_grid(titles: Sequence[str], height: int, x_title: str) -> "Figure":
         vertical_spacing=60 / total,
         horizontal_spacing=0.14,
         subplot_titles=list(titles),
-        specs=[[{} if row * columns + col < len(titles) else None for col in range(columns)] for row in range(rows)],
+        specs=[[{}] * columns] * (rows - 1) + [[{"colspan": columns}, None] if odd else [{}] * columns],
     )
     style_figure(figure, height=total + 90)
     figure.update_layout(margin_t=50)  # the mode bar above the titles
@@ -129,7 +131,7 @@ def panel_grid(titles: Sequence[str], height: int, x_title: str) -> "Figure":
         note.update(x=axis.domain[0], xanchor="left", font={"size": 12, "color": INK})
     figure.update_xaxes(tickfont={"size": 12})
     figure.update_yaxes(tickfont={"size": 12})
-    for i in range(max(len(titles) - columns, 0), len(titles)):
+    for i in range(len(titles) - (1 if odd else columns), len(titles)):
         figure.update_xaxes(title=axis_title(x_title, small=True), **panel(i))
     return figure
 
@@ -230,7 +232,8 @@ def name_once(figure: "Figure") -> None:
 
 def add_key(figure: "Figure", name: str, mode: str, **style: Any) -> None:
     """An entry of the legend that belongs to no line: what a kind of line or marker means."""
-    figure.add_scatter(x=[None], y=[None], name=name, mode=mode, **style)
+    # In a group of its own: plotly stacks the entries of one group, and all without a group are one.
+    figure.add_scatter(x=[None], y=[None], name=name, mode=mode, legendgroup=name, **style)
 
 
 def add_level(figure: "Figure", value: float, text: str, log: bool, row: int = 1, **place: Any) -> None:
@@ -292,7 +295,8 @@ def log_step_axis(figure: "Figure", curves: Sequence[Curve], edge: float, **plac
 
 def power_axis(figure: "Figure", **place: int) -> None:
     """A logarithmic axis of values with a tick per decade, written as powers where zeros would have to be counted."""
-    figure.update_yaxes(type="log", dtick=1, exponentformat="power", tickformat="", **place)
+    # Plotly sets powers a quarter larger than it is told.
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power", tickformat="", tickfont={"size": 10}, **place)
 
 
 def _short_step(step: int) -> str:

@@ -12,7 +12,7 @@ from lightning_physim.model import describe_network
 from lightning_physim.report.page import Part, folded, page_html, section, write_page
 from lightning_physim.report.sections import RunContent, folded_sections
 from lightning_physim.report.summary import message, tiles
-from lightning_physim.report.words import words_html
+from lightning_physim.report.words import with_words
 from lightning_physim.tracking import RunDirectory, how_to_go_on, origin_line, read_state
 
 
@@ -43,7 +43,7 @@ def write_report(run_dir: str | Path | RunContent, output: str | Path | None = N
         title=run.path.resolve().name,
         facts=[*_ending(run), *facts, *(["training goes on"] if live else [])],
         headline=message(metrics),
-        sections=_sections(content),
+        sections=with_words(_sections(content)),
         config=config,
         tiles=tiles(metrics),
         origin=origin_line([run]),
@@ -87,14 +87,10 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
 
 
 def _sections(content: RunContent) -> Iterator[Part]:
-    shown = ""
     for part in folded_sections(""):
         html = content.html(part.name)
         for inner in folded_sections(part.name) if html else ():
             inner_html = content.html(inner.name)
             html += folded(inner.title, inner_html) if inner_html else ""
         if html:
-            shown += html
             yield section(part.title, html)
-    if words := words_html(shown):
-        yield section("Words", words)

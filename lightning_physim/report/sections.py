@@ -79,7 +79,7 @@ class RunContent:
 
     @cached_property
     def inside(self) -> tuple[int, Views] | None:
-        """What ``physim attention`` has seen at the last step that it was called for, and the step."""
+        """What was seen after training, or by ``physim attention``, at the last step looked at, and the step."""
         found = read_arrays(arrays_folder(self.run.figures, keys.INSIDE))
         return (max(found), Views.of(found[max(found)])) if found else None
 
@@ -272,7 +272,7 @@ def _rollout(run: RunContent) -> "Figure | None":
     logged = any(key.match(name) is not None for key in keys.ROLLOUT.values() for name in run.metrics)
     scene = next(iter(run.snapshots.values()), {})
     diameter = 2 * float(scene["radii"].mean()) if "radii" in scene else None
-    return rollout_figure(run.metrics, diameter=diameter) if logged else None
+    return rollout_figure(run.metrics, diameter=diameter, floors=run.table(keys.ROLLOUT_FLOORS)) if logged else None
 
 
 def _splits(run: RunContent) -> str:
@@ -330,12 +330,12 @@ CONTENTS = {
         _emergence,
         """Forecasts of the last score of each head, and the exponent of its approach. <i>Do not believe</i> a forecast
         that was made before a head began to rise.""",
-        """The upper panel shows the score of each emerging head. Beside it stand forecasts of its last value, at the
-        steps where they were made, from a tenth of the run on. Their bars hold 95 % of the errors of earlier runs, and
-        held 98 % of those of fresh ones. The lower panel shows the exponent of a power law fitted to the approach, at
-        the last step where one was fitted, with its 95 % interval for parameters and noise. <i>Do not believe</i> an
-        exponent whose bar reaches across the panel. The table of heads tells where another law describes the growth
-        better: no exponent is to be believed there.""",
+        """The upper panel shows the scores of emerging heads, the eight strongest at most. Beside each stand forecasts
+        of its last value, at the steps where they were made, from a tenth of the run on. Their bars hold 95 %
+        of the errors of earlier runs, and held 98 % of those of fresh ones. The lower panel shows the exponent
+        of a power law fitted to the approach, at the last step where one was fitted, with its 95 % interval for
+        parameters and noise. <i>Do not believe</i> an exponent whose bar reaches across the panel. The table of
+        heads tells where another law describes the growth better: no exponent is to be believed there.""",
     ),
     "portrait": Content(
         _portrait,
@@ -420,8 +420,9 @@ CONTENTS = {
         _rollout,
         """The errors of the network when it is applied to its own output. <i>Do not believe</i> positions beyond a few
         collisions: the true system is chaotic.""",
-        """Energy and momentum say whether it still is physics where positions have become unpredictable. Two exact
-        simulations of slightly different states differ as much as a network and the truth.""",
+        """Black lines are predictors that know less: free flight, and the no-pair oracle, which knows walls and
+        gravity. Energy and momentum say whether it still is physics where positions have become unpredictable. Two
+        exact simulations of slightly different states differ as much as a network and the truth.""",
         below=_splits,
     ),
     "rollout_animation": Content(_rollout_animation),

@@ -1,9 +1,8 @@
 """What a run came to, in a sentence and a few lines for the terminal."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -50,10 +49,21 @@ FIRST_STEP = f"first_step_{COLLISION_HEAD:g}x"
 """Name of the step at which the first head has become a collision head."""
 
 
+class Said(NamedTuple):
+    """Something that a run has come to.
+
+    Attributes:
+        short: the thing itself.
+        more: what goes on from there, with the sign that parts the two; empty where that is all.
+    """
+
+    short: str
+    more: str = ""
+
+
 def message(metrics: Metrics) -> str:
     """The first thing that :func:`headline` says, in a short sentence."""
-    first = next(iter([*_about_heads(metrics), *_about_loss(metrics)]), "")
-    return sentence(re.split("[:;]", first)[0])
+    return sentence(next((said.short for said in _said(metrics)), ""))
 
 
 def tiles(metrics: Metrics) -> list[Tile]:
@@ -72,7 +82,7 @@ def tiles(metrics: Metrics) -> list[Tile]:
 
 def headline(metrics: Metrics) -> str:
     """One sentence: how many heads detect collisions, since when, and what the network makes of it."""
-    return sentence("; ".join([*_about_heads(metrics), *_about_loss(metrics)]))
+    return sentence("; ".join(said.short + said.more for said in _said(metrics)))
 
 
 def sentence(text: str) -> str:
@@ -80,30 +90,35 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "." if text else "Nothing has been measured yet."
 
 
-def _about_heads(metrics: Metrics) -> Iterator[str]:
+def _said(metrics: Metrics) -> Iterator[Said]:
+    yield from _about_heads(metrics)
+    yield from _about_loss(metrics)
+
+
+def _about_heads(metrics: Metrics) -> Iterator[Said]:
     curves = head_curves(metrics, keys.ENRICHMENT)
     strong = collision_heads(metrics)
     if strong:
         since = int(first_collision_step(metrics))
         have = "has" if len(strong) == 1 else "have"
-        yield (
-            f"{len(strong)} of {len(curves)} attention heads {have} learned to find near particles: the first passed "
-            f"{COLLISION_HEAD:g} times uniform attention at step {since:,}, and the strongest, {strong[0]}, has "
-            f"reached {curves[strong[0]][1][-1]:.1f} times"
+        yield Said(
+            f"{len(strong)} of {len(curves)} attention heads {have} learned to find near particles",
+            f": the first passed {COLLISION_HEAD:g} times uniform attention at step {since:,}, and the strongest, "
+            f"{strong[0]}, has reached {curves[strong[0]][1][-1]:.1f} times",
         )
     elif curves:
         means = {head: final(curve) for head, curve in curves.items()}
         best = max(means, key=lambda head: np.nan_to_num(means[head], nan=-np.inf))
-        yield (
-            f"None of {len(curves)} heads puts {COLLISION_HEAD:g} times the uniform attention on near particles; "
-            f"the highest, {best}, puts {means[best]:.1f} times"
+        yield Said(
+            f"None of {len(curves)} heads puts {COLLISION_HEAD:g} times the uniform attention on near particles",
+            f"; the highest, {best}, puts {means[best]:.1f} times",
         )
 
 
-def _about_loss(metrics: Metrics) -> Iterator[str]:
+def _about_loss(metrics: Metrics) -> Iterator[Said]:
     share = last(metrics, keys.VAL_LOSS_COLLIDING) / last(metrics, keys.FLOOR_BALLISTIC_COLLIDING)
     if np.isfinite(share):
-        yield f"the loss on colliding particles is {_percent(share)} of free flight’s"
+        yield Said(f"the loss on colliding particles is {_percent(share)} of free flight’s")
 
 
 def _percent(share: float) -> str:

@@ -1,7 +1,10 @@
 """The words of the page of a run, as `docs/glossary.md` has them, and links from captions to them."""
 
 import re
+from collections.abc import Iterable, Iterator
 from html import escape
+
+from lightning_physim.report.page import Part, section
 
 WORDS = {
     "contact diameter": "The sum of two radii, the unit of distances between particles. Particles touch at 1.",
@@ -14,7 +17,7 @@ WORDS = {
     "partner.",
     "enrichment": "Partner score over the value of uniform attention. 1 is chance.",
     "collision head": "A head whose final enrichment is at least 5. Final means the mean of the last three "
-    "measurements.",
+    "measurements in the second half of training.",
     "ablation effect": "Rise of the loss on colliding particles when the head's near keys are dropped and the rest "
     "renormalised.",
     "growth law": "A form in which a score approaches its plateau: power law, exponential, stretched exponential, "
@@ -41,6 +44,16 @@ def linked(html: str) -> str:
         return f'<a href="#{_anchor(word)}">{found[0]}</a>'
 
     return _TERMS.sub(link, html)
+
+
+def with_words(parts: Iterable[Part]) -> Iterator[Part]:
+    """The sections of a page, and one more with the words that their links lead to."""
+    shown = ""
+    for part in parts:
+        shown += part.content
+        yield part
+    if words := words_html(shown):
+        yield section("Words", words)
 
 
 def words_html(page: str) -> str:

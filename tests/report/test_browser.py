@@ -377,10 +377,19 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
         "plot.querySelectorAll('.point, .scatterlayer path, .heatmaplayer image').length]))"
     )
     assert set(drawn) == {"heads", "geometry", "timing", "laws", "collapse", "exponents", "flow"}
-    assert drawn["heads"] > 3 * 16 and drawn["geometry"] >= 3 * 24 and drawn["exponents"] >= 12 and drawn["laws"] == 1
+    beside = chromium.execute_script(
+        "const axes = document.getElementById('geometry').layout; return axes.xaxis2.domain[0] > 0.5"
+    )
+    assert beside == (width > 600)  # on a telephone one below the other
+    ticks = "return document.querySelectorAll('#exponents .xtick').length"
+    assert chromium.execute_script(ticks) > 3
+    assert (
+        drawn["heads"] > 3 * 16 and drawn["geometry"] >= 3 * 24 and drawn["exponents"] >= 12 and drawn["laws"] == 1 + 12
+    )
     shown = chromium.find_element("css selector", "body").text
     for claim in claims:
         assert claim.verdict in shown and claim.statement in shown
+        assert all(reason[1:] in shown for reason in claim.reasons)
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
     assert complaints(chromium) == []
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lightning_physim.cli.main import main
-from lightning_physim.report import runs_headline, write_comparison
+from lightning_physim.report import runs_headline, write_comparison, write_runs
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
 from lightning_physim.report.loss_scales import on_one_scale
 from lightning_physim.report.style import HUES
@@ -89,6 +89,18 @@ def test_runs_that_differ_otherwise_go_where_they_are_told(tmp_path):
     assert 'id="onset"' in output.read_text()
     assert cells(page)[0][:3] == ["run", "seed_everything", "model.lr"]
     assert f'href="../{runs[0].path.name}/report.html"' in page
+
+
+def test_what_is_measured_makes_no_other_run_and_few_runs_that_differ_in_much_stand_beside_each_other(tmp_path):
+    runs = [write_run(tmp_path, seed) for seed in (0, 1)]
+    with runs[1].config.open("a") as file:
+        file.write("wandb: false\nllc: {enabled: false}\nprobe: {enabled: true}\n")
+    output = tmp_path / "out.html"
+    assert "Do 2 seeds of one configuration agree?" in write_runs(output, runs).read_text()
+    with runs[1].config.open("a") as file:
+        file.write("a: {b: 1, c: 2, d: 3, e: 4, f: 5}\n")
+    page = write_runs(output, runs).read_text()
+    assert cells(page)[0] == ["run", "run-0-0.1", "run-1-0.1"] and ["a.c", "None", "2"] in cells(page)
 
 
 def test_a_metric_is_drawn_against_each_parameter_with_a_power_to_compare_with():

@@ -18,7 +18,7 @@ def write_run(path, enrichment: list[float]) -> RunDirectory:
     logger = JsonlLogger(run.metrics)
     for step, value in enumerate(enrichment):
         row = {"probe/enrichment/L0H0": value, "probe/partner_score/L0H0": value / 10, "probe/best_enrichment": value}
-        logger.log_metrics(row | {"val/loss_colliding": 1.0}, step=10 * step)
+        logger.log_metrics(row | {"val/loss_colliding": 1.0}, step=100 + 10 * step)
     run.config.write_text(json.dumps({"seed_everything": 0}))
     return run
 
@@ -47,6 +47,15 @@ def test_no_headline_calls_a_head_weak_by_a_number_that_is_strong(tmp_path):
     assert "the highest, L0H0, puts 4.0 times" in headline(read_metrics(run.metrics))
     compared = write_runs(tmp_path / "comparison.html", [run, run]).read_text()
     assert "emerged in 0 of 2 runs" in compared
+
+
+def test_a_head_that_rose_between_two_checkpoints_is_a_collision_head(tmp_path):
+    """Checkpoints lie decades apart: the mean over them is no value of the trained network."""
+    run = RunDirectory(tmp_path / "measured")
+    for step, value in ((100, 1.2), (1000, 7.5)):
+        JsonlLogger(run.metrics).log_metrics({"probe/enrichment/L0H0": value}, step)
+    metrics = read_metrics(run.metrics)
+    assert collision_heads(metrics) == ["L0H0"] and headline(metrics).startswith("1 of 1 attention heads has learned")
 
 
 def test_a_score_is_in_the_table_of_heads_by_its_row_alone(tmp_path, monkeypatch):

@@ -271,6 +271,13 @@ def test_positions_are_compared_with_a_diameter(metrics):
     assert line.y0 == line.y1 == pytest.approx(0.04) and line.yref == "y"
 
 
+def test_rollouts_stand_beside_those_of_predictors_that_know_less(metrics):
+    columns = ["floor", "mse@2", "mse@10", "energy_error@2"]
+    floors = {"columns": columns, "data": [["ballistic", 0.5, 2.0, 0.9], ["no_pair", 0.1, 0.7, 0.3]]}
+    drawn = {trace.name: trace.y for trace in rollout_figure(metrics, floors=floors).data if trace.showlegend}
+    assert drawn["free flight"].tolist() == [0.5, 2.0] and drawn["no-pair oracle"].tolist() == [0.1, 0.7]
+
+
 def test_an_exponent_alone_is_drawn_too():
     logged = {f"emergence/L1H0/exponent{end}": curve(0.5, 1.0) for end in ("", "_lo", "_hi")}
     logged |= {"probe/enrichment/L1H0": curve(0.1, 0.5)}
@@ -301,7 +308,7 @@ def test_headline(metrics):
     )
     flat = {"probe/enrichment/L0H3": curve(1.0, 1.8)}
     assert headline(flat) == (
-        "None of 1 heads puts 5 times the uniform attention on near particles; the highest, L0H3, puts 1.4 times."
+        "None of 1 heads puts 5 times the uniform attention on near particles; the highest, L0H3, puts 1.8 times."
     )
     losses = {key: value for key, value in metrics.items() if key.startswith("val/")}
     assert headline(losses) == "The loss on colliding particles is 7.5\u00a0% of free flight’s."

@@ -32,11 +32,12 @@ QUICK = without("llc", "snapshots")
 LONG = ("--trainer.max_steps=100000", "--trainer.log_every_n_steps=10", "--trainer.enable_progress_bar=False")
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 # The figures and tables of a TINY fit, with the steps at which they are logged.
-NOT_SHOWN = ("calibration", "inside", "emergence", "portrait")  # no head emerges, and nobody has looked inside
+NOT_SHOWN = ("calibration", "emergence", "portrait")  # no head emerges
 SHOWN = {part.key: [10, 30] for part in keys.SECTIONS if part.name not in NOT_SHOWN and not part.viewed}
 SHOWN |= {keys.VIEWER: [10, 30], "report/estimates": [10, 30]}
 SHOWN |= {"probe/attention_distance": [1, 10, 30], "llc/trace": [10, 30], "report/heads": [10, 30]}
-SHOWN |= {"emergence/heads": [1, 10, 30]}
+SHOWN |= {"emergence/heads": [1, 10, 30], "rollout/floors": [0]}
+SHOWN |= {"report/inside": [30]}  # nobody looks inside before the end
 # No head has emerged: the three tables of them have one content, and are one file.
 N_FILES = sum(map(len, SHOWN.values())) - 2
 
