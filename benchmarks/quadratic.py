@@ -20,6 +20,7 @@ from benchmarks.worlds import one_core
 from lightning_physim import Run, keys
 from lightning_physim.curves import head_curves
 from lightning_physim.errors import InputError
+from lightning_physim.flow import coefficients
 from lightning_physim.llc.curvature import quadratic_fall, spectral_measure
 from lightning_physim.llc.objective import Objective, Samples, without_trace
 from lightning_physim.llc.regions import Region
@@ -36,8 +37,8 @@ PER_DECADE = 3
 """Of them."""
 FACTORS = (np.e, np.e**2)
 """Of time, over which the fall is told."""
-HORIZON = 0.1
-"""Relative error of a prediction at which its horizon ends."""
+HORIZON, NEAREST = 0.1, 1.3
+"""Relative error of a prediction at which its horizon ends, and the factor of time from which it is looked for."""
 KINDS = {"Hessian": "#1d5b9f", "basin": "#d1495b", "linear network": "#e0a030"}
 """Quadratic losses, and their colours."""
 QUARTIC = (0.767, 0.679)
@@ -137,10 +138,10 @@ class Prediction(NamedTuple):
     unresolved: dict[str, float]
 
     def horizon(self, kind: str) -> float:
-        """Time until a prediction is off by :data:`HORIZON`, over the time already passed; NaN where that is later."""
+        """Time until a prediction is off by :data:`HORIZON`, over the time already passed; infinite where it is not seen."""
         first = len(FACTORS)
         off = np.abs(self.falls[kind] / self.actual - 1)[first:] > HORIZON
-        return float(self.after[first:][off][0]) - 1 if off.any() else float("nan")
+        return float(self.after[first:][off][0]) - 1 if off.any() else float("inf")
 
 
 def predictions(path: Path) -> tuple[np.ndarray, np.ndarray, list[Prediction]]:
@@ -154,7 +155,7 @@ def predictions(path: Path) -> tuple[np.ndarray, np.ndarray, list[Prediction]]:
     steps = np.array(list(run.checkpoints))
     with torch.no_grad():
         curve = np.array([float(run.model(int(step)).estimation_loss(data)) for step in steps])
-    times = steps * model["lr"] / model["stages"]
+    times = flow_times(steps, model["lr"], model["stages"])
     scores = head_curves(read_metrics(run.directory.metrics), keys.PARTNER_SCORE).values()
     last = times[-1] / FACTORS[0]
     found = []
@@ -166,10 +167,19 @@ def predictions(path: Path) -> tuple[np.ndarray, np.ndarray, list[Prediction]]:
     return times, curve, found
 
 
+def flow_times(steps: np.ndarray, lr: float, stages: int) -> np.ndarray:
+    """Time of gradient flow after so many optimizer steps, those within a cycle included, ``[steps]``."""
+    elapsed, move = [0.0], 0.0
+    for momentum, rate in coefficients(stages):  # down a constant slope of 1
+        move = momentum * move + rate
+        elapsed.append(elapsed[-1] + move)
+    return lr * (steps // stages + np.array(elapsed)[steps % stages])
+
+
 def _prediction(
     module: torch.nn.Module, data: Samples, i: int, times: np.ndarray, curve: np.ndarray, score: float
 ) -> Prediction:
-    after = np.r_[FACTORS, np.geomspace(1.02, FACTORS[-1], 100)]
+    after = np.r_[FACTORS, np.geomspace(NEAREST, FACTORS[-1], 100)]
     actual = curve[i] - np.interp(np.log(after * times[i]), np.log(times), curve, right=np.nan)
     elapsed = torch.tensor((after - 1) * times[i])
     with without_trace(module):
@@ -179,7 +189,7 @@ def _prediction(
     falls, unresolved = {}, {}
     for kind, both in zip(KINDS, (hessian, flat, linear), strict=True):
         whole, half = (quadratic_fall(*measure, elapsed)[0].numpy() for measure in both)
-        falls[kind], unresolved[kind] = whole, float(np.max(1 - half[: len(FACTORS)] / whole[: len(FACTORS)]))
+        falls[kind], unresolved[kind] = whole, float(np.max(np.abs(1 - half / whole)[: len(FACTORS)]))
     lowest = float(hessian[0][0].min())
     return Prediction(float(times[i]), float(curve[i]), score, lowest, after, actual, falls, unresolved)
 

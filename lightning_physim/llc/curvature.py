@@ -92,3 +92,19 @@ def quadratic_fall(values: Tensor, weights: Tensor, times: Tensor) -> Tensor:
     exponents = 2 * values[:, :, None] * times
     elapsed = times * torch.where(exponents == 0, 1.0, -torch.expm1(-exponents) / exponents)
     return (weights[:, :, None] * elapsed).sum(1)
+
+
+def susceptibility(values: Tensor, weights: Tensor, c: float) -> Tensor:
+    """How easily a quantity s of the weights moves, ``grad s' (H + c)^-1 grad s``.
+
+    It is ``n_beta`` times the variance of s where weights are drawn with ``localization / n_beta = c`` from a quadratic
+    loss, as far as s is linear there.
+
+    Args:
+        values, weights: :func:`spectral_measure` of the gradient of s under H, ``[operators, steps]``.
+        c: curvature, positive, above which a direction holds the weights fast.
+
+    Returns:
+        ``[operators]``, in squared units of s per unit of the loss; from below with few points of the measure.
+    """
+    return (weights / (values + c)).sum(1)

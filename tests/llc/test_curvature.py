@@ -1,12 +1,12 @@
-"""What a quadratic potential predicts of gradient flow, against flows that scipy solves."""
+"""What a spectral measure says of gradient flow and of susceptibilities, against what scipy solves."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad, solve_ivp
-from scipy.linalg import expm, qr
+from scipy.linalg import cho_factor, cho_solve, expm, qr
 
-from lightning_physim.llc.curvature import quadratic_fall, spectral_measure
+from lightning_physim.llc.curvature import quadratic_fall, spectral_measure, susceptibility
 
 TIMES = torch.tensor([0.0, 0.1, 1.0, 5.0], dtype=torch.float64)
 
@@ -40,3 +40,17 @@ def test_down_a_quartic_it_gives_two_thirds_at_the_end_and_a_known_share_before(
     share = predicted / (1 - path**4)
     # From an origin of time at x = infinity, 1/8 before: over a factor e, and over e squared.
     assert share == pytest.approx([0.998, 0.767, 0.679, 2 / 3], abs=2e-3)
+
+
+def test_the_susceptibility_is_that_of_the_solved_system_and_of_draws():
+    rng = np.random.default_rng(1)
+    root = rng.normal(size=(8, 20))
+    matrix, vector = root.T @ root, rng.normal(size=20)
+    measure = spectral_measure(lambda v: v @ torch.tensor(matrix), torch.tensor(vector)[None], 20)
+    for c in (0.1, 10.0):
+        factor = cho_factor(matrix + c * np.eye(20))
+        assert float(susceptibility(*measure, c)) == pytest.approx(vector @ cho_solve(factor, vector), rel=1e-9)
+    # n_beta times the variance of v'w under exp(-n_beta (w'Hw + c w'w) / 2).
+    n_beta = 500.0
+    draws = rng.multivariate_normal(np.zeros(20), np.linalg.inv(matrix + 10 * np.eye(20)) / n_beta, size=40_000)
+    assert n_beta * np.var(draws @ vector) == pytest.approx(float(susceptibility(*measure, 10.0)), rel=0.03)
