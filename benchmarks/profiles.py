@@ -35,6 +35,8 @@ PER_DECADE = 5
 """Checkpoints that are looked at."""
 FARTHEST, N_BINS = 6.0, 24
 """Axis of distances, contact diameters."""
+AT_CONTACT = 4
+"""The bin from 1 to 1.25."""
 HUES = ("#d1495b", "#1d5b9f", "#e0a030", "#5f9f6e", "#8a6fae", "#7d8791")
 
 
@@ -149,7 +151,7 @@ def main() -> None:
         seen.append(look(run, step))
         cells = ", ".join(
             f"{head}: score {score:.3f}, susceptibility {seen[-1].response[head]:.3g}, C at contact "
-            f"{np.nanmax(seen[-1].correlation[head][4:5]):.2f}"
+            f"{seen[-1].correlation[head][AT_CONTACT]:.2f}"
             for head, score in seen[-1].scores.items()
         )
         print(f"step {step}, unresolved {seen[-1].unresolved:.1g}; {cells}", flush=True)

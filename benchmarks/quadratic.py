@@ -138,7 +138,7 @@ class Prediction(NamedTuple):
     unresolved: dict[str, float]
 
     def horizon(self, kind: str) -> float:
-        """Time until a prediction is off by :data:`HORIZON`, over the time already passed; infinite where it is not seen."""
+        """Time until a prediction is off by :data:`HORIZON`, over the time already passed; infinite where unseen."""
         first = len(FACTORS)
         off = np.abs(self.falls[kind] / self.actual - 1)[first:] > HORIZON
         return float(self.after[first:][off][0]) - 1 if off.any() else float("inf")
