@@ -77,6 +77,7 @@ SECTIONS = (
     Section("llc_trace", "Do the chains mix?"),
     Section("calibration", "Settings of the sampler"),
     Section("attention_distance", "How far they look"),
+    Section("correlation", "How their range forms"),
     Section("inside", "Inside the heads"),
     Section("rollout", "As a simulator"),
     Section("rollout_animation", "The network beside the truth", viewed=True),

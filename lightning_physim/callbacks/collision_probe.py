@@ -86,6 +86,8 @@ class CollisionProbe(Observer):
         self.probes: _Probes | None = None
         self.history: dict[str, tuple[list[int], list[float]]] = {}
         """Every score so far, ``{key: (steps, values)}``; survives a resume."""
+        self.profiles: dict[int, Tensor] = {}
+        """Attention against distance so far, ``[layers, heads, bins]`` by step; survives a resume."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -129,7 +131,9 @@ class CollisionProbe(Observer):
         metrics[keys.BEST_ENRICHMENT] = by_score[keys.ENRICHMENT.quantity].max().item()
         curves = probes.distance.compute()  # collective
         if final or self.table_schedule.due(step):
-            self._log_table(trainer, curves.view(*probes.heads, -1))
+            kept = {earlier: profile for earlier, profile in self.profiles.items() if self.table_schedule.due(earlier)}
+            self.profiles = kept | {step: curves.view(*probes.heads, -1).cpu()}
+            self._log_table(trainer)
         if trainer.training and step > 0:
             module.log(keys.BEST_ENRICHMENT, metrics[keys.BEST_ENRICHMENT], prog_bar=True, logger=False)
         return metrics
@@ -179,24 +183,30 @@ class CollisionProbe(Observer):
             values.append(value)
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"history": self.history}
+        return super().state_dict() | {"history": self.history, "profiles": self.profiles}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.history = state_dict["history"]
+        self.profiles = state_dict.get("profiles", {})
 
-    def _log_table(self, trainer: pl.Trainer, curves: Tensor) -> None:
-        """The table of attention against distance, of curves ``[layers, heads, bins]``."""
-        n_layers, n_heads, _ = curves.shape
+    def _log_table(self, trainer: pl.Trainer) -> None:
+        """The table of attention against distance, at every step that it was logged at so far."""
+        n_layers, n_heads, _ = next(iter(self.profiles.values())).shape
         uniform = 1.0 / max(self.states.shape[1] - 1, 1)
         edges = torch.linspace(0.0, self.max_distance, self.n_bins + 1).tolist()
         columns = [
+            "step",
             "distance_from",
             "distance_to",
             "uniform",
             *map(lambda p: head_name(*p), np.ndindex(n_layers, n_heads)),
         ]
-        rows = [[edges[i], edges[i + 1], uniform, *curves[..., i].flatten().tolist()] for i in range(self.n_bins)]
+        rows = [
+            [step, edges[i], edges[i + 1], uniform, *curves[..., i].flatten().tolist()]
+            for step, curves in self.profiles.items()
+            for i in range(self.n_bins)
+        ]
         for logger in run_loggers(trainer.loggers):
             logger.log_table(keys.ATTENTION_DISTANCE, columns, rows, trainer.global_step)
 

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 from lightning_physim.lazy import lazily
 from lightning_physim.report.claims_page import write_reproduction
 from lightning_physim.report.comparison_page import runs_headline, write_comparison, write_runs
-from lightning_physim.report.curve_figures import attention_distance_figure, loss_figure, rollout_figure, scores_figure
+from lightning_physim.report.curve_figures import (
+    attention_distance_figure,
+    correlation_figure,
+    loss_figure,
+    rollout_figure,
+    scores_figure,
+)
 from lightning_physim.report.heads import head_table
 from lightning_physim.report.inside_figures import inside_figure
 from lightning_physim.report.inside_table import print_inside
@@ -29,6 +35,7 @@ __all__ = [
     "attention_distance_figure",
     "attention_map_figure",
     "calibration_figure",
+    "correlation_figure",
     "head_table",
     "headline",
     "inside_figure",

@@ -102,21 +102,61 @@ def scores_figure(metrics: Metrics, key: Key = keys.ENRICHMENT, fits: Mapping[st
     return read_across(figure)
 
 
-def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
-    """Mean attention to a particle against its distance, per head.
+def profiles(table: Mapping[str, Any]) -> dict[int, dict[str, np.ndarray]]:
+    """The columns of a table of attention against distance, by step; that of an older run has its last step alone.
 
     Args:
-        table: ``{"step": int, "columns": ["distance_from", "distance_to", "uniform", "L0H0", ...], "data": [[...],
-            ...]}`` as ``CollisionProbe`` logs it, a row per bin. Distances are in contact diameters: particles touch
-            at 1. An empty bin is ``None``.
+        table: ``{"step": int, "columns": ["step", "distance_from", "distance_to", "uniform", "L0H0", ...], "data":
+            [[...], ...]}`` as ``CollisionProbe`` logs it, a row per step and bin. Distances are in contact diameters:
+            particles touch at 1. An empty bin is ``None``.
     """
-    figure = new_figure("distance, contact diameters", "mean attention to one particle")
     columns = dict(zip(table["columns"], np.array(table["data"], dtype=float).T, strict=True))
-    centres = (columns["distance_from"] + columns["distance_to"]) / 2
-    heads = filter(keys.is_head, columns)
-    for head in sorted(heads, key=lambda head: -np.nanmax(columns[head], initial=0.0)):
+    steps = columns.pop("step", np.full(len(table["data"]), table["step"]))
+    return {int(step): {name: each[steps == step] for name, each in columns.items()} for step in np.unique(steps)}
+
+
+def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
+    """Mean attention to a particle against its distance, per head, at the last step of a table of :func:`profiles`."""
+    found = profiles(table)
+    columns = found[max(found)]
+    figure = new_figure("distance, contact diameters", "mean attention to one particle")
+    centres = _centres(columns)
+    for head in _by_attention(columns):
         add_line(figure, centres, columns[head], head, *head_style(head), unit="of the attention")
     add_uniform(figure, columns["uniform"][0], log=True, x=1.0)
+    return _over_distance(figure, columns, float(columns["uniform"][0]))
+
+
+def correlation_figure(table: Mapping[str, Any]) -> "Figure | None":
+    """``1 + C(r)``, attention to one particle over that of uniform attention, of the head that ends with the largest.
+
+    A line for each step of a table of :func:`profiles`, darker the later; None where there is one step alone.
+    """
+    found = profiles(table)
+    if len(found) < 2:
+        return None
+    head = _by_attention(found[max(found)])[0]
+    figure = new_figure("distance, contact diameters", f"attention of {head} to one particle, × uniform")
+    for fraction, (step, columns) in zip(np.linspace(0, 1, len(found)), found.items(), strict=True):
+        shade = blend("#d9d6cf", HUES[0], fraction)
+        add_line(
+            figure, _centres(columns), columns[head] / columns["uniform"], f"step {step:,}", shade, unit="× uniform"
+        )
+    add_uniform(figure, 1.0, log=True, x=1.0)
+    return _over_distance(figure, found[max(found)], 1.0)
+
+
+def _centres(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    return (columns["distance_from"] + columns["distance_to"]) / 2
+
+
+def _by_attention(columns: Mapping[str, np.ndarray]) -> list[str]:
+    """Heads, the largest attention to one particle first."""
+    return sorted(filter(keys.is_head, columns), key=lambda head: -np.nanmax(columns[head], initial=0.0))
+
+
+def _over_distance(figure: "Figure", columns: Mapping[str, np.ndarray], uniform: float) -> "Figure":
+    """The axes of attention against distance, with a mark at contact."""
     figure.add_vline(1.0, line={"color": FAINT, "width": 1.2})
     figure.add_annotation(
         x=1.0,
@@ -130,8 +170,8 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
     )
     figure.update_xaxes(range=[0, float(columns["distance_to"][-1])])
     # Softmax reaches 1e-30 for far particles: three decades below uniform attention nothing is to be seen.
-    bottom = np.log10(columns["uniform"][0]) - 3
-    figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=[bottom, 0.1])
+    bottom, top = np.log10(uniform) - 3, 0.1 + np.log10(uniform / columns["uniform"][0])
+    figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=[bottom, top])
     return read_across(figure, "%{x:.2~f} contact diameters")
 
 

@@ -21,6 +21,7 @@ from lightning_physim.keys import SECTIONS, Section
 from lightning_physim.report.curve_figures import (
     LOSS_LINES,
     attention_distance_figure,
+    correlation_figure,
     loss_figure,
     rollout_figure,
     scores_figure,
@@ -253,6 +254,11 @@ def _attention_distance(run: RunContent) -> "Figure | None":
     return attention_distance_figure(table) if table else None
 
 
+def _correlation(run: RunContent) -> "Figure | None":
+    table = run.table(keys.ATTENTION_DISTANCE)
+    return correlation_figure(table) if table else None
+
+
 def _inside(run: RunContent) -> "Figure | None":
     return inside_figure(run.inside[1], collision_heads(run.metrics)) if run.inside else None
 
@@ -401,6 +407,14 @@ CONTENTS = {
         """The axis ends at a thousandth of uniform attention. <i>Do not believe</i> the average of a head that switches
         between particles.""",
         fill=_step_of(keys.ATTENTION_DISTANCE),
+    ),
+    "correlation": Content(
+        _correlation,
+        """The same of the head that ends with the most attention to one particle, over training, in units of uniform
+        attention. <i>Do not believe</i> the bins below 1 and those at the far end, where few pairs are found.""",
+        """This is 1 + <i>C</i>(<i>r</i>), with the correlation function <i>C</i> of attention and distance. It is flat
+        at 1 where all particles are alike to a head. <i>Do not believe</i> that a line that bends is a transition: a
+        range that shrinks with the score does the same.""",
     ),
     "inside": Content(
         _inside,

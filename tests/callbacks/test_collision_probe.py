@@ -129,10 +129,11 @@ def test_the_table_comes_once_a_decade_and_at_the_end_with_the_mean_attention_in
     fit(Network(), States(), CollisionProbe(n_states=4, steps_per_decade=2, max_distance=4.0, n_bins=4), logger)
     assert [table[:2] for table in logger.tables] == [("probe/attention_distance", step) for step in (1, 10, 12)]
     *_, columns, rows = logger.tables[-1]
-    assert columns == ["distance_from", "distance_to", "uniform", "L0H0", "L0H1", "L1H0", "L1H1"]
+    assert columns == ["step", "distance_from", "distance_to", "uniform", "L0H0", "L0H1", "L1H0", "L1H1"]
+    assert [row[0] for row in rows] == [1] * 4 + [10] * 4 + [12] * 4 and len(logger.tables[0][3]) == 4
     half = 0.5 / 13  # of what is left for all alike after 12 steps
     second = [None, half + 12 / 13, half + 6 / 13, half]  # both look at each other, one of two, none of two
-    for i, row in enumerate(rows):
+    for i, row in enumerate(row[1:] for row in rows[8:]):
         assert row[:3] == [i, i + 1, 0.5]
         expected = [0.5, second[i]] * 2 if i else [float("nan")] * 4
         assert row[3:] == pytest.approx(expected, nan_ok=True)
@@ -146,7 +147,7 @@ def test_of_two_particles_uniform_attention_is_all_on_the_other():
     trainer = SimpleNamespace(global_step=10, loggers=[logger], training=False)
     assert probe.measure(trainer, pair, final=False)["probe/best_enrichment"] == 1
     (table,) = logger.tables
-    assert {row[2] for row in table[3]} == {1.0} and len(table[3]) == 32 and table[3][-1][1] == 8.0
+    assert {row[3] for row in table[3]} == {1.0} and len(table[3]) == 32 and table[3][-1][2] == 8.0
 
 
 # Nine pairs each: two states at once; not even one; all.

@@ -16,6 +16,7 @@ from lightning_physim.errors import InputError
 from lightning_physim.report import (
     attention_distance_figure,
     attention_map_figure,
+    correlation_figure,
     head_table,
     headline,
     loss_figure,
@@ -143,6 +144,21 @@ def test_attention_against_distance():
     assert figure.layout.yaxis.range[0] == pytest.approx(
         -4
     )  # a thousandth of uniform: far particles get next to nothing
+
+
+def test_the_correlation_function_over_training_is_that_of_the_head_with_the_most_attention():
+    rows = [[step, *row[:3], row[3], factor * row[4] if row[4] else None]
+            for step, factor in ((1, 0.2), (1000, 1.0)) for row in TABLE["data"]]  # fmt: skip
+    table = TABLE | {"columns": ["step", *TABLE["columns"]], "data": rows}
+    figure = correlation_figure(table)
+    drawn = lines(figure)
+    assert list(drawn) == ["step 1", "step 1,000"]
+    np.testing.assert_allclose(drawn["step 1"][1], [np.nan, 1.2, 0.02])
+    np.testing.assert_allclose(drawn["step 1,000"][1], [np.nan, 6.0, 0.1])  # uniform attention is 0.1
+    assert figure.layout.shapes[0].y0 == 1.0 and figure.layout.yaxis.range == (-3, pytest.approx(1.1))
+    of_last = lines(attention_distance_figure(table))
+    assert of_last.keys() == {"L0H0", "L0H1"} and of_last["L0H1"][1][1:].tolist() == [0.6, 0.01]
+    assert correlation_figure(TABLE) is None  # of an older run, the last step alone
 
 
 def test_rollout_horizons_are_in_order_and_the_last_curve_is_the_last_step(metrics):
