@@ -314,7 +314,8 @@ def test_calibration_keeps_away_from_settings_that_feel_the_wall():
     assert sum(row[-1] for row in rows) == 1 and grid.settings()["n_beta"] > 1
     by_beta = {beta: grid.results["model", (1, j, 0)] for j, beta in enumerate(grid.axes[1])}
     assert by_beta[900.0].mean == pytest.approx(by_beta[300.0].mean, rel=0.1)
-    assert not by_beta[1.0].converged
+    # Hot chains give what they sample, another number: a third of 3/2, by quadrature.
+    assert abs(by_beta[1.0].mean - 0.436) < 4 * by_beta[1.0].mcse < 0.5
     with pytest.raises(InputError, match="step_factors must be"):
         calibrate(Flat(), lambda m, _: well(m.w), (torch.zeros(1),), step_factors=[])
 
