@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_physim import keys
@@ -89,10 +90,15 @@ class Snapshots(Observer):
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         if not (isinstance(module, PhysicsSimulator) and isinstance(datamodule, ParticleDataModule)):
             return {}
-        with torch.random.fork_rng(devices=[]):  # weights are drawn and thrown away
-            copy = PhysicsSimulator(**module.hparams)  # on the CPU, where the simulator is
-        copy.load_state_dict(module.state_dict())
-        return {keys.INSIDE: look_inside_run(copy, datamodule).arrays()}
+        try:
+            with torch.random.fork_rng(devices=[]):  # weights are drawn and thrown away
+                copy = PhysicsSimulator(**module.hparams)  # on the CPU, where the simulator is
+            copy.load_state_dict(module.state_dict())
+            return {keys.INSIDE: look_inside_run(copy, datamodule).arrays()}
+        except Exception as error:  # whatever it is, the training is worth more
+            reason = " ".join(str(error).split())[:200]
+            rank_zero_warn(f"the views inside the heads cannot be made, the run goes without: {reason}")
+            return {}
 
     @torch.no_grad()
     def record(self, module: pl.LightningModule) -> dict[str, Any]:
