@@ -138,6 +138,6 @@ def test_files_come_back_whole_hold_no_pickles_and_those_after_a_resume_go(tmp_p
 
 
 def test_views_inside_heads_that_cannot_be_made_cost_a_line():
-    trainer = types.SimpleNamespace(datamodule=ParticleDataModule(ParticleSystem()))  # never set up
+    trainer = types.SimpleNamespace(datamodule=ParticleDataModule(ParticleSystem(restitution=1.0)))  # never set up
     with pytest.warns(UserWarning, match="cannot be made, the run goes without: "):
         assert Snapshots()._inside(trainer, PhysicsSimulator()) == {}
