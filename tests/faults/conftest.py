@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-KEPT = 3
+KEPT = 2
 """Cases of each test that run at every change, drawn by a fixed seed."""
 KEPT_OF = {"test_a_bad_value_is_refused_or_taken_in_one_line": 36, "test_a_spoilt_file_of_a_run": 14}
 KEPT_OF |= dict.fromkeys(("test_a_configuration_that_is_none", "test_a_run_that_is_not_as_it_was_left"), 9)
