@@ -112,6 +112,15 @@ def test_trials_bring_their_parameters_and_checkpoints_open_as_runs(folder):
     assert [*unpacked.checkpoints] == [100] and unpacked.config["model"]["lr"] == 0.1
 
 
+def test_what_the_files_of_a_run_should_not_say_is_left_out(folder):
+    run = RunDirectory(folder / "runs" / "seed-3")
+    run.config.write_text("seed_everything: true\n")
+    run.provenance.write_text('{"world_size": "two", "dirty": 1, "data": [], "version": "9"}')
+    (row,) = Archive(archived("seed-3")).runs.reset_index().to_dict("records")
+    assert row["version"] == "9"
+    assert all(pandas.isna(row[name]) for name in ("seed", "world_size", "dirty", "data", "commit"))
+
+
 def test_the_same_runs_give_the_same_bytes_and_keys_are_chosen(folder):
     whole = archived("seed-3").read_bytes()
     assert archived("seed-3").read_bytes() == whole
@@ -128,6 +137,8 @@ def test_what_is_not_finite_is_told_from_what_was_not_measured(folder):
     assert (row["a"], row["b"], row["train/loss"]) == ("NaN", "-INF", "INF")
     archive = Archive("a.zip")
     assert archive.heads.empty and Run("seed-5").heads.empty and archive.columns.loc[("metrics", "a"), "unit"] == ""
+    with pytest.raises(InputError, match="is one of seed-5; got seed-6"):
+        archive.curves("seed-6")
     assert archive.metrics["b"].tolist() == [-math.inf] * 4 and archive.metrics["train/loss"].iloc[0] == math.inf
 
 

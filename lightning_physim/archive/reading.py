@@ -84,7 +84,12 @@ class Archive:
 
         Args:
             run: of the index of :attr:`runs`.
+
+        Raises:
+            InputError: there is none of that name.
         """
+        if run not in (known := self.runs.index.get_level_values("run")):
+            raise InputError(f"a run of {self.path} is one of {', '.join(known)}; got {run}")
         found: dict[str, Curve] = {}
         for name, frame in ((METRICS_TABLE, self.metrics), (HEADS_TABLE, self.heads)):
             keys = {field["name"]: field.get("key", "") for field in self._resources[name]["schema"]["fields"]}

@@ -47,10 +47,8 @@ OF_RUNS = (
 def type_of(values: Iterable[Any]) -> str:
     """What the standard calls the type of some values; ``None`` is an empty cell."""
     types = {type(value) for value in values if value is not None}
-    for known, name in (({bool}, "boolean"), ({int}, "integer"), ({int, float}, "number")):
-        if types and types <= known:
-            return name
-    return "string"
+    kinds = (({bool}, "boolean"), ({int}, "integer"), ({int, float}, "number"))
+    return next((name for known, name in kinds if types and types <= known), "string")
 
 
 def field_of(key: str) -> tuple[Field, str]:

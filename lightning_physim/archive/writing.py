@@ -3,7 +3,7 @@
 import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lightning_physim.archive.tables import (
     ARCHIVE_FORMAT,
     DESCRIPTOR,
     HEADS_TABLE,
+    INDEX,
     METRICS_TABLE,
     OF_RUNS,
     RUNS_TABLE,
@@ -93,7 +94,7 @@ def write_archive(
 
 
 def _about(run: RunDirectory, metrics: Metrics) -> dict[str, Any]:
-    """The row of a run in the table of runs."""
+    """The row of a run in the table of runs; what its files say that is of another type is left out."""
     origin = read_origin(run)
     data = origin.get("data")
     own = {
@@ -103,7 +104,9 @@ def _about(run: RunDirectory, metrics: Metrics) -> dict[str, Any]:
         "steps": max((int(steps[-1]) for steps, _ in metrics.values()), default=None),
         "data": data.get("train") if isinstance(data, Mapping) else None,
     }
-    return {each["name"]: origin.get(each["name"]) for each in OF_RUNS} | own
+    told = {each["name"]: origin.get(each["name"]) for each in OF_RUNS} | own
+    types = {each["name"]: each["type"] for each in (*INDEX, *OF_RUNS)}
+    return {name: value if type_of([value]) == types[name] else None for name, value in told.items()}
 
 
 def _add(of_heads: Table, of_metrics: Table, about: Mapping[str, Any], metrics: Metrics) -> None:
@@ -114,13 +117,13 @@ def _add(of_heads: Table, of_metrics: Table, about: Mapping[str, Any], metrics: 
         (of_heads if head else of_metrics).fields.setdefault(field["name"], field)
         heads.setdefault(head, {})[field["name"]] = curve
     index = {name: about[name] for name in ("run", "seed")}
-    of_metrics.rows += [index | row for row in rows_by_step(heads.pop("", {}))]
+    of_metrics.rows += [row | index for row in rows_by_step(heads.pop("", {}))]
     for head in sorted(heads, key=keys.head_place):
-        of_heads.rows += [index | {"head": head} | row for row in rows_by_step(heads[head])]
+        of_heads.rows += [row | index | {"head": head} for row in rows_by_step(heads[head])]
 
 
 def _is_kept(key: str, only: Sequence[str]) -> bool:
-    return any(fnmatch(key, pattern) for pattern in only)
+    return any(fnmatchcase(key, pattern) for pattern in only)
 
 
 def _files(run: RunDirectory, checkpoints: str) -> dict[str, Path]:
