@@ -231,7 +231,7 @@ def _question(varied: Sequence[str], asked: str) -> str:
 
 
 def runs_headline(runs: Sequence[Metrics]) -> str:
-    """One sentence about several runs: on how many of them heads emerged; their losses where no head was measured."""
+    """One sentence about several runs: on how many of them heads emerged."""
     if any(keys.BEST_ENRICHMENT in metrics for metrics in runs):
         found = sum(map(bool, map(collision_heads, runs)))
         return f"Heads that find near particles emerged in {found} of {len(runs)} runs."
