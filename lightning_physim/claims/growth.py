@@ -12,7 +12,7 @@ from lightning_physim import keys
 from lightning_physim.claims.evidence import heads_of
 from lightning_physim.claims.plan import ROLES
 from lightning_physim.claims.statistics import MIN_FOR_T, SIGNIFICANCE, Answer, holm, p_text, t_answer
-from lightning_physim.claims.verdict import NOT_SUPPORTED, SUPPORTED, Claim, Study
+from lightning_physim.claims.verdict import NO_FLOW, NOT_SUPPORTED, SUPPORTED, Claim, Study
 from lightning_physim.curves import NOTHING, Curve, Metrics, final
 from lightning_physim.emergence import (
     UNDECIDED,
@@ -293,7 +293,7 @@ def judge(n: Numbers) -> str:
 def tell(n: Numbers) -> tuple[str, ...]:
     """What the questions ended as, a part of a sentence each."""
     if not n.seeds:
-        return ("no training followed gradient flow at two step sizes: --claims=c trains them",)
+        return (NO_FLOW,)
     found, adjusted = answers(n), n.adjusted()
     low, high = n.order.interval
     within = f" ({low:.2f} to {high:.2f})" if math.isfinite(low) else ""

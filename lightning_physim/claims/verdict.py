@@ -16,6 +16,8 @@ MIN_SEEDS = 3
 """Seeds without which no claim is judged."""
 NO_SEED = "no seed was trained for it: --claims=ab trains them"
 """Reason where only gradient flow was asked for."""
+NO_FLOW = "no training followed gradient flow at two step sizes: --claims=c trains them"
+"""Reason where it was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Claim:
     verdict: str
     reasons: tuple[str, ...]
     numbers: dict[str, float]
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything was trained to judge it."""
+        return not {NO_SEED, NO_FLOW} & {*self.reasons}
 
     @property
     def reason(self) -> str:

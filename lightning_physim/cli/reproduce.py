@@ -57,10 +57,11 @@ def reproduce(argv: list[str]) -> int:
     configs = [RunDirectory(Path(plan.runs) / trial.run_id).config for trial in plan.trials()]
     finished = [config for config, training in zip(configs, done, strict=True) if training.metrics is not None]
     findings = gather(done, lambda horizon: rollouts_of_floors(finished[0], horizon))
+    n_seeds = len({training.seed for training in done if training.metrics is not None})
     page = write_reproduction(
         sweep.folder / "claims.html",
         title=plan.id(),
-        facts=[f"{len(findings.seeds)} seeds of {plan.config.stem}", f"{plan.max_steps:,} steps", *options],
+        facts=[f"{n_seeds} seeds of {plan.config.stem}", f"{plan.max_steps:,} steps", *options],
         findings=findings,
         config=plan.text,
         origin=origin_line(RunDirectory(config.parent) for config in configs),

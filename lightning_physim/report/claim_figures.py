@@ -65,7 +65,8 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Sequence[Met
         heads = heads_of(metrics)
         values, found = [final(head.enrichment) for head in heads], [head.is_used_collision_head for head in heads]
         _points(figure, name, values, found, seed_color(i))
-    add_level(figure, COLLISION_HEAD, "collision head", log=True, x=1, xanchor="right", yanchor="bottom")
+    # Above the untrained heads, where no point is.
+    add_level(figure, COLLISION_HEAD, "collision head", log=True, x=0, xanchor="left", yanchor="bottom")
     add_uniform(figure, 1.0, log=True, x=1)
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="log", dtick="D2", tickformat="~g", autorangeoptions={"include": [WORDS_BELOW]})

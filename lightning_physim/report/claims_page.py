@@ -73,7 +73,7 @@ CLAIM_CAPTIONS = {
     ),
     "flow": (
         """Scores of collision heads that are used in gradient flow: a line is a head, a colour a seed. <i>Do not
-        believe</i> an order that is read off a score alone: a score is not the coordinate.""",
+        believe</i> a potential that is read off a score alone: a score is not the coordinate.""",
         """At the left are scores over the time of gradient flow. Where the dotted line of coarse steps lies on that
         of fine ones, the head is at the limit. At the right are the heads at the limit, in units of their own rise
         and time. Heads of one potential are one line there.""",
@@ -107,8 +107,11 @@ def write_reproduction(
 
 
 def headline(claims: Sequence[Claim]) -> str:
-    """One sentence about the verdicts."""
-    verdicts = [f"({letter}) {claim.verdict}" for letter, claim in zip("abc", claims, strict=True)]
+    """One sentence about the verdicts on the claims that something was trained for."""
+    asked = [(letter, claim) for letter, claim in zip("abc", claims, strict=True) if claim.asked]
+    if not asked:
+        return sentence("")
+    verdicts = [f"({letter}) {claim.verdict}" for letter, claim in asked]
     return "The paper’s claims here: " + ", ".join(verdicts) + "."
 
 
@@ -116,10 +119,11 @@ def claim_html(letter: str, claim: Claim) -> str:
     """A claim with its verdict, what decided, and the numbers of the rule; a letter where it is one of the paper's."""
     numbers = html_table([], [[name, number_text(value)] for name, value in claim.numbers.items()])
     reasons = "".join(f"<li>{escape(sentence(reason))}</li>" for reason in claim.reasons)
+    verdict = claim.verdict if claim.asked else "not asked"
     statement = escape(f"({letter}) {claim.statement}" if letter else claim.statement)
     return (
         f'<div class="claim"><p><b>{statement}</b> '
-        f'<span class="verdict" style="background: {TONES[claim.verdict]}">{claim.verdict}</span></p><ul>{reasons}</ul>'
+        f'<span class="verdict" style="background: {TONES[claim.verdict]}">{verdict}</span></p><ul>{reasons}</ul>'
         f"{folded('What the rule looked at', numbers)}</div>"
     )
 

@@ -18,7 +18,7 @@ from lightning_physim.errors import InputError
 from lightning_physim.files import flatten, replace_file
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
 from lightning_physim.report.loss_scales import FREE_FLIGHT, SHARE, can_be_told_apart, on_one_scale
-from lightning_physim.report.page import Part, plot_html, section, write_page
+from lightning_physim.report.page import Part, Tile, plot_html, section, write_page
 from lightning_physim.report.plot import NEAR_ATTENTION, add_level, read_across
 from lightning_physim.report.style import key_svg
 from lightning_physim.report.summary import sentence
@@ -211,7 +211,8 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
         facts=[]
         if seeds
         else [f"{len(runs)} runs", f"they differ in {', '.join(map(_last_part, varied))}", *([note] if note else [])],
-        headline=runs_headline([result.metrics for result in results], bool(note)),
+        headline=runs_headline([result.metrics for result in results]),
+        tiles=runs_tiles([result.metrics for result in results], bool(note)),
         sections=_sections(results, [] if seeds else varied, OUTCOME, output.parent, bool(note)),
         config=runs[0].config.read_text() if seeds and runs[0].config.is_file() else "",
         origin=origin_line(runs),
@@ -229,24 +230,35 @@ def _question(varied: Sequence[str], asked: str) -> str:
     return f"Which {' and '.join(names)} {asked}?" if 0 < len(names) <= 3 else f"Which parameters {asked}?"
 
 
-def runs_headline(runs: Sequence[Metrics], shares: bool = False) -> str:
-    """One sentence about several runs: on how many of them heads emerged, how strong, and the loss that is left.
+def runs_headline(runs: Sequence[Metrics]) -> str:
+    """One sentence about several runs: on how many of them heads emerged."""
+    if any(keys.BEST_ENRICHMENT in metrics for metrics in runs):
+        found = sum(map(bool, map(collision_heads, runs)))
+        return f"Heads that find near particles emerged in {found} of {len(runs)} runs."
+    return sentence(
+        f"no heads were measured in {len(runs)} runs" if any(OUTCOME in metrics for metrics in runs) else ""
+    )
+
+
+def runs_tiles(runs: Sequence[Metrics], shares: bool = False) -> list[Tile]:
+    """How strong the best head of each run is, and the loss that is left, lowest to highest.
 
     Args:
         shares: whether losses are those over free flight's.
     """
-    scores = np.array([last(metrics, keys.BEST_ENRICHMENT) for metrics in runs])
-    losses = np.array([last(metrics, OUTCOME) for metrics in runs])
-    parts = []
-    if np.isfinite(scores).any():
-        parts.append(
-            f"Heads that find near particles emerged in {sum(map(bool, map(collision_heads, runs)))} of {len(runs)} "
-            f"runs: the best head of each ends at {_range(scores, '.1f')} times uniform attention"
-        )
-    if np.isfinite(losses).any():
-        unit = " of free flight’s" if shares else ""
-        parts.append(f"the loss on colliding particles at {_range(losses, '.2g')}{unit}")
-    return sentence(", ".join(parts))
+    unit = "of free flight’s loss on colliding particles" if shares else "loss on colliding particles"
+    measured = {
+        (" ×", ".1f", "uniform attention, by the best head of each run"): keys.BEST_ENRICHMENT,
+        ("", ".2g", unit): OUTCOME,
+    }
+    tiles = []
+    for (sign, form, meaning), key in measured.items():
+        values = np.array([last(metrics, key) for metrics in runs])
+        if len(known := values[np.isfinite(values)]):
+            low, middle, high = (format(float(x), form) for x in (known.min(), np.median(known), known.max()))
+            shown = low if low == high else f"{low} to {high}"
+            tiles.append(Tile(shown + sign, meaning + (f" (median {middle})" if len(known) > 2 else "")))
+    return tiles
 
 
 def _lines(results: Sequence[Result]) -> list[Line]:
@@ -388,14 +400,6 @@ def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
         if len({str(point.get(name)) for point in points}) > 1
         and not any(name == other or name.startswith(other + ".") for other in NOT_COMPARED)
     ]
-
-
-def _range(values: np.ndarray, form: str) -> str:
-    values = values[np.isfinite(values)]
-    low, middle, high = (format(float(x), form) for x in (values.min(), np.median(values), values.max()))
-    if low == high:
-        return low
-    return f"{low} to {high}" + (f" (median {middle})" if len(values) > 2 else "")
 
 
 def _last_part(name: str) -> str:

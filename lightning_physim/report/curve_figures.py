@@ -42,6 +42,8 @@ FLOOR_LINES = (
     (keys.FLOOR_BALLISTIC, "free flight", INK, "dash"),
     (keys.FLOOR_NO_PAIR, "no-pair oracle", INK, "dot"),
 )
+MOST_HALVES = 30.0
+"""Ratio of the losses of a run up to which its axis has ticks between powers of ten."""
 ROLLOUT_FLOORS_SHOWN = {"ballistic": ("free flight", "dash"), "no_pair": ("no-pair oracle", "dot")}
 """Floors of rollouts by name: what they are called, and their dashes, as those of losses."""
 ROLLOUT_PANELS = {
@@ -58,7 +60,7 @@ def loss_figure(metrics: Metrics) -> "Figure":
     edge = left_edge(curves)
     if keys.TRAIN_LOSS in metrics:
         steps, values = log_bins(*metrics[keys.TRAIN_LOSS])
-        add_line(figure, shift_steps(steps, edge), values, "training", color="#c9c6bf", width=1.5)
+        add_line(figure, shift_steps(steps, edge), values, "training", color=FAINT, width=1)
     for key, name, color in LOSS_LINES:
         if key in metrics:
             steps, values = metrics[key]
@@ -69,7 +71,9 @@ def loss_figure(metrics: Metrics) -> "Figure":
             _, values = metrics[key]
             add_line(figure, [edge, end], [values[-1]] * 2, name, color=color, width=1.2, dash=dash)
     log_step_axis(figure, curves, edge)
-    figure.update_yaxes(type="log", tickformat="~g", dtick=1)
+    lines = [values[values > 0] for _, values in curves]
+    spans = max((v.max() for v in lines if len(v)), default=1.0) / min((v.min() for v in lines if len(v)), default=1.0)
+    figure.update_yaxes(type="log", tickformat="~g", dtick=1 if spans > MOST_HALVES else "D2")
     return read_across(figure)
 
 
@@ -180,7 +184,7 @@ def rollout_figure(
 ) -> "Figure":
     """Error of the network as a simulator against the number of its own steps, from early training to late.
 
-    Three panels, position, energy and momentum; in each ``n_curves`` of the steps at which it was measured, darker the
+    Three panels, position, energy and momentum; in each ``n_curves`` of the steps at which it was measured, bluer the
     later: the first one, then log-spaced over the last three decades.
 
     Args:
@@ -201,7 +205,7 @@ def rollout_figure(
     steps = np.unique(np.concatenate([steps for curves in panels.values() for steps, _ in curves.values()]))
     wanted = np.geomspace(1e-3, 1, n_curves - 1) * steps[-1]
     shown = np.unique([steps[0], *(steps[np.argmin(np.abs(steps - step))] for step in wanted)])
-    shades = [blend("#d9d6cf", HUES[0], fraction) for fraction in np.linspace(0, 1, len(shown))]
+    shades = [blend(FAINT, HUES[0], fraction) for fraction in np.linspace(0, 1, len(shown))]
     for row, (title, curves) in enumerate(panels.items(), start=1):
         if title == ROLLOUT_PANELS[keys.ROLLOUT_MSE] and diameter is not None:
             add_level(figure, diameter**2, "a diameter off", log=True, row=row, x=0, xanchor="left", yanchor="bottom")

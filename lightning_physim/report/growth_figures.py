@@ -84,10 +84,11 @@ def _add_forecasts(figure: "Figure", metrics: Metrics, heads: list[str]) -> None
         add_uniform(figure, float(uniform[-1]), log=False, x=0.0)
     curves = list(scores.values()) or [(points[0], points[1]) for points in made]
     edge = left_edge(curves)
-    log_step_axis(figure, curves, edge, row=1)
     # What came before is a pan away.
-    first, last = max(edge, min(points[0][0] for points in made)), max(steps[-1] for steps, _ in curves)
-    ends = [np.log10(first) - BEFORE, np.log10(last) + SPREAD / 2 + 0.03]
+    first = max(edge, min(points[0][0] for points in made)) / 10**BEFORE
+    log_step_axis(figure, curves, edge, start=first, row=1)
+    last = max(steps[-1] for steps, _ in curves)
+    ends = [np.log10(first), np.log10(last) + SPREAD / 2 + 0.03]
     figure.update_xaxes(range=ends, title=axis_title("training step"), row=1)
 
 

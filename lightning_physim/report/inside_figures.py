@@ -8,7 +8,7 @@ import numpy as np
 from lightning_physim import keys
 from lightning_physim.inside import Circuit, Views
 from lightning_physim.report.plot import N_COLUMNS, axis_title, error_bars, style_figure
-from lightning_physim.report.style import DOTTED, FAINT, HUES, INK, PAPER
+from lightning_physim.report.style import DOTTED, FAINT, HUES, INK, translucent
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,8 +32,8 @@ def inside_figure(views: Views, heads: Sequence[str] = ()) -> "Figure":
     """Maps of the scores of some heads, and below the effects of all, with bars of two standard errors.
 
     Args:
-        heads: those to draw maps of, at most :data:`MOST_MAPS`; where there are none, those whose scores the maps
-            explain best.
+        heads: those to draw maps of, at most :data:`MOST_MAPS`; where there are none, or one is left over, those whose
+            scores the maps explain best.
     """
     from plotly.subplots import make_subplots
 
@@ -42,6 +42,7 @@ def inside_figure(views: Views, heads: Sequence[str] = ()) -> "Figure":
     explained = dict(zip(names, np.nan_to_num(circuit.by_both.ravel(), nan=-np.inf), strict=True))
     by_fit = sorted((name for name in names if explained[name] > -np.inf), key=lambda name: -explained[name])
     shown = ([name for name in heads if name in by_fit] or by_fit)[:MOST_MAPS]
+    shown += [name for name in by_fit if name not in shown][: len(shown) % N_COLUMNS]  # no place beside it is empty
     effects = {name: array for name, array in views.arrays().items() if name in {each for each, *_ in EFFECTS}}
     n_rows = -(-len(shown) // N_COLUMNS)
     heights = [MAP_HEIGHT] * n_rows + [EFFECTS_HEIGHT] * bool(effects)
@@ -80,7 +81,11 @@ def _add_map(figure: "Figure", circuit: Circuit, place: tuple[int, int], row: in
         customdata=circuit.pairs.T,
         zmin=-STEEPEST,
         zmax=STEEPEST,
-        colorscale=[[0, HUES[0]], [0.5, PAPER], [1, HUES[1]]],
+        # From one hue to the paper, whatever that is, and on to the other.
+        colorscale=[
+            [place, translucent(hue, opacity)]
+            for place, hue, opacity in ((0, HUES[0], 1.0), (0.5, HUES[0], 0.0), (0.5, HUES[1], 0.0), (1, HUES[1], 1.0))
+        ],
         showscale=scale,
         colorbar={"title": {"text": "score / spread", "side": "right"}, "thickness": 10, "len": 0.5, "y": 0.75},
         hovertemplate=(

@@ -87,8 +87,7 @@ def llc_figure(metrics: Metrics) -> "Figure":
     for row, (height, content, add) in enumerate(shown.values(), 1):
         add(figure, content, edge, row, height)
     name_once(figure)
-    log_step_axis(figure, curves, edge)
-    _start_at_estimates(figure, estimates, curves, edge)
+    log_step_axis(figure, curves, edge, start=_first_shown(estimates, curves, edge))
     _add_onsets(figure, scores, edge)
     explain_hollow(figure, estimates.values())
     return read_across(_one_axis(figure, len(shown)), brief=True)
@@ -121,13 +120,16 @@ def _add_orders(figure: "Figure", lines: Mapping[str, Estimates], edge: float, r
     figure.update_yaxes(scale.axis(height), nticks=5, row=row)
 
 
-def _start_at_estimates(figure: "Figure", estimates: Mapping[str, Estimates], curves: list[Curve], edge: float) -> None:
-    """Show three decades at least, and more if there are earlier estimates: what came before is a pan away."""
+def _first_shown(estimates: Mapping[str, Estimates], curves: list[Curve], edge: float) -> float | None:
+    """The step from which all estimates are shown, and a decade and a half at least; None for all steps.
+
+    What came before is a pan away.
+    """
+    if any(0 in points.x for points in estimates.values()):
+        return None
     first = min(points.x[points.x > 0].min(initial=np.inf) for points in estimates.values())
-    last = max(steps[-1] for steps, _ in curves)
-    left = min(first / 2, last / 1000)
-    if edge < left and not any(0 in points.x for points in estimates.values()):
-        figure.update_xaxes(range=[np.log10(left), np.log10(last) + 0.03])
+    left = min(first / 2, max(steps[-1] for steps, _ in curves) / 30)
+    return float(left) if left > edge else None
 
 
 def _add_onsets(figure: "Figure", scores: Mapping[str, Curve], edge: float) -> None:

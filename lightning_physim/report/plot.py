@@ -275,20 +275,27 @@ def shift_steps(steps: np.ndarray, edge: float) -> np.ndarray:
     return np.maximum(steps, edge)
 
 
-def log_step_axis(figure: "Figure", curves: Sequence[Curve], edge: float, **place: int) -> None:
+def log_step_axis(
+    figure: "Figure", curves: Sequence[Curve], edge: float, start: float | None = None, **place: int
+) -> None:
     """A logarithmic axis of training steps for these curves, with a tick for step 0 where one of them starts there.
 
     Args:
+        start: the first step that is shown; None for all of them.
         place: row of the panel, in a figure whose panels have axes of their own.
     """
     last = max((int(steps[-1]) for steps, _ in curves), default=1)
-    decades = [10**power for power in range(13) if 1.5 * edge < 10**power <= max(last, 10)]
     ticks: dict[float, str] = {edge: "0"} if any(steps[0] == 0 for steps, _ in curves) else {}
+    first, end = edge if start is None else start, max(last, 2 * edge)
+    # Over few decades powers of ten alone say little.
+    digits = (1,) if end >= 100 * first else (1, 2, 5) if end >= 10 * first else (1, 2, 3, 4, 5, 7)
+    whole = [digit * 10**power for power in range(13) for digit in digits]
+    ticks |= {step: _short_step(step) for step in whole if 1.5 * edge < step <= max(last, 10)}
     figure.update_xaxes(
         type="log",
-        range=[np.log10(edge) - 0.03, np.log10(max(last, 2 * edge)) + 0.03],
-        tickvals=[*ticks, *decades],
-        ticktext=[*ticks.values(), *map(_short_step, decades)],
+        range=[np.log10(first) - 0.03, np.log10(end) + 0.03],
+        tickvals=list(ticks),
+        ticktext=list(ticks.values()),
         **place,
     )
 

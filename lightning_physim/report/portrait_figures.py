@@ -57,7 +57,8 @@ def portrait_figure(metrics: Metrics) -> "Figure | None":
             for step, value, gain in zip(each.time, each.value, PER * each.rate, strict=True)
         ]
         add_line(figure, each.value, rate, head, *head_style(head), hover=words)
-    _velocity_axis(figure, PER * max(float(each.rate.max()) for each in heads.values()))
+    rates = PER * np.concatenate([each.rate[each.rate > 0] for each in heads.values()])
+    _velocity_axis(figure, float(rates.max()), float(rates.min()))
     return figure
 
 
@@ -84,13 +85,15 @@ def collapse_figure(heads: Mapping[str, Sequence[Curve]], colors: Mapping[str, s
             add_line(figure, share, np.where(rate > 0, rate, np.nan), run, colors[run], width=1.5, legend=first)
             first = False
     figure.update_xaxes(range=[0, 1.05])
-    _velocity_axis(figure, 2.0)
+    _velocity_axis(figure, 2.0, 0.0)
     return figure
 
 
-def _velocity_axis(figure: "Figure", top: float) -> None:
+def _velocity_axis(figure: "Figure", top: float, bottom: float) -> None:
+    """For velocities from ``bottom`` to ``top``, over :data:`SHOWN_DECADES` at most and one decade at least."""
     upper = float(np.log10(top)) + 0.1
-    figure.update_yaxes(type="log", tickformat="~g", dtick=1, range=[upper - SHOWN_DECADES, upper])
+    shown = float(np.clip(np.log10(top / bottom) + 0.2, 1.0, SHOWN_DECADES)) if bottom else SHOWN_DECADES
+    figure.update_yaxes(type="log", tickformat="~g", dtick=1 if shown > 2 else "D2", range=[upper - shown, upper])
 
 
 def _after_departure(curve: Curve) -> Velocity:

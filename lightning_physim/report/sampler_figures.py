@@ -87,7 +87,7 @@ def _styles(rows: Sequence[Row]) -> dict[tuple[float, float], tuple[str, str]]:
     """Shade and dash of each n_beta and localization."""
     n_betas = sorted({row["n_beta"] for row in rows})
     ratios = sorted({_ratio(row) for row in rows})
-    shades = [blend("#93bcd6", "#00314f", fraction) for fraction in np.linspace(0, 1, len(ratios))]
+    shades = [blend("#9fbfd4", HUES[0], fraction) for fraction in np.linspace(0, 1, len(ratios))]
     return {
         (row["n_beta"], row["localization"]): (
             shades[ratios.index(_ratio(row))],

@@ -32,7 +32,7 @@ from lightning_physim.report.heads import head_table_html
 from lightning_physim.report.inside_figures import inside_figure
 from lightning_physim.report.inside_table import inside_notes, inside_table
 from lightning_physim.report.llc_figures import llc_figure, orders, regions
-from lightning_physim.report.page import plot_html
+from lightning_physim.report.page import caption_html, plot_html
 from lightning_physim.report.portrait_figures import portrait_figure
 from lightning_physim.report.sampler_figures import calibration_figure, llc_trace_figure
 from lightning_physim.report.snapshot_figures import attention_map_figure, rollout_animation_figure
@@ -270,8 +270,8 @@ def _inside_step(run: RunContent) -> Mapping[str, str]:
 def _inside_table(run: RunContent) -> str:
     if run.inside is None:
         return ""
-    notes = "<br>".join(map(escape, inside_notes(run.inside[1])))
-    return f'{html_table(*inside_table(run.inside[1]))}<p class="caption">{notes}</p>'
+    *notes, last_note = map(escape, inside_notes(run.inside[1]))
+    return html_table(*inside_table(run.inside[1])) + caption_html(last_note, "<br>".join(notes))
 
 
 def _rollout(run: RunContent) -> "Figure | None":

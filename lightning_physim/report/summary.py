@@ -71,7 +71,7 @@ def tiles(metrics: Metrics) -> list[Tile]:
     found = outcome(metrics)
     shown = []
     if (first := found.get(FIRST_STEP)) is not None:
-        shown.append(Tile(f"step {first:,.0f}", f"first head at {COLLISION_HEAD:g} times uniform attention"))
+        shown.append(Tile(f"step {first:,.0f}", f"first seen: a head at {COLLISION_HEAD:g} times uniform attention"))
     if (best := found.get("best_enrichment")) is not None:
         name = next(iter(head_curves(metrics, keys.ENRICHMENT)), "best head")
         shown.append(Tile(f"{best:.1f} ×", f"uniform attention, by the strongest head, {name}"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_physim import keys
 from lightning_physim.curves import COLLISION_HEAD, Curve, Metrics, head_curves
-from lightning_physim.report.page import asset, caption_html
+from lightning_physim.report.page import asset, caption_html, rendered
 from lightning_physim.report.style import SVG_DASHES, head_style, key_svg
 
 Snapshots = Mapping[int, Mapping[str, np.ndarray]]
@@ -43,17 +43,16 @@ def viewer_html(
     snapshots = _thinned(snapshots)
     scene = next(iter(snapshots.values()))
     data = _data(snapshots, metrics or {})
-    parts = [
-        f'<div class="v-controls">{_STEPS}{_heads(data["heads"]) if data["heads"] else ""}</div>',
-        '<div class="v-boxes">',
-        _ATTENTION.replace("{{states}}", _options("state", len(scene["states"]))) if "attention" in data else "",
-        _ROLLOUT.replace("{{paths}}", _options("trajectory", data["paths"])) if "rollout" in data else "",
-        "</div>",
-    ]
+    shown = rendered(
+        "viewer.html",
+        heads=[(head["name"], head["color"], key_svg(*head_style(head["name"]))) for head in data["heads"]],
+        states=_numbered("state", len(scene["states"])) if "attention" in data else [],
+        paths=_numbered("trajectory", data["paths"]) if "rollout" in data else [],
+    )
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     return (
         f"<style>{asset('viewer.css')}</style>"
-        f'<div id="viewer" class="viewer">{"".join(parts)}</div>{caption_html(caption, more)}'
+        f"{shown}{caption_html(caption, more)}"
         f'<script type="application/json" id="viewer-data">{text}</script>'
         f"<script>{asset('particles.js')}</script><script>{asset('viewer.js')}</script>"
     )
@@ -129,39 +128,5 @@ def _base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def _options(what: str, n: int) -> str:
-    return "".join(f'<option value="{i}">{what} {i + 1} of {n}</option>' for i in range(n))
-
-
-def _heads(heads: list[dict[str, Any]]) -> str:
-    labels = "".join(
-        f'<label style="--head:var(--{head["color"][1:]}, {head["color"]})">'
-        f'<input type="radio" name="head" value="{head["name"]}">'
-        f'{key_svg(*head_style(head["name"]))}{head["name"]}<span class="v-score"></span></label>'
-        for head in heads
-    )
-    return f'<fieldset class="v-heads" aria-label="Head">{labels}</fieldset>'
-
-
-_BUTTON = (
-    '<button type="button" data-part="{0}" aria-label="{1}" title="{1}"><svg viewBox="0 0 16 16"><path/></svg></button>'
-)
-_STEPS = f"""<p class="v-step" data-part="now" aria-live="polite"></p>
-<div class="v-time"><canvas data-part="strip" role="img"
-aria-label="Attention of every head to near particles, times uniform, over training steps"></canvas>
-{_BUTTON.format("play-steps", "Play the training")}
-<input type="range" data-part="step" min="0" step="1" aria-label="Training step"></div>"""
-_ATTENTION = """<figure class="v-attention"><h3>Attention, just before collisions</h3>
-<canvas data-part="attention" tabindex="0" role="img"
-aria-label="Particles with lines of attention; arrow keys choose the particle that looks"></canvas>
-<div class="v-row"><select data-part="scene" aria-label="Held-out state">{{states}}</select>
-<select data-part="from" aria-label="Who looks"><option value="one">from one particle</option>
-<option value="all">from all particles</option></select></div>
-<p class="v-say" data-part="say" aria-live="polite"></p></figure>"""
-_ROLLOUT = f"""<figure><h3>Network (discs) and truth (rings)</h3>
-<canvas data-part="rollout" role="img"
-aria-label="Particles as the network moves them, and rings where they truly are"></canvas>
-<div class="v-row">{_BUTTON.format("play-rollout", "Play the rollout")}
-<input type="range" data-part="time" min="0" step="any" aria-label="Time">
-<select data-part="path" aria-label="Validation trajectory">{{{{paths}}}}</select></div>
-<p class="v-say" data-part="error"></p></figure>"""
+def _numbered(what: str, n: int) -> list[tuple[int, str]]:
+    return [(i, f"{what} {i + 1} of {n}") for i in range(n)]

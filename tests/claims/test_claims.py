@@ -6,7 +6,7 @@ from scipy import stats
 
 from lightning_physim.claims.evidence import half_rise_step, heads_of
 from lightning_physim.claims.geometry import emergence_goes_with_degeneracy, half_rises, order_answer
-from lightning_physim.claims.growth import growth_of_used_heads
+from lightning_physim.claims.growth import emergence_has_a_potential, growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.statistics import (
     bootstrap_within,
@@ -20,6 +20,7 @@ from lightning_physim.claims.statistics import (
 from lightning_physim.claims.verdict import Study
 from lightning_physim.curves import final, rise
 from lightning_physim.emergence import growth_of_loss
+from lightning_physim.report.claims_page import claim_html, headline
 from tests.helpers.studies import ENDS, LLC_STEPS, STEPS, UNIFORM, a_run, a_study, rising
 
 LAG = "lag of directions behind the score, median, decades (below 0 they lead)"
@@ -285,3 +286,12 @@ def test_the_growth_of_a_run_is_that_of_its_collision_heads_and_of_its_falling_l
     loss = growth_of_loss(metrics, "a")
     assert loss.comparison.verdict == "exponential" and not loss.is_power_law
     assert growth_of_loss({}, "a") is None
+
+
+def test_claims_that_nothing_was_trained_for_are_no_verdicts():
+    claims = [judge(Study({})) for judge in (collision_heads_exist, emergence_goes_with_degeneracy)]
+    claims.append(emergence_has_a_potential(Study({})))
+    assert not any(claim.asked for claim in claims) and headline(claims) == "Nothing has been measured yet."
+    claims[0] = collision_heads_exist(a_study(3))
+    assert headline(claims) == "The paper’s claims here: (a) supported."
+    assert "not asked" in claim_html("b", claims[1]) and "not asked" not in claim_html("a", claims[0])

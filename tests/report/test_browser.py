@@ -421,4 +421,9 @@ def test_discs_are_touching_only_where_they_touch(chromium, tmp_path):
     blue, orange = [0, 114, 178], [230, 159, 0]
     assert chromium.execute_script(colour, 0, [[0.2, 0.5], [0.9, 0.5], [0.5, 0.9]]) == [blue] * 3
     assert chromium.execute_script(colour, 1, [[0.4, 0.5], [0.6, 0.5], [0.5, 0.9]]) == [orange, orange, blue]
+    button = chromium.find_element("css selector", "[data-part=play]")
+    button.click()
+    assert button.get_attribute("aria-label") == "Pause"
+    chromium.find_element("css selector", "body").send_keys(" ")
+    assert button.get_attribute("aria-label") == "Play"
     assert complaints(chromium) == []

@@ -119,14 +119,14 @@ def test_one_estimate():
     figure = llc_figure(metrics)
     assert drawn(figure, "L0H1", "markers").y.tolist() == [10.0]
     assert drawn(figure, "L0H1", "markers").error_y.array.tolist() == [1.0]
-    # The scores of the three decades before are in view.
-    assert figure.layout.xaxis2.range[0] <= np.log10(30)
+    # A decade and a half before is in view.
+    assert figure.layout.xaxis2.range[0] == pytest.approx(np.log10(1000 / 30) - 0.03)
 
 
 def test_the_axis_starts_where_estimates_do():
     scores = (np.array([0, 1, 10, 100, 1000, 10_000]), np.ones(6))
     metrics = as_metrics(scores={}) | {f"probe/enrichment/{head}": scores for head in SCORES}
-    assert llc_figure(metrics).layout.xaxis2.range[0] == pytest.approx(1)  # three decades
+    assert llc_figure(metrics).layout.xaxis2.range[0] == pytest.approx(np.log10(30 / 2) - 0.03)
     metrics = {f"probe/enrichment/{head}": scores for head in SCORES}
     metrics |= {"llc/L0H1/mean": (np.array([0, 1000]), np.ones(2))}
     assert llc_figure(metrics).layout.xaxis.range[0] < np.log10(0.5)

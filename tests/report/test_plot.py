@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from lightning_physim.report.plot import add_key, add_level, add_line, beside, name_once, stacked_panels
+from lightning_physim.report.plot import (
+    add_key,
+    add_level,
+    add_line,
+    beside,
+    log_step_axis,
+    name_once,
+    new_figure,
+    panel_grid,
+    stacked_panels,
+)
 
 
 def test_lines_of_one_name_are_in_the_legend_once_and_keys_beside_them():
@@ -31,3 +41,18 @@ def test_markers_of_one_step_stand_apart_and_together(n):
     assert places.max() / places.min() < 10**0.21
     if n == 8:
         np.testing.assert_allclose(places[1:] / places[:-1], 1.02)
+
+
+@pytest.mark.parametrize("first, last", [(1, 100_000), (40, 3000), (162, 400), (5, 7)])
+def test_every_axis_of_steps_has_ticks(first, last):
+    figure = new_figure("", "")
+    log_step_axis(figure, [(np.array([0, first, last]), np.ones(3))], edge=0.5, start=first)
+    low, high = figure.layout.xaxis.range
+    seen = [step for step in figure.layout.xaxis.tickvals if low <= np.log10(step) <= high]
+    assert 2 <= len(seen) <= 7
+
+
+def test_an_odd_panel_at_the_end_is_as_wide_as_the_figure():
+    layout = panel_grid(["a", "b", "c"], 100, "x").layout
+    assert layout.xaxis.domain[1] < 0.5 < layout.xaxis2.domain[0] and layout.xaxis3.domain == (0.0, 1.0)
+    assert layout.xaxis3.title.text == "x" and layout.xaxis.title.text != "x"

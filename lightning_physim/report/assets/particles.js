@@ -57,6 +57,24 @@ const particles = {
     pen.restore();
   },
 
-  // Paths of the icon of a button that plays or pauses.
-  icon: on => on ? "M3 2h3.6v12H3zM9.4 2H13v12H9.4z" : "M4 1.6 14 8 4 14.4z",
+  // A button that plays: advance(seconds) until it says that it is done. What is returned turns it on and off.
+  player(button, advance) {
+    let playing = false, before = 0;
+    const icon = button.querySelector("path"), label = button.getAttribute("aria-label");
+    function frame(time) {
+      if (!playing) return;
+      const more = advance(Math.min(0.1, Math.max(0, time - before) / 1000));
+      before = time;
+      if (more) requestAnimationFrame(frame); else play(false);
+    }
+    function play(on) {
+      if (on && !playing) { before = performance.now(); requestAnimationFrame(frame); }
+      playing = on;
+      icon.setAttribute("d", on ? "M3 2h3.6v12H3zM9.4 2H13v12H9.4z" : "M4 1.6 14 8 4 14.4z");
+      button.setAttribute("aria-label", on ? "Pause" : label);
+    }
+    button.onclick = () => play(!playing);
+    play(false);
+    return play;
+  },
 };

@@ -258,31 +258,8 @@ addEventListener("DOMContentLoaded", () => {
     if (paths) drawRollout();
   }
 
-  // A button that plays: advance(seconds) until it says that it is done.
-  function player(button, advance) {
-    let playing = false, before = 0;
-    const icon = button.querySelector("path"), label = button.getAttribute("aria-label");
-    const show = () => {
-      icon.setAttribute("d", particles.icon(playing));
-      button.setAttribute("aria-label", playing ? "Pause" : label);
-    };
-    function frame(time) {
-      if (!playing) return;
-      const more = advance(Math.min(0.1, Math.max(0, time - before) / 1000));
-      before = time;
-      if (more) requestAnimationFrame(frame); else play(false);
-    }
-    function play(on) {
-      if (on && !playing) { before = performance.now(); requestAnimationFrame(frame); }
-      playing = on;
-      show();
-    }
-    button.onclick = () => play(!playing);
-    show();
-    return play;
-  }
   let reached = 0;
-  const playSteps = player(part("play-steps"), seconds => {
+  const playSteps = particles.player(part("play-steps"), seconds => {
     reached += 5 * seconds;
     if (Math.floor(reached) !== now.step) seek(Math.floor(reached));
     return now.step < steps.length - 1;
@@ -334,7 +311,7 @@ addEventListener("DOMContentLoaded", () => {
   }
   if (paths) {
     let reachedTime = 0, wanted = !calm;
-    const playRollout = player(part("play-rollout"), seconds => {
+    const playRollout = particles.player(part("play-rollout"), seconds => {
       // A breath at the end, and again.
       reachedTime += 4 * seconds;
       if (reachedTime > data.times + 3) reachedTime = 0;
