@@ -144,7 +144,7 @@ def draw(found: Mapping[str, Mapping[str, np.ndarray]], file: Path) -> None:
         if axis == "batch":
             guide = np.exp(np.log(by_level[AUROC][:, 2]).mean()) * x[2] / x
             axes.plot(x, guide, ":", color="#33404d", label="one number of examples")
-        axes.set(xscale="log", yscale="log", xlabel=axis, ylim=(50, 1500))
+        axes.set(xscale="log", yscale="log", xlabel=axis, ylim=(50, 1000))
         axes.set_xticks(x, [f"{value:g}" for value in x], minor=False)
         axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
