@@ -186,7 +186,7 @@ def _peers(findings: Findings) -> str:
         for peer in findings.peers
     ]
     caption = """Errors of one interval on held-out data, where 1 is free flight over all particles. <i>Do not
-        believe</i> small differences: all but the seeds are single runs."""
+        believe</i> small differences: a row is of one run where no median is named."""
     more = f"""Losses are means of the last three validations. Columns with @{findings.horizon} are after
         {findings.horizon} intervals: mean squared error of positions, squared length, and relative error of energy. The
         interaction network is given what the attention has to find: a neighbourhood, and relative coordinates. At a
