@@ -1,5 +1,7 @@
 """Errors of a simulator as torchmetrics: sums in float64, so that any number of ranks gives the same value."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -65,14 +67,15 @@ class RolloutError(Metric):
 
     Args:
         horizons: the K, in intervals.
+        options: of torchmetrics; ``sync_on_compute=False`` for a value of this rank alone.
     """
 
     full_state_update = False
     higher_is_better = False
     sums: Tensor
 
-    def __init__(self, horizons: tuple[int, ...]) -> None:
-        super().__init__()
+    def __init__(self, horizons: tuple[int, ...], **options: Any) -> None:
+        super().__init__(**options)
         self.horizons = horizons
         # Rows: squared error, its count, energy error, true energy, momentum error, sum of momenta.
         self.add_state("sums", torch.zeros(6, len(horizons), dtype=torch.float64), dist_reduce_fx="sum")

@@ -212,10 +212,11 @@ def test_the_report_is_written_while_training_runs_and_its_figures_go_to_wandb(r
     drawn = list(RunContent(RunDirectory(run)).figures())
     for name in drawn:
         logged = [json.loads(path.read_text()) for path in (media / "plotly" / "report").glob(f"{name}_[0-9]*.json")]
-        assert len(logged) == 2, name  # after 10 steps and after the last
+        # After 10 steps and after the last; nobody looks inside the heads before the end.
+        assert len(logged) == (1 if name == "inside" else 2), name
         assert {bool(figure["data"]) for figure in logged} == {True}
     order = [section.name for section in keys.SECTIONS if not section.viewed]
-    assert drawn == [name for name in order if name not in ("calibration", "inside", "emergence", "portrait")]
+    assert drawn == [name for name in order if name not in ("calibration", "emergence", "portrait")]
     # The viewer is there as a page, as it stands in the report, and not drawn a second time.
     assert not [
         *(media / "plotly" / "report").glob("attention_map*"),

@@ -14,6 +14,7 @@ from lightning_physim.report.plot import add_line, panel, panel_grid
 from lightning_physim.report.style import DOTTED, NOTE, nth_style
 from lightning_physim.report.summary import sentence
 from lightning_physim.report.table import html_table, number_text
+from lightning_physim.report.words import linked, with_words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -34,7 +35,7 @@ def write_map(
         facts=facts,
         headline=sentence(claims[0].reasons[0]),
         tiles=tiles(claims),
-        sections=_sections(cells, claims),
+        sections=with_words(_sections(cells, claims)),
         config=config,
         origin=origin,
     )
@@ -77,9 +78,10 @@ def _sections(cells: Map, claims: Sequence[Claim]) -> Iterator[Part]:
     yield section("Verdicts", "".join(claim_html("", claim) for claim in claims))
     caption = """A point is a training, a line joins the medians of its seeds. <i>Do not believe</i> a difference
         between two cells that is smaller than the spread of their points."""
-    more = """<b>Used</b> heads are those whose attention to near particles the network needs, by the ablation. The
-        rules pool all cells, and nothing is said of a single one."""
-    yield section("The map", plot_html("map", map_figure(cells), caption, more))
+    more = """With <b>the own token</b> a particle may attend to itself. Where collisions are <b>rare</b>, discs are
+        smaller and intervals shorter. <b>Used</b> heads are those whose attention to near particles the network needs,
+        by the ablation. The rules pool all cells, and nothing is said of a single one."""
+    yield section("The map", plot_html("map", map_figure(cells), linked(caption), linked(more)))
     header = ["cell", "trainings", *TITLES.values()]
     rows = [
         [cell.label, str(len(found)), *(_range(_values(found, name)) for name in TITLES)]

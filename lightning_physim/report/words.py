@@ -15,6 +15,7 @@ WORDS = {
     "probe set": "Fixed held-out states on which all heads are scored.",
     "partner score": "Attention mass on partners, self excluded and the rest renormalised, over queries that have a "
     "partner.",
+    "uniform attention": "That of a head which looks at all other particles alike.",
     "enrichment": "Partner score over the value of uniform attention. 1 is chance.",
     "collision head": "A head whose final enrichment is at least 5. Final means the mean of the last three "
     "measurements in the second half of training.",
