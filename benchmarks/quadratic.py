@@ -29,8 +29,8 @@ from lightning_physim.tracking import read_metrics
 
 PART = 250
 """States whose graph is one."""
-N_POINTS = 128
-"""Of the spectral measure."""
+N_POINTS, MOST_UNRESOLVED = (128, 512), 0.02
+"""Of the spectral measure, the second where half of the first predicts something else by more than this."""
 FIRST_TIME = 5.0
 """From which checkpoints are looked at."""
 PER_DECADE = 3
@@ -101,7 +101,9 @@ def _derivative(of: Sequence[Tensor], by: Sequence[Tensor], times: Sequence[Tens
     return torch.autograd.grad(of, by, times, retain_graph=True, allow_unused=True, materialize_grads=True)
 
 
-def measures(product: Callable[[Tensor], Tensor], gradient: Tensor) -> list[tuple[Tensor, Tensor]]:
+def measures(
+    product: Callable[[Tensor], Tensor], gradient: Tensor, n_points: int = N_POINTS[0]
+) -> list[tuple[Tensor, Tensor]]:
     """Spectral measures of all points and of half of them, at the price of the first."""
     images: list[Tensor] = []
 
@@ -109,9 +111,9 @@ def measures(product: Callable[[Tensor], Tensor], gradient: Tensor) -> list[tupl
         images.append(product(vector))
         return images[-1]
 
-    whole = spectral_measure(remembered, gradient, N_POINTS)
+    whole = spectral_measure(remembered, gradient, n_points)
     again = iter(images)
-    return [whole, spectral_measure(lambda _: next(again), gradient, N_POINTS // 2)]
+    return [whole, spectral_measure(lambda _: next(again), gradient, n_points // 2)]
 
 
 class Prediction(NamedTuple):
@@ -125,7 +127,8 @@ class Prediction(NamedTuple):
         after: factors of time, ``[points]``; those of :data:`FACTORS` come first, then others, ascending.
         actual: fall of the loss up to there, NaN beyond the run.
         falls: predicted ones, by :data:`KINDS`.
-        unresolved: largest relative change of those over :data:`FACTORS` from half of the points of the measure to all.
+        unresolved: largest relative change of those over :data:`FACTORS` within the run, from half of the points of the
+            measure to all.
     """
 
     time: float
@@ -160,7 +163,7 @@ def predictions(path: Path) -> tuple[np.ndarray, np.ndarray, list[Prediction]]:
     last = times[-1] / FACTORS[0]
     found = []
     for wanted in np.geomspace(FIRST_TIME, last, round(PER_DECADE * np.log10(last / FIRST_TIME)) + 1):
-        i = int(np.argmin(np.abs(np.log(times / wanted))))
+        i = int(np.argmin(np.abs(np.log(times[times <= last] / wanted))))
         score = max(float(np.interp(steps[i], at, values)) for at, values in scores)
         found.append(_prediction(run.model(int(steps[i])), data, i, times, curve, score))
         print(row(found[-1]), flush=True)
@@ -182,14 +185,18 @@ def _prediction(
     after = np.r_[FACTORS, np.geomspace(NEAREST, FACTORS[-1], 100)]
     actual = curve[i] - np.interp(np.log(after * times[i]), np.log(times), curve, right=np.nan)
     elapsed = torch.tensor((after - 1) * times[i])
+    within = np.flatnonzero(np.isfinite(actual[: len(FACTORS)]))
     with without_trace(module):
         at = Landscape(module, data)
-        hessian, linear = measures(at.hessian, at.gradient), measures(at.gauss_newton, at.gradient)
-    flat = [(values.clamp_min(0), weights) for values, weights in hessian]
-    falls, unresolved = {}, {}
-    for kind, both in zip(KINDS, (hessian, flat, linear), strict=True):
-        whole, half = (quadratic_fall(*measure, elapsed)[0].numpy() for measure in both)
-        falls[kind], unresolved[kind] = whole, float(np.max(np.abs(1 - half / whole)[: len(FACTORS)]))
+        for n_points in N_POINTS:
+            hessian, linear = (measures(product, at.gradient, n_points) for product in (at.hessian, at.gauss_newton))
+            flat = [(values.clamp_min(0), weights) for values, weights in hessian]
+            falls, unresolved = {}, {}
+            for kind, both in zip(KINDS, (hessian, flat, linear), strict=True):
+                whole, half = (quadratic_fall(*measure, elapsed)[0].numpy() for measure in both)
+                falls[kind], unresolved[kind] = whole, float(np.max(np.abs(1 - half / whole)[within]))
+            if max(list(unresolved.values())[1:]) <= MOST_UNRESOLVED:
+                break
     lowest = float(hessian[0][0].min())
     return Prediction(float(times[i]), float(curve[i]), score, lowest, after, actual, falls, unresolved)
 
