@@ -347,10 +347,15 @@ def rollout_of(split: str, error: str) -> str:
 
 
 def find(key: str) -> Key | None:
-    """The row that a logged key belongs to, also of another split than ``val``; None for one that is no row here."""
+    """The row that a logged key belongs to, or None."""
+    return next((row for row in KEYS if row.match(key) is not None), None)
+
+
+def told_by(key: str) -> Key | None:
+    """The row that tells what a logged key is: of another split than ``val`` that of ``val``; None where none does."""
     if place := re.fullmatch(r"(?:test|ood_\w+)/(rollout_)?(.+)", key):
         key = (rollout_of if place[1] else of_split)("val", place[2])
-    return OF_EVERY_LOG.get(key) or next((row for row in KEYS if row.match(key) is not None), None)
+    return OF_EVERY_LOG.get(key) or find(key)
 
 
 def split_head(key: str) -> tuple[str, str] | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 import yaml
 
 from lightning_physim import keys
+from lightning_physim.callbacks import checkpoint
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import RunContent
 from lightning_physim.tracking import RunDirectory, read_arrays, read_metrics
@@ -343,14 +343,14 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, folder):
 
 
 def test_a_disk_that_fills_up_is_one_line_and_costs_nothing_that_is_there(tmp_path, folder, monkeypatch):
-    saved = pl.Trainer.save_checkpoint
+    written = checkpoint.replace_file
 
-    def fails_late(trainer, *args, **kwargs):
-        if trainer.global_step > 5:
-            raise OSError(errno.ENOSPC, "No space left on device", "tmpabc")
-        saved(trainer, *args, **kwargs)
+    def fails_late(path: Path, content: memoryview) -> None:
+        if path.name > "step-00000005.ckpt":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written(path, content)
 
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", fails_late)
+    monkeypatch.setattr(checkpoint, "replace_file", fails_late)
     data = ("--data.cache_dir", str(folder / "data"))
     done = physim("fit", "--config", str(folder / "tiny.yaml"), *data, cwd=tmp_path, code=2)
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("physim: ")]

@@ -54,7 +54,7 @@ def type_of(values: Iterable[Any]) -> str:
 def field_of(key: str) -> tuple[Field, str]:
     """The field of a metric key, and the head that it is of; empty where it is of none."""
     pattern, head = keys.split_head(key) or (key, "")
-    row = keys.find(key)
+    row = keys.told_by(key)
     told = a_field(keys.without_head(pattern), "number", row.meaning if row else "", row.unit if row else "")
     return told | {"key": pattern} | ({"better": row.goal} if row and row.goal else {}), head
 

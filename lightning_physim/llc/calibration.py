@@ -83,7 +83,7 @@ def calibrate(
         InputError: as ``estimate_llc``, or an axis without values.
     """
     # Settings are compared at equal draws.
-    config = replace(config or SGLDConfig(), max_draws=0)
+    config = replace(config or SGLDConfig(), doublings=0)
     regions = {"model": None} if regions is None else regions
     with without_trace(module):
         objective = Objective(module, loss_fn, as_tensors(data))

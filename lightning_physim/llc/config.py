@@ -40,8 +40,8 @@ class SGLDConfig:
         localization: strength gamma of the pull towards ``w*``.
         n_chains: independent chains of each region.
         n_draws: kept draws of each chain; ``target_mcse`` and ``max_seconds`` end them earlier.
-        max_draws: regions that more draws may mend, as R-hat, the effective sample size or the virial alone fails, go
-            on until they have twice as many, and so on, up to this. None go on beyond ``n_draws`` by default.
+        doublings: times that a region doubles its draws where R-hat, the effective sample size or the virial alone
+            fails, which more draws may mend; the other regions do not go on.
         n_burn_in: steps before the first draw; never counted. Half of the chains start at w*, the others at draws of
             a Gaussian with the curvature at w*, so that R-hat tells whether they have forgotten it.
         batch_size: samples of a minibatch; every pass goes through the same ones, in an order of its own. None for all
@@ -77,7 +77,7 @@ class SGLDConfig:
     localization: float = 0.0
     n_chains: int = 4
     n_draws: int = 200
-    max_draws: int = 0
+    doublings: int = 0
     n_burn_in: int = 100
     batch_size: int | None = 256
     preconditioner: Literal["rmsprop", "curvature"] | None = None
@@ -101,7 +101,7 @@ class SGLDConfig:
         check_not_negative(localization=self.localization)
         check_counts(n_chains=self.n_chains, batch_size=1 if self.batch_size is None else self.batch_size)
         check_counts(4, n_draws=self.n_draws)
-        check_counts(0, n_burn_in=self.n_burn_in, seed=self.seed, max_draws=self.max_draws)
+        check_counts(0, n_burn_in=self.n_burn_in, seed=self.seed, doublings=self.doublings)
         if self.preconditioner not in (None, "rmsprop", "curvature"):
             raise InputError(f'preconditioner must be "rmsprop", "curvature" or None; got {self.preconditioner!r}')
         if self.about not in ("anchor", "centre"):

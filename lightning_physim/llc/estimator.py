@@ -169,7 +169,7 @@ def _run(
     """
     start, first = time.perf_counter(), _first_draw(config, minibatches)
     t, end = first - config.n_burn_in, first + config.n_draws
-    last = first + max(config.n_draws, config.max_draws)
+    last = first + config.n_draws * 2**config.doublings
     target, look = config.target_mcse or 0.0, first + CHECK_EVERY
     going, found = list(range(len(jobs))), dict[int, RegionResult]()
     while going:
@@ -194,7 +194,7 @@ def _run(
             look += max(CHECK_EVERY, (t - first) // 2)
         if t == end:
             going = [number for number in going if t < last and more_draws_may_mend(found[number].failures)]
-            end = min(last, first + 2 * (t - first))
+            end = first + 2 * (t - first)
             chains = _of_jobs(chains, going, end - first)
     return [found[number] for number in range(len(jobs))]
 

@@ -37,7 +37,7 @@ TINY = {
         "first_step": 5, "steps_per_decade": 2, "n_samples": 64, "whole_model": True,
         "sgld": {
             "n_beta": 50.0, "localization": 100.0, "step_size": "auto", "n_chains": 2, "n_draws": 12, "n_burn_in": 8,
-            "batch_size": 16, "integrator": "euler",
+            "batch_size": 16, "integrator": "euler", "doublings": 0,
         },
     },
     "geometry": {"n_states": 4, "steps_per_decade": 2},

@@ -32,7 +32,7 @@ def estimate(distributed: bool = False, **changed) -> LLCResult:
 
 @pytest.mark.parametrize("about", ["anchor", "centre"])
 def test_a_region_that_goes_on_is_what_it_would_have_been_and_the_others_do_not_notice(about):
-    few, more = estimate(about=about), estimate(about=about, max_draws=400)
+    few, more = estimate(about=about), estimate(about=about, doublings=2)
     assert few["quick"].converged and not few["slow"].converged
     assert more["quick"].trace.equal(few["quick"].trace) and more["quick"].mean == few["quick"].mean
     n_draws = more["slow"].trace.shape[1]
@@ -41,20 +41,20 @@ def test_a_region_that_goes_on_is_what_it_would_have_been_and_the_others_do_not_
     assert more["slow"].mean == at_once.mean and more["slow"].mcse == at_once.mcse
 
 
-def test_no_region_has_more_draws_than_the_most():
-    draws = {name: result.trace.shape[1] for name, result in estimate(max_draws=140).items()}
-    assert draws == {"quick": 100, "slow": 140}
+def test_no_region_has_more_draws_than_its_doublings_give():
+    draws = {name: result.trace.shape[1] for name, result in estimate(doublings=1).items()}
+    assert draws == {"quick": 100, "slow": 200}
 
 
 @pytest.mark.ddp
 def test_two_processes_agree_on_who_goes_on(on_ranks):
-    one = {name: result.mean for name, result in estimate(max_draws=400).items()}
+    one = {name: result.mean for name, result in estimate(doublings=2).items()}
     for found in on_ranks(_means):
         assert found == pytest.approx(one, rel=1e-5)
 
 
 def _means(rank: int, world: int) -> dict[str, float]:
-    return {name: result.mean for name, result in estimate(distributed=True, max_draws=400).items()}
+    return {name: result.mean for name, result in estimate(distributed=True, doublings=2).items()}
 
 
 @pytest.mark.parametrize(
