@@ -167,6 +167,10 @@ def predictions(path: Path) -> tuple[np.ndarray, np.ndarray, list[Prediction]]:
         score = max(float(np.interp(steps[i], at, values)) for at, values in scores)
         found.append(_prediction(run.model(int(steps[i])), data, i, times, curve, score))
         print(row(found[-1]), flush=True)
+    rises = np.diff(curve)[times[:-1] >= FIRST_TIME]
+    print(
+        f"{path.name}: of {len(rises)} changes of the loss {(rises > 0).sum()} are rises, {rises.max():.2g} the largest"
+    )
     return times, curve, found
 
 
