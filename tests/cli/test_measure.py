@@ -29,6 +29,7 @@ def without_validation(folder) -> dict[tuple[int, str], float]:
     return {at: value for at, value in values(folder).items() if at[1].split("/")[0] in SECTIONS}
 
 
+@pytest.mark.slow
 def test_by_the_settings_of_the_run_it_measures_what_training_measured(folder):
     before = (folder / "runs/trained/metrics.jsonl").read_bytes()
     done = physim("measure", "trained", *(f"--{name}=true" for name in SECTIONS), cwd=folder)

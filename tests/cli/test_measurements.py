@@ -142,6 +142,7 @@ def test_the_list_of_an_older_run_becomes_sections(tmp_path, monkeypatch):
     assert "LearningRateMonitor" in [type(callback).__name__ for callback in cli.trainer.callbacks]
 
 
+@pytest.mark.slow
 def test_an_older_run_is_resumed_with_one_estimator(tmp_path):
     old = old_run()
     old["trainer"]["callbacks"].pop()  # Lightning's monitor wants a logger of its own

@@ -62,6 +62,7 @@ def folder(tmp_path, monkeypatch, request):
     return tmp_path, f"{module}.Mine"
 
 
+@pytest.mark.slow
 def test_it_is_trained_measured_resumed_and_opened(folder):
     path, network = folder
     physim("fit", "--config=tiny.yaml", f"--model={network}", "--model.width=12", "--trainer.max_steps=10", cwd=path)

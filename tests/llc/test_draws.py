@@ -46,6 +46,7 @@ def test_no_region_has_more_draws_than_its_doublings_give():
     assert draws == {"quick": 100, "slow": 200}
 
 
+@pytest.mark.slow
 @pytest.mark.ddp
 def test_two_processes_agree_on_who_goes_on(on_ranks):
     one = {name: result.mean for name, result in estimate(doublings=2).items()}

@@ -181,6 +181,7 @@ def _on_rank(rank: int, world: int) -> tuple[dict[str, dict], str]:
     return found, _refusal()
 
 
+@pytest.mark.slow
 @pytest.mark.ddp
 def test_two_ranks_give_and_refuse_what_one_process_does(on_ranks):
     (first, refusal), (second, same_refusal) = on_ranks(_on_rank)

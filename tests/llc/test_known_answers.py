@@ -107,6 +107,7 @@ def test_localization_biases_a_degenerate_direction_by_what_quadrature_says():
     agrees(result, exact, 0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "p, q, n_beta, tolerance",
     [
@@ -150,6 +151,7 @@ def aoyagi_watanabe(m: int, h: int, n: int, r: int) -> float:
     return m * n / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "m, h, n, r, tolerance",
     [

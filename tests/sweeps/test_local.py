@@ -225,6 +225,7 @@ def test_failures_are_named_and_run_again_and_the_rest_goes_on(tmp_path):
     assert len(sweep_rows(tmp_path)) == 12
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_waits_for_the_trials_that_outlived_it(tmp_path):
     write(tmp_path, parameters={"act": {"value": "wait"}, "k": {"values": [1, 2]}})
     killed = start("toy.yaml", cwd=tmp_path)
@@ -243,6 +244,7 @@ def test_a_killed_sweep_waits_for_the_trials_that_outlived_it(tmp_path):
     assert states == [(0, "started"), (0, "started"), (0, "finished"), (1, "started"), (1, "finished")]
 
 
+@pytest.mark.slow
 def test_a_killed_bayes_sweep_goes_on_with_the_same_trials(tmp_path):
     changes = {"parameters": {"k": {"min": 0.0, "max": 1.0}, "act": {"value": "wait"}}}
     write(tmp_path, method="bayes", **changes)

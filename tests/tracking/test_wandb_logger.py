@@ -166,6 +166,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_row_older_than_three_seconds(tmp_path, no_key):
     run = RunDirectory(tmp_path / "r")
     run.path.mkdir()
