@@ -14,7 +14,7 @@ from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.inside import look_inside_run
-from lightning_physim.inside.views import N_STATES
+from lightning_physim.inside.views import N_STATES, held_out_states
 from lightning_physim.probes import attention_patterns
 from lightning_physim.report import print_inside, try_report
 from lightning_physim.tracking import JsonlLogger, only_writer
@@ -46,13 +46,11 @@ def attention(argv: list[str]) -> None:
     if not output.parent.is_dir():
         raise InputError(f"--output is a file in a folder that is there; got {output}: make {output.parent} first")
     set_arithmetic(run.config.get("threads"))
-    data, held_out = run.data, run.data.split("val")
-    most = held_out.n_trajectories * held_out.n_intervals
-    n_states = min(N_STATES, most) if given.states is None else given.states
-    states, contacts = data.probe_states(n_states)
+    data = run.data
+    states, contacts = held_out_states(data, given.states)
     with torch.no_grad():
         patterns = attention_patterns(module, states)
-    views = look_inside_run(module, data, n_states)
+    views = look_inside_run(module, data, given.states)
     content = io.BytesIO()
     np.savez_compressed(
         content,

@@ -58,19 +58,26 @@ def look_inside(
         )
 
 
-def look_inside_run(module: nn.Module, data: Any, n_states: int = N_STATES) -> Views:
+def held_out_states(data: Any, n_states: int | None = None) -> tuple[Tensor, Tensor]:
+    """States to look at, and their contacts: so many; None for :data:`N_STATES`, or all where there are fewer."""
+    split = data.split("val")
+    wanted = min(N_STATES, split.n_trajectories * split.n_intervals) if n_states is None else n_states
+    states, contacts = data.probe_states(wanted)
+    return states, contacts
+
+
+def look_inside_run(module: nn.Module, data: Any, n_states: int | None = None) -> Views:
     """Every view of a network on the held-out states of its own data.
 
     Args:
         module: on the CPU.
         data: a :class:`lightning_physim.ParticleDataModule`, set up.
-        n_states: at most; there may be fewer.
+        n_states: as of :func:`held_out_states`.
 
     Raises:
-        InputError: a network without attention.
+        InputError: a network without attention, or more states than there are.
     """
-    held_out = data.split("val")
-    states, contacts = data.probe_states(min(n_states, held_out.n_trajectories * held_out.n_intervals))
+    states, contacts = held_out_states(data, n_states)
     simulator = None  # of trajectories that were read from a folder nobody knows the laws
     if data.hparams["source"] is None:
         simulator = Simulator(data.system, data.target, data.hparams["integrator"], data.hparams["dt"])

@@ -31,10 +31,11 @@ SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""
 NOT_COMPARED = (
     "runs", "ckpt_path", "data.cache_dir", "threads", "trainer.default_root_dir", "trainer.callbacks", "trainer.logger",
-    "wandb", "artifacts", "rank_timeout", "clock", "validation", "probe.enabled", "emergence", "snapshots",
-    "checkpoints", "llc", "geometry", "progress", "safeguard",
+    "wandb", "artifacts", "rank_timeout", "clock", "progress", "safeguard",
 )  # fmt: skip
-"""Parameters that are of no account, and those below them: where things are kept, and when they are measured."""
+"""Parameters that are of no account, and those below them: where things are kept, and what watches over them."""
+MEASURING = ("validation", "probe.enabled", "emergence", "snapshots", "checkpoints", "llc", "geometry")
+"""Those of what is measured and when: of no account between runs, unless a sweep asks for them."""
 LONGEST_KIND = 40
 """Characters of the parameters that a line is called by, at most."""
 MOST_COLUMNS, FEW_RUNS = 9, 4
@@ -194,7 +195,7 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
     output = Path(output)
     configs = [yaml.safe_load(run.config.read_text()) if run.config.is_file() else {} for run in runs]
     points = [flatten(config or {}) for config in configs]
-    varied = _varied(points)
+    varied = _varied(points, (*NOT_COMPARED, *MEASURING))
     seeds = set(varied) <= set(SEEDS)
     results = []
     for run, point in zip(runs, points, strict=True):
@@ -392,13 +393,14 @@ def _scatter(results: Sequence[Result], metric: str) -> float:
     return max(float(np.median(moves)) if moves else 0.0, float(np.median(seeds)) if seeds else 0.0)
 
 
-def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
+def _varied(points: Sequence[Mapping[str, Any]], left_out: Sequence[str] = NOT_COMPARED) -> list[str]:
+    """Names of the parameters that points differ in."""
     names = dict.fromkeys(name for point in points for name in point)
     return [
         name
         for name in names
         if len({str(point.get(name)) for point in points}) > 1
-        and not any(name == other or name.startswith(other + ".") for other in NOT_COMPARED)
+        and not any(name == other or name.startswith(other + ".") for other in left_out)
     ]
 
 

@@ -104,6 +104,18 @@ def test_what_is_measured_makes_no_other_run_and_few_runs_that_differ_in_much_st
     assert cells(page)[0] == ["run", "run-0-0.1", "run-1-0.1"] and ["a.c", "None", "2"] in cells(page)
 
 
+def test_a_sweep_of_what_is_measured_tells_its_parameters(tmp_path):
+    runs = {n_beta: write_run(tmp_path, name=f"r{n_beta}") for n_beta in (300, 3000)}
+    rows = [
+        {"trial": i, "parameters": {"llc.sgld.n_beta": n_beta}, "run_id": run.path.name, "state": "finished",
+         "metric": i}
+        for i, (n_beta, run) in enumerate(runs.items())
+    ]  # fmt: skip
+    (tmp_path / "sweep").mkdir()
+    page = write_comparison(tmp_path / "sweep", {"metric": {"name": "llc/L0H0/mcse"}}, rows).read_text()
+    assert "llc.sgld.n_beta" in cells(page)[0]
+
+
 def test_a_metric_is_drawn_against_each_parameter_with_a_power_to_compare_with():
     parameters = [{"lr": lr, "optimizer": o} for o in ("adam", "sgd") for lr in (0.001, 0.01, 0.1)]
     lines = [Line(f"run {i}", "", {}, i) for i in range(6)]
