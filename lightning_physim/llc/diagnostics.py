@@ -14,6 +14,7 @@ MAX_VIRIAL_ERROR = 0.25
 MAX_FAILED = 0.2
 """Fraction of the estimates of a run that may fail. With few draws every rule fails some by chance."""
 MENDED_BY_DRAWS = {"rhat", "ess", "virial"}
+"""What tells that chains have not arrived, or are too short to tell."""
 FAR_OFF_RHAT, FAR_OFF_NOISE_RATIO = 2.0, 5 * MAX_NOISE_RATIO
 """Values from which an estimate can be anything."""
 

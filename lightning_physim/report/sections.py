@@ -336,7 +336,7 @@ CONTENTS = {
         _emergence,
         """Forecasts of the last score of each head, and the exponent of its approach. <i>Do not believe</i> a forecast
         that was made before a head began to rise.""",
-        """The upper panel shows the scores of emerging heads, the eight strongest at most. Beside each stand forecasts
+        """The upper panel shows the scores of the strongest emerging heads. Beside each stand forecasts
         of its last value, at the steps where they were made, from a tenth of the run on. Their bars hold 95 %
         of the errors of earlier runs, and held 98 % of those of fresh ones. The lower panel shows the exponent
         of a power law fitted to the approach, at the last step where one was fitted, with its 95 % interval for
