@@ -34,7 +34,7 @@ NOT_COMPARED = (
     "wandb", "artifacts", "rank_timeout", "clock", "progress", "safeguard",
 )  # fmt: skip
 """Parameters that are of no account, and those below them: where things are kept, and what watches over them."""
-MEASURING = ("validation", "probe.enabled", "emergence", "snapshots", "checkpoints", "llc", "geometry")
+MEASURED_SECTIONS = ("validation", "probe.enabled", "emergence", "snapshots", "checkpoints", "llc", "geometry")
 """Those of what is measured and when: of no account between runs, unless a sweep asks for them."""
 LONGEST_KIND = 40
 """Characters of the parameters that a line is called by, at most."""
@@ -195,7 +195,7 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
     output = Path(output)
     configs = [yaml.safe_load(run.config.read_text()) if run.config.is_file() else {} for run in runs]
     points = [flatten(config or {}) for config in configs]
-    varied = _varied(points, (*NOT_COMPARED, *MEASURING))
+    varied = _varied(points, (*NOT_COMPARED, *MEASURED_SECTIONS))
     seeds = set(varied) <= set(SEEDS)
     results = []
     for run, point in zip(runs, points, strict=True):
