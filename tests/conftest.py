@@ -10,11 +10,12 @@ import torch
 import torch.multiprocessing as mp
 from hypothesis import settings
 
-from tests.helpers.processes import clear_environment, default_signals
+from tests.helpers.processes import SILENCED, clear_environment, default_signals
 from tests.helpers.wandb_server import WandbServer
 
 # Tests run two at a time: threads of one would only wait for those of the other. Commands that they start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(SILENCED)
 torch.set_num_threads(1)
 
 # What a shell tells its background jobs to ignore, commands would go on ignoring, and tests of signals wait for ever.

@@ -27,6 +27,7 @@ from lightning_physim.tracking.run import RunDirectory
 from lightning_physim.tracking.wandb_artifacts import data_hash, link_to_group, log_file, use_data
 from lightning_physim.tracking.wandb_file import rows_in_files
 from lightning_physim.tracking.wandb_queue import Background
+from lightning_physim.tracking.wandb_service import end_service
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -303,7 +304,7 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
                     return experiment
             except Exception as error:  # whatever W&B's trouble is, it is not a reason not to train
                 reason = _one_line(error)
-                wandb.teardown()  # or the id counts as taken
+                end_service()  # or the id counts as taken
                 wandb.setup(wandb.Settings(silent=True))
             mode = "offline"
         for row in rows_in_files(self._run.path / "wandb"):

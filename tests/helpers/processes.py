@@ -11,6 +11,8 @@ import pytest
 
 FOREIGN = ("WANDB", "PL_", "PHYSIM", "LOCAL_RANK")
 """What W&B, Lightning or a run before this one has put into the environment begins with one of these."""
+SILENCED = {"WANDB_ERROR_REPORTING": "false"}
+"""Nothing of a test goes beyond this machine. wandb reports its own errors to a server of its makers."""
 
 
 def default_signals() -> None:
@@ -22,13 +24,15 @@ def default_signals() -> None:
 
 def clean_environment() -> dict[str, str]:
     """A copy of the environment without what is foreign."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)} | SILENCED
 
 
 def clear_environment(patch: pytest.MonkeyPatch) -> None:
     """Take what is foreign out of the environment until ``patch`` is undone."""
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         patch.delenv(name)
+    for name, value in SILENCED.items():
+        patch.setenv(name, value)
 
 
 def until(condition, seconds: float = 60.0):

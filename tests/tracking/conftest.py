@@ -1,8 +1,8 @@
 """A machine that knows no W&B account."""
 
 import pytest
-import wandb
 
+from lightning_physim.tracking.wandb_service import end_service
 from tests.helpers.processes import clear_environment
 
 
@@ -16,6 +16,6 @@ def no_key(tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(home / ".netrc"))
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.chdir(tmp_path)
-    wandb.teardown()
+    end_service()
     yield home
-    wandb.teardown()
+    end_service()

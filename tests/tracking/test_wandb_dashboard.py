@@ -6,13 +6,13 @@ import re
 import sys
 
 import pytest
-import wandb
 
 from lightning_physim.cli.main import main
 from lightning_physim.keys import HEAD_TABLE, SECTIONS
 from lightning_physim.llc import diagnostics
 from lightning_physim.tracking import wandb_chart
 from lightning_physim.tracking.wandb_dashboard import Dashboard, chart_title
+from lightning_physim.tracking.wandb_service import end_service
 from tests.helpers.wandb_server import Run
 
 
@@ -111,7 +111,7 @@ def test_a_second_push_changes_nothing(wandb_server):
     from wandb_workspaces.reports.v2 import Report
 
     wandb_server.runs["r"] = Run("p", "r")
-    wandb.teardown()
+    end_service()
     Report(entity="tester", project="p", title="Notes of somebody").save()
     first = Dashboard("tester", "p").push()
     assert first.changed == ["chart", "report", "workspace"]
@@ -126,7 +126,7 @@ def test_a_second_push_changes_nothing(wandb_server):
     elsewhere = Dashboard("tester", "q").push()  # the chart is of the user or team: it is there
     assert elsewhere.changed == ["report", "workspace"] and "not found" in elsewhere.refusal
     wandb_server.views = {name: view for name, view in wandb_server.views.items() if view["projectName"] == "p"}
-    wandb.teardown()
+    end_service()
     assert third == first._replace(changed=["workspace"]) and len(wandb_server.views) == 3
     (chart,) = wandb_server.charts.values()
     assert chart["chartName"] == wandb_chart.CHART and json.loads(chart["spec"]) == wandb_chart.SPECIFICATION

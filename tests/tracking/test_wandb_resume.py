@@ -11,6 +11,7 @@ import wandb
 from lightning_physim.tracking import JsonlLogger, PhysimWandbLogger, RunDirectory
 from lightning_physim.tracking.wandb_artifacts import artifact_name, data_hash
 from lightning_physim.tracking.wandb_logger import _plain, _same, wandb_id
+from lightning_physim.tracking.wandb_service import end_service
 from tests.helpers.offline import read_back, rows
 
 
@@ -28,7 +29,7 @@ def log(run: RunDirectory, *logged: tuple[int, dict], resume_step: int | None = 
             JsonlLogger(run.metrics).log_metrics(row, step)
     logger.finalize("success")
     logger.finish()
-    wandb.teardown()  # as a process does that ends
+    end_service()  # as a process does that ends
 
 
 def test_what_wandb_lacks_is_sent_and_what_it_has_is_not_sent_again(run):
