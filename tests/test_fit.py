@@ -149,6 +149,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, folder, tmp_path, killed
     assert set(once) == set(twice) - {killed_at}
     for step, arrays in once.items():
         assert all(np.array_equal(array, twice[step][name]) for name, array in arrays.items())
+    # What the probe remembers of earlier steps is in its last table: it comes from the checkpoint.
+    tables = [(path / "figures" / "probe_attention_distance.json").read_text() for path in (run, resumed)]
+    assert tables[0] == tables[1]
     expected, got = values(run), values(resumed)
     # The first part ended at its own last step, so it measured there as well.
     extra = {(step, key) for step, key in got if step == killed_at} - expected.keys()
