@@ -80,7 +80,7 @@ def run(cwd: Path, *words: str, command: str = "fit", harms: Callable[[Path, int
                     is_harmed, harmed = harms(cwd, process.pid), time.monotonic()
                 time.sleep(0.05)
             seconds = time.monotonic() - harmed
-            until = time.monotonic() + 10.0
+            until = time.monotonic() + 30.0
             while left := ranks_of(process.pid):
                 assert time.monotonic() < until, f"still there: {left}"
                 time.sleep(0.05)
