@@ -28,15 +28,15 @@ NETWORK_SGLD = SGLDConfig(
     n_chains=3,
     n_draws=48,
     doublings=2,
-    n_burn_in=16,
-    batch_size=32,
+    n_burn_in=32,
+    batch_size=64,
     preconditioner="curvature",
-    integrator="leimkuhler_matthews",
+    integrator="baoab",
     control_variate=True,
     zero_variance=True,
     about="centre",
 )
-"""Settings for the heads of a network in the middle of training. Draws go three times, and burn-in once, through an
+"""Settings for the heads of a network in the middle of training. Draws go six times, and burn-in four times, through an
 estimation set of 512 states: over a whole pass what minibatches differ by cancels. A head whose chains have not arrived
 goes on for twice and four times as many."""
 

@@ -12,8 +12,11 @@ from lightning_physim.llc.objective import Samples
 from lightning_physim.llc.preconditioner import TINY, Diagonal, Identity, LowRank, Preconditioner
 from lightning_physim.llc.sampler import Job, Kernel, Replicas
 
-CHECK_STEPS = 3
-"""Hessian-vector products that look for stiff directions which a preconditioner has missed."""
+CHECK_STEPS, CHECK_DRAWS = 3, 4
+"""Hessian-vector products that look for stiff directions which a preconditioner has missed, at each of so many draws:
+curvature differs from draw to draw."""
+MAX_PERSISTENCE = 0.9
+"""Of velocities: where no curvature holds the softest direction nothing else would be left of friction."""
 SQUARES = 30
 """Gradients behind their mean square, each at a draw and over a minibatch of its own."""
 DISTANCE_TO_INSTABILITY = 0.1
@@ -43,9 +46,10 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
     scale: Preconditioner = Identity()
     if config.preconditioner == "curvature" and is_exact:
         known, leading, share = basin.covariance, basin.covariance.vectors, basin.share
-        missed = _missed(replicas, there, samples, known, seed)
+        missed = _missed(replicas, basin, samples, known, seed)
         scale = LowRank(leading, known.values * missed[:, None], known.rest * missed)
         largest = torch.ones_like(known.values[:, :1])
+        softest = largest / missed[:, None]
     else:
         if config.preconditioner == "rmsprop":
             scale = Diagonal(_mean_square(replicas, basin, minibatches, seed))
@@ -54,28 +58,46 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
         localization = torch.stack([scale.root(leading[:, i]).square().sum(1) for i in rank], 1) * replicas.gamma
         share = 1 - localization / torch.maximum(values, localization + TINY)
         largest = values[:, :1].clamp_min(0)
+        softest = follow(values, replicas.gamma)[:, -1:]
         if config.preconditioner == "curvature":
             followed = follow(values, replicas.gamma)
             largest = (largest > 0).to(largest.dtype)
             # What is not among the leading directions should be no stiffer than the last of them.
-            missed = _missed(replicas, there, samples, LowRank(leading, followed, followed[:, -1]), seed)
+            missed = _missed(replicas, basin, samples, LowRank(leading, followed, followed[:, -1]), seed)
             scale = LowRank(leading, followed, followed[:, -1] * missed)
+            softest = largest / missed[:, None]
     step_size = _step_sizes(replicas.jobs, largest)
     return Kernel(
         step_size=step_size,
         preconditioner=scale,
-        averages_noise=config.integrator == "leimkuhler_matthews",
+        persistence=_persistence(config, step_size, softest),
         stability=(step_size * largest / 4)[:, 0],
         leading=leading,
         loss_fraction=share,
     )
 
 
-def _missed(replicas: Replicas, there: Tensor, samples: Samples, scale: Preconditioner, seed: int) -> Tensor:
+def _missed(replicas: Replicas, basin: Basin, samples: Samples, scale: Preconditioner, seed: int) -> Tensor:
     """Largest curvature in units of a preconditioner ``[replicas]``, 1 where it has missed none."""
-    product = potential_product(replicas, there, samples, scale)
-    found, _ = lanczos(product, random_directions(replicas, seed, "missed"), CHECK_STEPS)
-    return found[:, 0].clamp_min(1.0)
+    missed = torch.ones_like(replicas.gamma[:, 0])
+    for i in range(CHECK_DRAWS):
+        there = basin.draw(random_directions(replicas, seed, "check", i), replicas, samples)
+        product = potential_product(replicas, there, samples, scale)
+        found, _ = lanczos(product, random_directions(replicas, seed, "missed", i), CHECK_STEPS)
+        missed = torch.maximum(missed, found[:, 0])
+    return missed
+
+
+def _persistence(config: SGLDConfig, step_size: Tensor, softest: Tensor) -> Tensor | None:
+    """Of velocities, ``[replicas, 1]``, where friction damps the softest curvature ``[replicas, 1]`` critically.
+
+    It relaxes fastest then, in a time that grows as the root of the condition number, in place of the number itself.
+    """
+    if config.integrator == "euler":
+        return None
+    if config.integrator == "leimkuhler_matthews":
+        return torch.zeros_like(step_size)
+    return torch.exp(-2 * (step_size * softest).sqrt()).clamp_max(MAX_PERSISTENCE)
 
 
 def _mean_square(replicas: Replicas, basin: Basin, minibatches: Minibatches, seed: int) -> Tensor:

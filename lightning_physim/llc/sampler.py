@@ -110,21 +110,22 @@ class ChainState:
     Attributes:
         displacement: from w*, ``[replicas, size]``.
         alive: bool ``[replicas]``; a chain that diverged stays dead, at no displacement, and yields NaN.
-        noise: of the step before, ``[replicas, size]``.
+        velocity: in units of the preconditioner's root, ``[replicas, size]``; of Euler's scheme, which has none, the
+            noise of the step before.
     """
 
     displacement: Tensor
     alive: Tensor
-    noise: Tensor
+    velocity: Tensor
 
     @classmethod
-    def at(cls, displacement: Tensor, noise: Tensor) -> "ChainState":
+    def at(cls, displacement: Tensor, velocity: Tensor) -> "ChainState":
         """All replicas alive, at these displacements."""
-        return cls(displacement, torch.ones(len(displacement), dtype=torch.bool, device=displacement.device), noise)
+        return cls(displacement, torch.ones(len(displacement), dtype=torch.bool, device=displacement.device), velocity)
 
     def select(self, rows: Tensor) -> "ChainState":
         """That of these replicas."""
-        return ChainState(self.displacement[rows], self.alive[rows], self.noise[rows])
+        return ChainState(self.displacement[rows], self.alive[rows], self.velocity[rows])
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ class Kernel:
     Attributes:
         step_size: in units of the preconditioner, ``[replicas, 1]``.
         preconditioner: of each replica.
-        averages_noise: of two successive steps (Leimkuhler and Matthews), as against Euler's scheme.
+        persistence: fraction of its velocity that a chain keeps from one step to the next, ``[replicas, 1]``: 0 in the
+            limit of strong friction. None for Euler's scheme.
         stability: ``step_size a_max / 4`` with the largest curvature a_max, ``[replicas]``.
         leading: directions of largest curvature, in units of the preconditioner, ``[replicas, rank, size]``.
         loss_fraction: how much of the curvature in these is the loss's; the rest is the localization's.
@@ -143,7 +145,7 @@ class Kernel:
 
     step_size: Tensor
     preconditioner: Preconditioner
-    averages_noise: bool
+    persistence: Tensor | None
     stability: Tensor
     leading: Tensor
     loss_fraction: Tensor
@@ -153,16 +155,29 @@ class Kernel:
         return Kernel(
             step_size=self.step_size[rows],
             preconditioner=self.preconditioner.select(rows),
-            averages_noise=self.averages_noise,
+            persistence=None if self.persistence is None else self.persistence[rows],
             stability=self.stability[rows],
             leading=self.leading[rows],
             loss_fraction=self.loss_fraction[rows],
         )
 
-    def move(self, displacement: Tensor, force: Tensor, noise: Tensor) -> Tensor:
+    def euler(self, displacement: Tensor, force: Tensor, noise: Tensor) -> Tensor:
         """The displacement one step later, with the gradient ``force`` of the potential."""
         drift = self.step_size / 2 * self.preconditioner.apply(force)
         return displacement - drift + self.step_size.sqrt() * self.preconditioner.root(noise)
+
+    def move(self, state: ChainState, force: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement and velocity one step later, with the gradient ``force`` of the potential.
+
+        BAOAB (Leimkuhler and Matthews 2013, arXiv 1203.5428) with unit mass, from one refreshed velocity to the
+        next, so that one gradient makes both kicks. Without persistence it is their method for strong friction.
+        """
+        if self.persistence is None:
+            return self.euler(state.displacement, force, noise), noise
+        time = self.step_size.sqrt()
+        kicked = state.velocity - time * self.preconditioner.root(force)
+        refreshed = self.persistence * kicked + (1 - self.persistence.square()).sqrt() * noise
+        return state.displacement + time / 2 * self.preconditioner.root(kicked + refreshed), refreshed
 
 
 class Draw(NamedTuple):
@@ -202,9 +217,8 @@ def step(
     limit = size / 2 + ABSURD * (1 + (size / 2) ** 0.5)
     alive = state.alive & torch.isfinite(value) & (value < limit) & torch.isfinite(gradient).all(1)
     force = gradient + replicas.gamma * u
-    moved = kernel.move(u, force, (noise + state.noise) / 2 if kernel.averages_noise else noise)
-    draw = Draw(torch.where(alive, value, torch.nan), gradient)
-    return ChainState(torch.where(alive[:, None], moved, 0.0), alive, noise), draw
+    displacement, velocity = (torch.where(alive[:, None], each, 0.0) for each in kernel.move(state, force, noise))
+    return ChainState(displacement, alive, velocity), Draw(torch.where(alive, value, torch.nan), gradient)
 
 
 def noise_ratio(
@@ -216,8 +230,9 @@ def noise_ratio(
 ) -> Tensor:
     """Relative rise of the estimate ``[replicas]`` by the noise of minibatch gradients, where the chains stand.
 
-    In a quadratic direction i it is step_size n_beta^2 Var_i(grad L_B) / 4; the mean over the leading directions,
-    weighted by what each contributes to the estimate. 0 for the whole data set.
+    In a quadratic direction i it is step_size n_beta^2 Var_i(grad L_B) / 4, times (1 + p) / (1 - p) for chains of
+    persistence p, which are cooled by less; the mean over the leading directions, weighted by what each contributes to
+    the estimate. 0 for the whole data set.
     """
     if len(minibatches) < 2:
         return torch.zeros_like(kernel.stability)
@@ -227,6 +242,8 @@ def noise_ratio(
         whitened.append(kernel.preconditioner.root(replicas.n_beta * gradient))
     along = torch.einsum("brd,rkd->brk", torch.stack(whitened), kernel.leading)
     ratio = kernel.step_size * along.var(0) / 4
+    if kernel.persistence is not None:
+        ratio = ratio * (1 + kernel.persistence) / (1 - kernel.persistence)
     return (ratio * kernel.loss_fraction).sum(1) / kernel.loss_fraction.sum(1)
 
 
@@ -236,10 +253,10 @@ def acceptance(state: ChainState, samples: Samples, noise: Tensor, replicas: Rep
     A check of the step size: near 1 for a small one. NaN for another integrator than Euler's, which gets averages
     right by steps that Metropolis would refuse.
     """
-    if kernel.averages_noise:
+    if kernel.persistence is not None:
         return torch.full_like(kernel.stability, torch.nan)
     energy, force = replicas.potential(state.displacement, samples)
-    energy_there, force_there = replicas.potential(kernel.move(state.displacement, force, noise), samples)
+    energy_there, force_there = replicas.potential(kernel.euler(state.displacement, force, noise), samples)
     # The noise that would lead back, up to its sign.
     back = noise - kernel.step_size.sqrt() / 2 * kernel.preconditioner.root(force + force_there)
     log_ratio = energy - energy_there + (noise.square() - back.square()).sum(1) / 2

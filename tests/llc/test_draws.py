@@ -80,9 +80,9 @@ def heated(noise: float, curvature=(0.5, 1.0, 2.0), **changed) -> dict[str, floa
     return vars(estimate_llc(weights, loss, (slopes,), config=config)["model"])
 
 
-@pytest.mark.parametrize("noise", [0.5, 0.6])
-def test_the_heat_that_is_told_is_what_the_virial_leaves(noise):
-    plain, mended = heated(noise), heated(noise, zero_variance=True)
+@pytest.mark.parametrize("noise, integrator", [(0.5, "euler"), (0.6, "euler"), (0.5, "baoab")])
+def test_the_heat_that_is_told_is_what_the_virial_leaves(noise, integrator):
+    plain, mended = heated(noise, integrator=integrator), heated(noise, integrator=integrator, zero_variance=True)
     assert plain["noise_ratio"] > 0.1 and plain["mean"] > 1.1 * 1.5
     off = mended["mean"] / 1.5 - 1
     assert off > 3 * mended["mcse"] / 1.5  # so that there is something to be told

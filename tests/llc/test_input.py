@@ -92,7 +92,7 @@ def test_inference_mode_is_refused():
         estimate()
 
 
-@pytest.mark.parametrize("settings", [{}, {"integrator": "leimkuhler_matthews"}, {"preconditioner": "curvature"}])
+@pytest.mark.parametrize("settings", [{}, {"integrator": "baoab"}, {"preconditioner": "curvature"}])
 def test_an_automatic_step_size_on_a_flat_loss_is_refused_without_localization(settings):
     def flat(module: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return 0 * loss(module, batch) + 1.0
@@ -121,7 +121,7 @@ def test_an_automatic_step_size_on_a_flat_loss_is_refused_without_localization(s
         ({"target_mcse": 0.0}, "target_mcse must be positive"),
         ({"max_seconds": 0.0}, "max_seconds must be positive"),
         ({"preconditioner": "adam"}, 'preconditioner must be "rmsprop", "curvature" or None'),
-        ({"integrator": "verlet"}, 'integrator must be "euler" or "leimkuhler_matthews"'),
+        ({"integrator": "verlet"}, 'integrator must be "euler", "leimkuhler_matthews" or "baoab"; got'),
         ({"about": "mean"}, 'about must be "anchor" or "centre"'),
     ],
 )

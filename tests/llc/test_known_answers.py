@@ -58,8 +58,10 @@ def test_quadratic_with_the_step_size_bias_of_sgld(step, localization):
     assert result.step_stability == pytest.approx(step * (1000 * H[-1] + localization) / 4, rel=1e-3)
 
 
-def test_quadratic_has_no_step_size_bias_with_leimkuhler_matthews():
-    result = estimate(quadratic, 10, n_beta=1000.0, n_chains=128, n_draws=600, n_burn_in=100, **FAST)
+@pytest.mark.parametrize("integrator", ["leimkuhler_matthews", "baoab"])
+def test_quadratic_has_no_step_size_bias(integrator):
+    settings = {"n_chains": 128, "n_draws": 600, "n_burn_in": 100}
+    result = estimate(quadratic, 10, n_beta=1000.0, **settings, **FAST | {"integrator": integrator})
     agrees(result, 5.0, 0.02)
 
 
@@ -78,18 +80,19 @@ def test_one_dimension():
 
 
 @pytest.mark.parametrize(
-    "power, n_beta, step, tolerance",
+    "power, n_beta, step, tolerance, integrator",
     [
-        (4, 1e3, 2e-3, 0.02),
-        pytest.param(4, 1e5, 2e-4, 0.02, marks=slow),
-        pytest.param(6, 1e3, 6e-3, 0.03, marks=slow),
-        pytest.param(8, 1e3, 8e-3, 0.03, marks=slow),
+        (4, 1e3, 2e-3, 0.02, "leimkuhler_matthews"),
+        (4, 1e3, 2e-3, 0.02, "baoab"),
+        pytest.param(4, 1e5, 2e-4, 0.02, "leimkuhler_matthews", marks=slow),
+        pytest.param(6, 1e3, 6e-3, 0.03, "baoab", marks=slow),
+        pytest.param(8, 1e3, 8e-3, 0.03, "leimkuhler_matthews", marks=slow),
     ],
 )
-def test_a_power_of_one_weight_has_one_over_that_power_at_any_temperature(power, n_beta, step, tolerance):
+def test_a_power_of_one_weight_has_one_over_that_power_at_any_temperature(power, n_beta, step, tolerance, integrator):
     result = estimate(
         lambda w: (w**power).sum(), 1, n_beta=n_beta, step_size=step, n_chains=1600, n_draws=625, n_burn_in=500,
-        integrator="leimkuhler_matthews",
+        integrator=integrator,
     )  # fmt: skip
     agrees(result, 1 / power, tolerance)
 
