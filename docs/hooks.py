@@ -24,6 +24,11 @@ OUTSIDE = ("examples/*.py", "sweeps/*.yaml", "lightning_physim/configs/*.yaml", 
 SAME_AS_FIT = ("validate", "test", "predict")  # their help repeats that of fit
 
 
+def on_config(config: MkDocsConfig) -> None:
+    """Lay the style of wide tables over that of the theme."""
+    config.extra_css.append("style.css")
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what pages lead to and does not lie in ``docs``: files, notebooks, the command line, the gallery."""
     for pattern in OUTSIDE:
@@ -52,7 +57,7 @@ def notebook(content: dict[str, Any]) -> str:
     """A notebook with its stored outputs as Markdown."""
     page = []
     for cell in content["cells"]:
-        source = "".join(cell["source"])
+        source = "".join(cell["source"]).replace("](../docs/", "](../")
         page.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
         for output in cell.get("outputs", []):
             data = output.get("data", {"text/plain": output.get("text", [])})

@@ -154,15 +154,16 @@ def spectrum(run: Run) -> None:
             axes.plot(np.arange(1, len(values) + 1), values, color=color, label=f"{label} {head}: {count}")
         for c in (10.0, 1.0, 0.1):
             axes.axhline(c, color=INK, lw=0.8, ls=":")
-            axes.text(1, c * 1.15, f"c = {c:g}", fontsize=9)
-        axes.set(xscale="log", yscale="log", ylim=(1e-4, None), xlabel="direction, in order", ylabel="curvature h")
+            axes.text(len(values), c * 1.15, f"c = {c:g}", fontsize=9, ha="right")
+        axes.set(xscale="log", yscale="log", ylim=(1e-4, 1e5), xlabel="direction, in order", ylabel="curvature h")
         axes.legend(frameon=False, fontsize=9, title="directions that count at c = 10, 1, 0.1", title_fontsize=9)
 
     def weight(axes: Axes) -> None:
-        h = np.logspace(-3, 3, 200)
-        axes.plot(h, h / (h + 1), color=NEAR, lw=2)
-        axes.axvline(1, color=INK, lw=0.8, ls=":")
-        axes.set(xscale="log", xlabel="curvature h of a direction, over c", ylabel="what it counts: h / (h + c)")
+        h = np.logspace(-4, 4, 200)
+        for c, color in zip((0.1, 1.0, 10.0), (QUERY, NEAR, INK), strict=True):
+            axes.plot(h, h / (h + c), color=color, lw=2, label=f"c = {c:g}")
+        axes.set(xscale="log", xlabel="curvature h of a direction", ylabel="what it counts: h / (h + c)")
+        axes.legend(frameon=False, fontsize=9)
 
     draw("spectrum", 2, 3.4, curves, weight)
 

@@ -12,11 +12,11 @@ PREDICTORS = ("loss", "floor_ballistic", "floor_no_pair")
 class OneStepError(Metric):
     """Mean squared error of the standardised target over one interval, beside the two floors on the same data.
 
-    ``compute`` gives, for the network (``loss``), free flight (``floor_ballistic``) and the exact oracle that knows
-    walls and gravity but no neighbours (``floor_no_pair``), the error over all particles, over those that touched
-    another one in the interval (``..._colliding``) and over the rest (``..._free``). Far below the no-pair floor a
-    network must use other particles; somewhat below it, it may only know what collisions do on average to a particle in
-    a given state (see ``docs/emergence.md``). A group without particles gives NaN.
+    ``compute`` gives the error of the network (``loss``), of free flight (``floor_ballistic``), and of the exact oracle
+    that knows walls and gravity but no neighbours (``floor_no_pair``). Each is given over all particles, over those
+    that touched another one in the interval (``..._colliding``) and over the rest (``..._free``). Far below the no-pair
+    floor a network must use other particles. Somewhat below it, it may only know what collisions do on average to a
+    particle in a given state (see ``docs/emergence.md``). A group without particles gives NaN.
     """
 
     full_state_update = False

@@ -40,15 +40,15 @@ class CollisionProbe(Observer):
     progress bar and in ``trainer.callback_metrics``. Once a decade and at the end the table
     ``probe/attention_distance`` goes to every :class:`lightning_physim.loggers.RunLogger`.
 
-    The probe set is dealt over ranks without padding (a rank may get none of it) and the sums are added up, so that
-    the scores do not depend on the number of ranks.
+    The probe set is dealt over ranks without padding, and a rank may get none of it. The sums are added up, so that the
+    scores do not depend on the number of ranks.
 
     Works with any LightningModule that has ``attention(states) -> [layers, systems, heads, query, key]``, or whose
     layers are ``torch.nn.MultiheadAttention`` (:func:`lightning_physim.probes.attention_patterns`). The data module
     has ``probe_states(n) -> states [n, particles, 4], contacts`` and ``contact_distance`` ``[particles, particles]``.
     Ablation also needs ``ablate(states, hidden) -> predictions [systems, particles, 4], [layers, heads, systems,
-    particles, 4]`` of the module and ``probe_set(n) -> states, targets, contacts`` of the data module, and is left out
-    without.
+    particles, 4]`` of the module and ``probe_set(n) -> states, targets, contacts`` of the data module. Without them it
+    is left out.
 
     Args:
         radius: within which a particle is near, in contact diameters.

@@ -44,9 +44,9 @@ def columns() -> list[str]:
 class EmergenceMonitor(Observer):
     """Fits growth laws to the scores of every head so far, at log-spaced steps.
 
-    Logs ``emergence/n_emerging``, the number of heads whose score has left its baseline for good (its last five
-    measurements lie above a tenth of the way from the median of the first three to ``ceiling``), and for those heads,
-    as soon as there are points enough:
+    Logs ``emergence/n_emerging``, the number of heads whose score has left its baseline for good. Their last five
+    measurements lie above a tenth of the way from the median of the first three to ``ceiling``. As soon as there are
+    points enough, it logs for those heads:
 
     - ``emergence/{head}/onset_step``: where the score crossed that threshold
       (:func:`lightning_physim.emergence.onset_step`);
@@ -65,8 +65,8 @@ class EmergenceMonitor(Observer):
     the measurement of the same step is not there yet. All ranks compute the same; nothing is exchanged.
 
     Args:
-        score: beginning of the keys. The partner score tends to a plateau below 1, as the laws have it; enrichment is
-            the same up to a constant (give its highest value as ``ceiling``), the raw score depends on the mass that a
+        score: beginning of the keys. The partner score tends to a plateau below 1, as the laws have it. Enrichment is
+            the same up to a constant; give its highest value as ``ceiling``. The raw score depends on the mass that a
             head puts on its own token.
         ceiling: highest possible score; 0 is the lowest.
         steps_per_decade: fits per tenfold increase of the step. One takes some tenths of a second per emerging head.

@@ -22,9 +22,9 @@ MIN_SECONDS = 0.3
 class StepProgressBar(ProgressBar):
     """A single bar over optimizer steps: epochs mean little here, and validation is short.
 
-    Says what takes the time, training or a measurement, and how long the rest will take, as ``[elapsed<left]``: the
-    steps that are left at the pace of training alone, and every measurement that is planned at the mean of those of its
-    kind so far. A ``+`` behind it: something is planned that was not measured yet. Shows what is logged with
+    Says what takes the time, training or a measurement, and how long the rest will take, as ``[elapsed<left]``. That is
+    the steps that are left at the pace of training alone. Every planned measurement is added, at the mean of those of
+    its kind so far. A ``+`` behind the time: something is planned that was not measured yet. Shows what is logged with
     ``prog_bar=True``. Where nobody watches, in a log, it prints a line every ten seconds.
 
     Args:

@@ -22,7 +22,7 @@ class Safeguard(pl.Callback):
     """Ends training in order, on every rank at the same batch.
 
     *At a signal* (SIGINT, SIGTERM, SIGHUP; to any rank) training ends when everything that belongs to the optimizer
-    step is done: its measurements, a validation that is due, and a checkpoint of
+    step is done. That is its measurements, a validation that is due, and a checkpoint of
     :class:`lightning_physim.callbacks.LogSpacedCheckpoint`. Then :class:`lightning_physim.errors.Interrupted` is
     raised. A long estimate is given up for it and made after the resume. A second signal ends training at once, without
     a checkpoint. A signal in the last step changes nothing: the training is done.

@@ -60,8 +60,8 @@ class ParticleDataModule(pl.LightningDataModule):
         cache_dir: folder that holds the splits, each in a directory named by a hash of what made it.
         num_workers: processes that read batches ahead; 0 is fastest unless the disk is slow.
         source: folder of trajectories to read in place of simulating them, in HDF5 as of LagrangeBench, NumPy or LAMMPS
-            (docs/data.md). ``system`` then says what they are of: radii, box, gravity and the interval. ``n_train`` and
-            the like are pieces of ``n_intervals`` intervals. There are no out-of-distribution splits.
+            (docs/data.md). ``system`` then says of what: radii, box, gravity and the interval. ``n_train`` and
+            the like count pieces of ``n_intervals`` intervals. There are no out-of-distribution splits.
 
     Raises:
         InputError: a value out of its range.

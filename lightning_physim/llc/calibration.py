@@ -68,9 +68,9 @@ def calibrate(
 ) -> Calibration:
     """Estimate at every combination of settings, and recommend the one in the middle of the widest plateau.
 
-    A plateau is a set of settings, neighbours on the grid, that pass their diagnostics and whose estimates agree with
-    the one at its centre, within a tenth or the standard error; its size is summed over regions. What an LLC of a
-    network depends on most is ``localization / n_beta``, the curvature from which on a direction counts.
+    A plateau is a set of settings, neighbours on the grid, that pass their diagnostics. Their estimates agree with the
+    one at its centre, within a tenth or the standard error. Its size is summed over regions. What an LLC of a network
+    depends on most is ``localization / n_beta``, the curvature from which a direction counts.
 
     Args:
         module, loss_fn, data, regions, distributed, residual_fn: as of :func:`lightning_physim.llc.estimate_llc`.

@@ -15,13 +15,13 @@ class SGLDConfig:
 
         w <- w - step_size/2 (n_beta grad L_B(w) + localization (w - w*)) + sqrt(step_size) N(0, 1),
 
-    with ``L_B`` the mean loss over a minibatch. The absolute scale of an LLC is that of a log-likelihood: with a mean
-    squared error over k outputs and noise variance s^2, one unit of it is k/(2 s^2) nats per sample.
+    with ``L_B`` the mean loss over a minibatch. The absolute scale of an LLC is that of a log-likelihood. With a mean
+    squared error over k outputs and noise variance s^2, one unit of the loss is k/(2 s^2) nats per sample.
 
     The defaults are the published algorithm. In a network ``preconditioner="curvature"``,
-    ``integrator="baoab"`` and ``control_variate=True`` sample the same density many times faster,
-    ``zero_variance=True`` makes errors smaller, and ``about="centre"`` gives an estimate that does not turn negative
-    where w* is no minimum.
+    ``integrator="baoab"`` and ``control_variate=True`` sample the same density many times faster.
+    ``zero_variance=True`` makes errors smaller. ``about="centre"`` gives an estimate that does not turn negative where
+    w* is no minimum.
 
     Choosing values:
 
@@ -46,20 +46,21 @@ class SGLDConfig:
             a Gaussian with the curvature at w*, so that R-hat tells whether they have forgotten it.
         batch_size: samples of a minibatch; every pass goes through the same ones, in an order of its own. None for all
             at every step.
-        preconditioner: None; ``"rmsprop"``: steps are scaled by the inverse root mean square of each gradient, over
-            draws of that Gaussian, and then kept, so that no correction term is missing; ``"curvature"``: by the
-            inverse of the leading eigenvalues of the Hessian, or of the Gauss-Newton matrix where residuals are given,
-            so that stiff and soft directions mix at one rate.
+        preconditioner: None leaves steps as they are. ``"rmsprop"`` scales them by the inverse root mean square of each
+            gradient over draws of that Gaussian. The scale is then kept, so that no correction term is missing.
+            ``"curvature"`` scales them by the inverse of the leading eigenvalues of the Hessian, or of the Gauss-Newton
+            matrix where residuals are given. Stiff and soft directions then mix at one rate.
         integrator: ``"euler"`` is SGLD as published. ``"leimkuhler_matthews"`` averages the noise of two successive
-            steps (Leimkuhler and Matthews 2013, arXiv 1203.5428): it has no step size bias on a quadratic loss, which
-            allows larger steps. ``"baoab"`` is their method with inertia, as exact on a quadratic loss: friction damps
+            steps (Leimkuhler and Matthews 2013, arXiv 1203.5428). It has no step size bias on a quadratic loss, which
+            allows larger steps. ``"baoab"`` is their method with inertia, as exact on a quadratic loss. Friction damps
             the softest direction that is followed critically, so that chains forget where they were in the root of the
             steps. Noise of gradients heats them by more.
         control_variate: sample with ``grad L_B(w) - grad L_B(w*) + grad L(w*)`` in place of ``grad L_B(w)``: the same
             mean and, near ``w*``, much less noise (SGLD-CV, Baker et al. 2019, arXiv 1706.05439). Draws lose their
             noise of first order in the same way.
         about: what the estimate is relative to. ``"anchor"``: L(w*), as published. ``"centre"``: the loss at the mean
-            of the chains, which leaves out how far w* lies from a minimum: for networks in training (docs/llc.md).
+            of the chains. That leaves out how far w* lies from a minimum, and is for networks in training
+            (docs/llc.md).
         zero_variance: take the virial from each draw (Assaraf and Caffarel 1999; Mira et al. 2013, arXiv 1012.2983).
             Its mean is zero; where the loss is quadratic the difference is constant, so that errors shrink to what is
             not. It also takes out the bias of first order by large steps and noisy gradients. About the anchor the

@@ -15,8 +15,9 @@ class ParticlewiseNetwork(ParticleNetwork):
     """The transformer's blocks without attention: each particle is mapped by itself.
 
     What attention would take in parameters goes into the MLP of each block, whose hidden width is
-    ``d_mlp + 2 d_model``: at the defaults 19 428 parameters, where the transformer has 19 684. It learns walls,
-    gravity, and what collisions do on average to a particle in a given state, but not whom it will hit.
+    ``d_mlp + 2 d_model``. At the defaults that makes 19 428 parameters, where the transformer has 19 684. The
+    network learns walls, gravity, and what collisions do on average to a particle in a given state, but not whom it
+    will hit.
 
     Args:
         n_layers, d_model, d_mlp, embedding, d_embedding, norm: as of :class:`PhysicsTransformer`.

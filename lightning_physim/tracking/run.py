@@ -68,10 +68,10 @@ class RunDirectory:
 def new_run(root: str | Path = "runs", name: str | None = None) -> RunDirectory:
     """Make the directory of a new run under ``root``, on rank zero alone.
 
-    The id is ``WANDB_RUN_ID`` where a sweep agent has set it; otherwise UTC time, ``name`` and four random characters
-    (``20261123-235001-demo-x7k2``), so that ids sort by age, two runs never share one, and Weights & Biases takes it.
-    Ranks that rank zero launches as its children inherit the id; ranks launched from outside (``torchrun``, SLURM) get
-    a path of their own which nothing may write to, as nothing but rank zero writes to a run directory.
+    The id is ``WANDB_RUN_ID`` where a sweep agent has set it. Otherwise it is UTC time, ``name`` and four random
+    characters (``20261123-235001-demo-x7k2``). So ids sort by age, two runs never share one, and Weights & Biases takes
+    it. Ranks that rank zero launches as its children inherit the id. Ranks launched from outside (``torchrun``, SLURM)
+    get a path of their own. Nothing may write to it, as nothing but rank zero writes to a run directory.
 
     Args:
         root: directory of all runs.

@@ -54,13 +54,14 @@ KILLED = 255
 class PhysimWandbLogger(RunLogger, WandbLogger):
     """Lightning's ``WandbLogger`` for one run directory.
 
-    Online where an API key is configured (``WANDB_API_KEY``, netrc, settings files) and the server answers; offline
-    otherwise, to be uploaded later by ``wandb sync``. ``WANDB_MODE``, ``WANDB_PROJECT``, ``WANDB_RUN_GROUP`` and the
-    other variables of wandb keep their meaning. wandb itself says nothing; one printed line tells where the run is.
+    The run is online where an API key is configured (``WANDB_API_KEY``, netrc, settings files) and the server answers.
+    Otherwise it is offline, to be uploaded later by ``wandb sync``. ``WANDB_MODE``, ``WANDB_PROJECT``,
+    ``WANDB_RUN_GROUP`` and the other variables of wandb keep their meaning. wandb itself says nothing. One printed line
+    tells where the run is.
 
-    Rows, tables and figures are handed to wandb by a thread of their own, in order, so that training does not wait for
-    them. W&B is an extra: whatever wandb raises, at its start or later, costs one line and what it was about to take,
-    and training goes on.
+    A thread of its own hands rows, tables and figures to wandb, in order, so that training does not wait for them. W&B
+    is an extra. Whatever wandb raises, at its start or later, costs one line and what it was about to take, and
+    training goes on.
 
     Files lie in ``<run>/wandb/``, the id is the run directory's, and a later process with the same directory continues
     the same W&B run. Every row carries ``trainer/global_step``, the x-axis of every chart.
