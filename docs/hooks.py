@@ -24,11 +24,6 @@ OUTSIDE = ("examples/*.py", "sweeps/*.yaml", "lightning_physim/configs/*.yaml", 
 SAME_AS_FIT = ("validate", "test", "predict")  # their help repeats that of fit
 
 
-def on_config(config: MkDocsConfig) -> None:
-    """Lay the style of wide tables over that of the theme."""
-    config.extra_css.append("style.css")
-
-
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what pages lead to and does not lie in ``docs``: files, notebooks, the command line, the gallery."""
     for pattern in OUTSIDE:

@@ -135,9 +135,8 @@ def find_run(root: str | Path, which: str | Path) -> RunDirectory:
 def last_checkpoint(run: RunDirectory) -> Path:
     """The whole checkpoint with the highest step in its name (``step-00001200.ckpt``).
 
-    Files without a step in their name (``last.ckpt``) count only where no other does, newest first. A half-written
-    file is passed over: Lightning writes to the temporary directory and *moves*, which is a slow copy where that is
-    another file system, and a machine that dies then leaves a torn file under the final name.
+    Files without a step in their name (``last.ckpt``) count only where no other does, newest first. A torn file is
+    passed over: a machine that dies, or a disk that fails, can leave one under the final name.
 
     Raises:
         InputError: there is none.
