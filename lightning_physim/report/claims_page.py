@@ -27,6 +27,7 @@ from lightning_physim.report.claim_figures import (
 )
 from lightning_physim.report.page import Part, caption_html, folded, plot_html, section, write_page
 from lightning_physim.report.portrait_figures import collapse_figure
+from lightning_physim.report.style import dot_html
 from lightning_physim.report.summary import sentence
 from lightning_physim.report.table import Html, html_table, number_text
 from lightning_physim.report.words import linked, with_words
@@ -203,7 +204,7 @@ def _runs(findings: Findings) -> str:
         shown = f'<a href="{escape(training.report)}">{name}</a>' if training.report else name
         if training.state != "finished":
             shown += f" ({escape(training.state)})"
-        dot = f'<span style="color: {colors[training.name]}">●</span> ' if training.name in colors else ""
+        dot = dot_html(colors[training.name]) + " " if training.name in colors else ""
         role = "as configured" if training.role == SEED else ROLES[training.role].label
         rows.setdefault(role, []).append(f'<span class="seed">{dot}{shown}</span>')
     return html_table([], [[role, Html(" ".join(links))] for role, links in rows.items()])
