@@ -130,3 +130,17 @@ def test_a_mistyped_option_is_told_what_was_meant(argv, meant, capsys, tmp_path,
     line = capsys.readouterr().err.strip()
     assert line.startswith("physim: no such option: --") and line.endswith(f": type {meant}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "taken"),
+    [
+        ("--model.lr=abc", "a number; got abc"),
+        ("--llc.sgld.target_mcse=foo", "a number or null; got foo"),
+        ("--model.norm=foo", "layer or rms or none; got foo"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_is_told_in_words(option, taken, capsys):
+    assert main(["fit", option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"physim: {option.partition('=')[0]} takes {taken}"
