@@ -25,6 +25,7 @@ from lightning_physim.report import write_report, write_reproduction, write_runs
 from lightning_physim.report.animation import write_animation
 from lightning_physim.report.run_page import viewer_page
 from lightning_physim.report.sections import RunContent
+from lightning_physim.report.style import DARK, HUES, rgb
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 from tests.helpers.studies import a_study, flows
 
@@ -165,7 +166,7 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
     assert drawn.pop("portrait") == 1  # one head has risen
     assert min(drawn.values()) > 1
     fits = page.execute_script("return document.getElementById('scores').data.map(trace => trace.name)")
-    assert "fitted power law" in fits
+    assert "fitted law" in fits
     entries = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = {e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"}
     assert {url for url in asked if not url.startswith("data:")} == {run.report.as_uri()}
@@ -317,6 +318,26 @@ def test_dark_pages_are_dark_and_printed_ones_are_not(chromium, run, media, pape
     assert complaints(chromium) == []
 
 
+def test_a_printed_figure_is_as_wide_as_the_text_and_two_fit_on_a_page(chromium, run):
+    show(chromium, run.report)
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    try:
+        found = chromium.execute_script(
+            "dispatchEvent(new Event('beforeprint'));"
+            "return [...document.querySelectorAll('figure:has(.main-svg)')].filter(e => e.clientHeight).map(e => {"
+            "const box = e.querySelector('.main-svg').getBoundingClientRect();"
+            "return [box.width, box.height, e.querySelector('.captions').getBoundingClientRect().top - box.bottom]})"
+        )
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+        chromium.execute_script("dispatchEvent(new Event('afterprint'))")
+    width, height, gap = np.transpose(found)
+    assert width == pytest.approx(680, abs=2)
+    assert height[0] < 340 and height.max() < 900  # of the 950 pixels of a sheet of US letter
+    assert gap.max() < 20
+    assert complaints(chromium) == []
+
+
 def test_a_run_without_attention_shows_its_rollouts(chromium, tmp_path):
     run = write_run(tmp_path / "blind")
     for path in (run.figures / "probe_snapshots").iterdir():
@@ -391,6 +412,13 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
         assert claim.verdict in shown and claim.statement in shown
         assert all(reason[1:] in shown for reason in claim.reasons)
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": dark})
+    dot = "return getComputedStyle(document.querySelector('.seed span')).color"
+    try:
+        assert chromium.execute_script(dot) == "rgb({}, {}, {})".format(*rgb(DARK[HUES[0]]))  # as the point in figures
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
     assert complaints(chromium) == []
 
 
