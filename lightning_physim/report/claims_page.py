@@ -61,7 +61,7 @@ CLAIM_CAPTIONS = {
         of a colour lie nearer to the dotted line than with their heads exchanged.""",
     ),
     "laws": (
-        """Akaike weight of each growth law for every collision head that is used: a row that is dark in one column
+        """Akaike weight of each growth law for every collision head that is used: a row with one strong column
         has a clear law. <i>Do not believe</i> a weight without the dot of a verdict: weights compare laws.""",
         """A <b>dot</b> is the verdict, and a row without one is undecided. The seeds’ losses on colliding particles are
         controls. The broken power law counts as a power law.""",
