@@ -23,6 +23,7 @@ from lightning_physim.claims import (
 from lightning_physim.emergence import growth_of_loss
 from lightning_physim.report import write_report, write_reproduction, write_runs
 from lightning_physim.report.animation import write_animation
+from lightning_physim.report.page import page_html
 from lightning_physim.report.run_page import viewer_page
 from lightning_physim.report.sections import RunContent
 from lightning_physim.report.style import DARK, HUES, rgb
@@ -171,6 +172,38 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
     asked = {e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"}
     assert {url for url in asked if not url.startswith("data:")} == {run.report.as_uri()}
     assert run.report.stat().st_size < 10e6
+
+
+def test_contents_lead_to_sections_and_the_pointer_reads_all_heads_at_a_step(page):
+    page.find_element("css selector", ".contents summary").click()
+    links = [
+        link.get_attribute("href").rpartition("#")[2] for link in page.find_elements("css selector", ".contents a")
+    ]
+    assert links == [part.get_attribute("id") for part in page.find_elements("css selector", "main > section")]
+    page.find_element("css selector", ".contents summary").click()
+    middle = page.execute_script(
+        "const plot = document.querySelector('#scores .nsewdrag');"
+        "plot.scrollIntoView({block: 'center', behavior: 'instant'}); const box = plot.getBoundingClientRect();"
+        "return {x: box.x + box.width / 2, y: box.y + box.height / 2}"
+    )
+    page.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", **middle})
+    time.sleep(0.5)
+    said = page.find_element("css selector", "#scores .hoverlayer").get_attribute("textContent")
+    assert said.startswith("step ") and all(f"{head} : " in said for head in ("L0H0", "L0H1")) and "× uniform" in said
+
+
+def test_the_page_of_a_training_that_goes_on_reads_itself_again(chromium, tmp_path):
+    hurry = "const now = performance.now.bind(performance); performance.now = () => 50 * now();"
+    script = chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": hurry})
+    kind = "return performance.getEntriesByType('navigation')[0].type"
+    try:
+        for live in (False, True):
+            (tmp_path / "run.html").write_text(page_html("a run", [], "goes on", [], live=live))
+            show(chromium, tmp_path / "run.html")
+            time.sleep(1.5)
+            assert chromium.execute_script(kind) == ("reload" if live else "navigate")
+    finally:
+        chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 def test_the_network_is_closed_to_scripts(chromium, run):
