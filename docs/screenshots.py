@@ -1,7 +1,8 @@
-"""The pictures of a report: ``python docs/screenshots.py RUN``, with a finished run of ``demo``.
+"""The pictures of pages: ``python docs/screenshots.py RUN``, with a finished run of ``demo``.
 
-``report-top.png`` is the first screen, ``report-viewer.png`` the viewer in the middle of training. It needs Chromium,
-and selenium of the extra ``test``.
+``report-top.png`` is the first screen of its report, ``report-viewer.png`` the viewer in the middle of training.
+``results/claims.png`` is the top of the gallery's reproduction. It needs Chromium, selenium of the extra ``test``, and
+pandas of the extra ``docs``.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from gallery.pages import reproduction_page
 from selenium import webdriver
 
 from lightning_physim.report import write_report
@@ -43,20 +45,29 @@ def main() -> None:
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
     try:
         with TemporaryDirectory() as folder:
-            browser.get(write_report(run, Path(folder) / "report.html").as_uri())
+            show(browser, write_report(run, Path(folder) / "report.html"))
             picture(browser, "report-top", {"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT})
             browser.execute_script(CHOOSE, MIDDLE)
             box = browser.execute_script("return document.getElementById('viewer').getBoundingClientRect().toJSON()")
             clip = {"x": box["x"] - EDGE, "y": box["y"] - EDGE}
             clip |= {"width": box["width"] + 2 * EDGE, "height": box["height"] + 2 * EDGE}
             picture(browser, "report-viewer", clip)
+            show(browser, reproduction_page(Path(folder) / "reproduction.html"))
+            bottom = browser.execute_script("return document.getElementById('heads').getBoundingClientRect().bottom")
+            picture(browser, "results/claims", {"x": 0, "y": 0, "width": WIDTH, "height": bottom})
     finally:
         browser.quit()
 
 
-def picture(browser: webdriver.Chrome, name: str, clip: dict[str, Any]) -> None:
-    """What stands in a rectangle of the page, once everything is drawn."""
+def show(browser: webdriver.Chrome, page: Path) -> None:
+    """Open a page and wait until its figures are drawn."""
     browser.set_script_timeout(30)
+    browser.get(page.as_uri())
+    browser.execute_async_script("drawn.then(() => arguments[0]())")
+
+
+def picture(browser: webdriver.Chrome, name: str, clip: dict[str, Any]) -> None:
+    """What stands in a rectangle of the page, once nothing moves any more."""
     browser.execute_async_script("setTimeout(arguments[0], 2000)")
     shot = browser.execute_cdp_cmd(
         "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": clip | {"scale": 1}}

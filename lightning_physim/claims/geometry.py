@@ -193,7 +193,7 @@ def tell(n: Numbers) -> tuple[str, ...]:
     others = {"other heads": n.order_over_others, "the same heads on permuted outcomes": n.order_over_permuted}
     for words, other in others.items():
         if math.isfinite(other.effect):
-            order += f", {other.effect:+.2f}{_between(other, '+.2f')} from that of {words}"
+            order += f", {other.effect:+z.2f}{_between(other, '+z.2f')} from that of {words}"
     if n.failed > MAX_FAILED:
         order += f", as {100 * n.failed:.0f} % of the estimates of heads fail their diagnostics"
     timing = (

@@ -1,11 +1,13 @@
 """What a training is about to do, where, and how long it should take: said before anything slow."""
 
 import sys
+import textwrap
 from typing import Any
 
 import pytorch_lightning as pl
 
 from lightning_physim.callbacks import observers
+from lightning_physim.cli.help import HELP_WIDTH
 from lightning_physim.cli.shipped import TIMES
 from lightning_physim.data import ParticleDataModule, missing_splits
 from lightning_physim.tracking import RunDirectory
@@ -36,9 +38,10 @@ def announce(
         "run": f"{run.path}/",
         "time": (TIMES.get(name) if shipped else None) or "told by the bar; Ctrl-C ends training with a checkpoint",
     }
-    width = max(map(len, lines))
+    width = max(map(len, lines)) + 2
     for title, text in lines.items():
-        print(f"{title:<{width}}  {text}", file=sys.stderr)
+        told = textwrap.wrap(text, HELP_WIDTH - width, break_long_words=False, break_on_hyphens=False)
+        print(f"{title:<{width}}" + f"\n{'':<{width}}".join(told), file=sys.stderr)
 
 
 def _network(module: pl.LightningModule) -> str:

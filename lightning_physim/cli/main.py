@@ -21,53 +21,34 @@ class Command(NamedTuple):
     Args:
         module: of ``lightning_physim.cli``; imported when the command is called, as torch alone takes seconds.
         function: takes the words after the command and returns the exit code, or None for 0.
-        usage: its most used arguments.
         summary: what it does, in a line.
         simulates: whether it may make a data set.
     """
 
     module: str
     function: str
-    usage: str
     summary: str
     simulates: bool = False
 
 
 COMMANDS = {
-    "fit": Command(
-        "train", "fit", "[--config NAME_OR_PATH] [--ckpt_path last|RUN]",
-        "train, measure the heads, leave runs/<run id>/", simulates=True,
-    ),
-    "validate": Command("train", "validate", "--ckpt_path last|RUN", "judge a trained network on the validation split"),
-    "test": Command("train", "test", "--ckpt_path last|RUN", "the same on the test and out-of-distribution splits"),
-    "predict": Command("train", "predict", "--ckpt_path last|RUN", "predict the test split"),
-    "simulate": Command(
-        "simulate", "simulate", "[--config NAME_OR_PATH] [--animate FILE]", "make, describe and animate a data set",
-        simulates=True,
-    ),
+    "fit": Command("train", "fit", "train, measure the heads, leave runs/<run id>/", simulates=True),
+    "validate": Command("train", "validate", "judge a trained network on the validation split"),
+    "test": Command("train", "test", "the same on the test and out-of-distribution splits"),
+    "predict": Command("train", "predict", "predict the test split"),
+    "simulate": Command("simulate", "simulate", "make, describe and animate a data set", simulates=True),
     "attention": Command(
-        "attention", "attention", "RUN [--checkpoint STEP]", "patterns of the heads as a file, and what they compute",
-        simulates=True,
+        "attention", "attention", "patterns of the heads as a file, and what they compute", simulates=True
     ),
-    "llc": Command("llc", "llc", "RUN [--calibrate]", "learning coefficients at the checkpoints of a run"),
-    "measure": Command(
-        "measure", "measure", "RUN --probe.radius=1.2", "other settings of a measurement, at the checkpoints of a run"
-    ),
-    "sweep": Command(
-        "sweep", "sweep", "FILE [--count N] [--jobs J] [--online]",
-        "many trainings, as a file in W&B's sweep format asks for",
-    ),
-    "reproduce": Command(
-        "reproduce", "reproduce", "[--config NAME_OR_PATH] [--seeds 5]",
-        "train seeds and controls, judge the paper's three claims",
-    ),
-    "list": Command("list", "list_runs", "[DIR]", "the runs of a folder: age, state, size, and what they came to"),
-    "archive": Command("archive", "archive", "RUN... [--checkpoints last]", "numbers of runs as one file, for others"),
-    "report": Command("report", "report", "RUN...", "write the report of a run again, or compare several"),
-    "dashboard": Command(
-        "dashboard", "dashboard", "push --entity E [--dry-run]", "the same panels as a W&B workspace and report"
-    ),
-}  # fmt: skip
+    "llc": Command("llc", "llc", "learning coefficients at the checkpoints of a run"),
+    "measure": Command("measure", "measure", "other settings of a measurement, at the checkpoints of a run"),
+    "sweep": Command("sweep", "sweep", "many trainings, as a file in W&B's sweep format asks for"),
+    "reproduce": Command("reproduce", "reproduce", "train seeds and controls, judge the paper's three claims"),
+    "list": Command("list", "list_runs", "the runs of a folder: age, state, size, and what they came to"),
+    "archive": Command("archive", "archive", "numbers of runs as one file, for others"),
+    "report": Command("report", "report", "write the report of a run again, or compare several"),
+    "dashboard": Command("dashboard", "dashboard", "the same panels as a W&B workspace and report"),
+}
 
 # What a disk that is full, read-only or forbidden says, and a path that cannot be; any other OSError is a defect.
 DISK = (
@@ -153,19 +134,19 @@ def run(argv: list[str]) -> int:
 
 
 def overview() -> str:
-    """What ``physim --help`` prints."""
+    """What ``physim --help`` prints: no more than a terminal of 80 x 24 shows."""
     from lightning_physim.cli.shipped import shipped_configs
 
-    calls = {f"physim {name} {command.usage}": command.summary for name, command in COMMANDS.items()}
-    width = max(map(len, calls))
+    width = max(map(len, COMMANDS))
     return "\n".join(
         (
             "usage: physim COMMAND [options]",
             "",
-            "Train a small transformer to simulate colliding particles, and watch attention heads emerge that detect",
-            "collisions. Start with `physim fit`: it needs no account, and says what it does and how long it takes.",
+            "Train a small transformer to simulate colliding particles, and watch attention",
+            "heads emerge that detect collisions. Start with `physim fit`: it needs no",
+            "account, and says what it does and how long it takes.",
             "",
-            *(f"  {call:<{width}}  {summary}" for call, summary in calls.items()),
+            *(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()),
             "",
             f"Shipped configurations: {', '.join(shipped_configs())}.",
             "`physim COMMAND --help` lists the options of a command.",

@@ -121,8 +121,8 @@ def timing_figure(study: Study) -> "Figure":
         )
     if ends:
         add_line(figure, [min(ends), max(ends)], [min(ends), max(ends)], "same step", FAINT, "dot", legend=False)
-    figure.update_xaxes(type="log", dtick="D2", tickformat="~g")
-    figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
+    figure.update_xaxes(type="log", tickformat="~g")
+    figure.update_yaxes(type="log", tickformat="~g")
     return figure
 
 

@@ -27,6 +27,7 @@ from lightning_physim.report.claim_figures import (
 )
 from lightning_physim.report.page import Part, caption_html, folded, plot_html, section, write_page
 from lightning_physim.report.portrait_figures import collapse_figure
+from lightning_physim.report.style import dot_html
 from lightning_physim.report.summary import sentence
 from lightning_physim.report.table import Html, html_table, number_text
 from lightning_physim.report.words import linked, with_words
@@ -60,7 +61,7 @@ CLAIM_CAPTIONS = {
         of a colour lie nearer to the dotted line than with their heads exchanged.""",
     ),
     "laws": (
-        """Akaike weight of each growth law for every collision head that is used: a row that is dark in one column
+        """Akaike weight of each growth law for every collision head that is used: a row with one strong column
         has a clear law. <i>Do not believe</i> a weight without the dot of a verdict: weights compare laws.""",
         """A <b>dot</b> is the verdict, and a row without one is undecided. The seeds’ losses on colliding particles are
         controls. The broken power law counts as a power law.""",
@@ -203,7 +204,7 @@ def _runs(findings: Findings) -> str:
         shown = f'<a href="{escape(training.report)}">{name}</a>' if training.report else name
         if training.state != "finished":
             shown += f" ({escape(training.state)})"
-        dot = f'<span style="color: {colors[training.name]}">●</span> ' if training.name in colors else ""
+        dot = dot_html(colors[training.name]) + " " if training.name in colors else ""
         role = "as configured" if training.role == SEED else ROLES[training.role].label
         rows.setdefault(role, []).append(f'<span class="seed">{dot}{shown}</span>')
     return html_table([], [[role, Html(" ".join(links))] for role, links in rows.items()])

@@ -20,7 +20,7 @@ from lightning_physim.report.plot import (
     panel_grid,
     shift_steps,
 )
-from lightning_physim.report.style import FAINT, INK, blend, nth_style
+from lightning_physim.report.style import FAINT, INK, nth_style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -63,7 +63,7 @@ def overlay_figure(lines: Sequence[Line], key: str, y_title: str) -> "Figure":
     for kind, same in kinds.items():
         if len(same) > 1:
             steps, values = _median([line.metrics[key] for line in same])
-            color = INK if len(kinds) == 1 else blend("#000000", same[0].style[0], 0.75)
+            color = INK if len(kinds) == 1 else same[0].style[0]
             add_line(figure, shift_steps(steps, edge), values, f"median {kind}".strip(), color, width=3.2)
     log_step_axis(figure, curves, edge)
     figure.update_yaxes(type="log", tickformat="~g", dtick="D2")
@@ -72,6 +72,8 @@ def overlay_figure(lines: Sequence[Line], key: str, y_title: str) -> "Figure":
 
 SYMBOLS = ("circle", "diamond-open", "square", "x-open")
 """Of the values of a parameter that is no number, where one with so few of them is varied."""
+FEW_VALUES = 6
+"""An axis of a number with so few values has its ticks at them."""
 
 
 def metric_figure(
@@ -113,7 +115,10 @@ def metric_figure(
         )
         if not numeric[parameter]:
             figure.update_xaxes(type="category", **panel(i))
-        elif min(values) > 0 and max(values) >= 8 * min(values):
+            continue
+        if len(set(values)) <= FEW_VALUES:
+            figure.update_xaxes(tickvals=sorted(set(values)), **panel(i))
+        if min(values) > 0 and max(values) >= 8 * min(values):
             figure.update_xaxes(type="log", dtick="D2", tickformat="~g", **panel(i))
             if power is not None:
                 for kind in symbols:
@@ -123,7 +128,7 @@ def metric_figure(
         for kind, symbol in symbols.items():
             add_key(figure, kind, "markers", marker={"size": 9, "color": INK, "symbol": symbol})
     if power is not None:
-        figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
+        figure.update_yaxes(type="log", tickformat="~g")
     figure.update_yaxes(matches="y")
     figure.update_yaxes(title=axis_title(name, small=True), col=1)
     return figure

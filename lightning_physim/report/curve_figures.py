@@ -95,7 +95,7 @@ def scores_figure(metrics: Metrics, key: Key = keys.ENRICHMENT, fits: Mapping[st
         width = 1.2 if key == keys.ENRICHMENT and first_step((steps, values), ONSET) is None else 2.2
         add_line(figure, shift_steps(steps, edge), values, head, *head_style(head), width=width, unit=unit)
     for i, (steps, values) in enumerate((fits or {}).values()):
-        add_line(figure, steps, values, "fitted power law", INK, width=1.1, legend=i == 0)
+        add_line(figure, steps, values, "fitted law", INK, width=1.1, legend=i == 0)
         figure.data[-1].update(hovertemplate=None, hoverinfo="skip")
     log_step_axis(figure, list(curves.values()), edge)
     log = all(np.nanmin(values, initial=np.inf) > 0 for _, values in curves.values())
@@ -127,7 +127,7 @@ def attention_distance_figure(table: Mapping[str, Any]) -> "Figure":
     centres = _centres(columns)
     for head in _by_attention(columns):
         add_line(figure, centres, columns[head], head, *head_style(head), unit="of the attention")
-    add_uniform(figure, columns["uniform"][0], log=True, x=1.0)
+    add_uniform(figure, columns["uniform"][0], log=True, x=0.0)
     return _over_distance(figure, columns, float(columns["uniform"][0]))
 
 
@@ -146,7 +146,7 @@ def correlation_figure(table: Mapping[str, Any]) -> "Figure | None":
         add_line(
             figure, _centres(columns), columns[head] / columns["uniform"], f"step {step:,}", shade, unit="× uniform"
         )
-    add_uniform(figure, 1.0, log=True, x=1.0)
+    add_uniform(figure, 1.0, log=True, x=0.0)
     return _over_distance(figure, found[max(found)], 1.0)
 
 

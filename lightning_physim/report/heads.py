@@ -109,7 +109,7 @@ def head_table_html(metrics: Metrics, growth: Mapping[str, str]) -> str:
     strong = collision_heads(metrics)
     bold = [row["head"] in strong for row in rows]
     shown, *more = notes
-    return f"<p></p>{html_table(titles, cells, bold)}{caption_html(shown, ' '.join(more))}"
+    return f"{html_table(titles, cells, bold)}{caption_html(shown, ' '.join(more))}"
 
 
 def llc_text(metrics: Metrics, region: str) -> str:

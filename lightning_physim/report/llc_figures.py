@@ -87,7 +87,8 @@ def llc_figure(metrics: Metrics) -> "Figure":
     for row, (height, content, add) in enumerate(shown.values(), 1):
         add(figure, content, edge, row, height)
     name_once(figure)
-    log_step_axis(figure, curves, edge, start=_first_shown(estimates, curves, edge))
+    n_lines = len(estimates)
+    log_step_axis(figure, curves, edge, _first_shown(estimates, curves, edge), beyond=beside(n_lines - 1, n_lines))
     _add_onsets(figure, scores, edge)
     explain_hollow(figure, estimates.values())
     return read_across(_one_axis(figure, len(shown)), brief=True)

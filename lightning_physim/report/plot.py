@@ -276,17 +276,23 @@ def shift_steps(steps: np.ndarray, edge: float) -> np.ndarray:
 
 
 def log_step_axis(
-    figure: "Figure", curves: Sequence[Curve], edge: float, start: float | None = None, **place: int
+    figure: "Figure",
+    curves: Sequence[Curve],
+    edge: float,
+    start: float | None = None,
+    beyond: float = 1.0,
+    **place: int,
 ) -> None:
     """A logarithmic axis of training steps for these curves, with a tick for step 0 where one of them starts there.
 
     Args:
         start: the first step that is shown; None for all of them.
+        beyond: up to which multiple of the last step something stands.
         place: row of the panel, in a figure whose panels have axes of their own.
     """
     last = max((int(steps[-1]) for steps, _ in curves), default=1)
     ticks: dict[float, str] = {edge: "0"} if any(steps[0] == 0 for steps, _ in curves) else {}
-    first, end = edge if start is None else start, max(last, 2 * edge)
+    first, end = edge if start is None else start, max(last, 2 * edge) * beyond
     # Over few decades powers of ten alone say little.
     digits = (1,) if end >= 100 * first else (1, 2, 5) if end >= 10 * first else (1, 2, 3, 4, 5, 7)
     whole = [digit * 10**power for power in range(13) for digit in digits]

@@ -7,13 +7,15 @@ from lightning_physim import keys
 
 INK, FAINT, GRID, PAPER = "#24262b", "#8a8f98", "#e8e6e1", "#fdfcf9"
 FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Helvetica Neue', sans-serif"
-# Eight hues that keep their order of lightness and stay apart for colour-blind readers (Okabe-Ito without its yellow,
-# which is too light on paper, and Tol's indigo and wine).
-HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288", "#882255")
-DARK = dict(
+# Ten hues that stay apart for colour-blind readers: Okabe-Ito without its yellow, which is too light on paper, Tol's
+# indigo and wine, and the violet and brown that are furthest from all of them for the four kinds of eye.
+HUES = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288", "#882255", "#9038f0", "#503808",
+)  # fmt: skip
+DARK = {INK: "#eceae4", PAPER: "#14161a"} | dict(
     zip(
-        (INK, PAPER, *HUES),
-        ("#eceae4", "#14161a", "#6aaaf4", "#f44d1f", "#73f4c0", "#d17685", "#ffcb54", "#b2c8e6", "#606add", "#d32893"),
+        HUES,
+        ("#6aaaf4", "#f44d1f", "#73f4c0", "#d17685", "#ffcb54", "#b2c8e6", "#606add", "#d32893", "#8038f8", "#885838"),
         strict=True,
     )
 )
@@ -34,13 +36,13 @@ NOTE = {"size": 12, "color": INK}
 
 
 def head_style(head: str) -> tuple[str, str]:
-    """Colour and dash of a head ``"L{l}H{h}"``: always the same, unique for up to three layers of sixteen heads."""
+    """Colour and dash of a head ``"L{l}H{h}"``: always the same, unique for up to three layers of twenty heads."""
     layer, index = keys.head_place(head)
-    return HUES[index % 8], DASHES[(layer + 3 * (index // 8)) % 6]
+    return HUES[index % len(HUES)], DASHES[(layer + 3 * (index // len(HUES))) % len(DASHES)]
 
 
 def nth_style(index: int) -> tuple[str, str]:
-    """Colour and dash of the line with this number, unique for up to 48."""
+    """Colour and dash of the line with this number, unique for up to 60."""
     return HUES[index % len(HUES)], DASHES[index // len(HUES) % len(DASHES)]
 
 
@@ -73,3 +75,8 @@ def key_svg(color: str, dash: str) -> str:
         f'<svg class="key" viewBox="0 0 28 8" aria-hidden="true"><line x1="0" x2="28" y1="4" y2="4" stroke-width="3" '
         f'stroke="{color}" stroke-dasharray="{SVG_DASHES[dash]}"/></svg>'
     )
+
+
+def dot_html(color: str) -> str:
+    """A point of this colour as HTML, for tables; its shade where pages are dark."""
+    return f'<span style="color: var(--{color[1:]}, {color})">●</span>'

@@ -47,7 +47,9 @@ def test_without_a_configuration_fit_is_the_demo(capsys):
 def test_help_tells_commands_options_units_and_defaults(capsys):
     assert main(["--help"]) == 0
     overview = capsys.readouterr().out
-    assert all(f"  physim {name} {command.usage}" in overview for name, command in COMMANDS.items())
+    lines = overview.splitlines()
+    assert len(lines) < 24 and max(map(len, lines)) <= 80
+    assert all(any(line.startswith(f"  {name} ") for line in lines) for name in COMMANDS)
     assert "demo, large, smoke" in overview
     short = said(["fit", "--help"], capsys)
     assert len(short.splitlines()) < 60 and max(map(len, short.splitlines())) <= 90
@@ -128,3 +130,17 @@ def test_a_mistyped_option_is_told_what_was_meant(argv, meant, capsys, tmp_path,
     line = capsys.readouterr().err.strip()
     assert line.startswith("physim: no such option: --") and line.endswith(f": type {meant}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "taken"),
+    [
+        ("--model.lr=abc", "a number; got abc"),
+        ("--llc.sgld.target_mcse=foo", "a number or null; got foo"),
+        ("--model.norm=foo", "layer or rms or none; got foo"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_is_told_in_words(option, taken, capsys):
+    assert main(["fit", option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"physim: {option.partition('=')[0]} takes {taken}"

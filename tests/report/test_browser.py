@@ -23,8 +23,10 @@ from lightning_physim.claims import (
 from lightning_physim.emergence import growth_of_loss
 from lightning_physim.report import write_report, write_reproduction, write_runs
 from lightning_physim.report.animation import write_animation
+from lightning_physim.report.page import page_html
 from lightning_physim.report.run_page import viewer_page
 from lightning_physim.report.sections import RunContent
+from lightning_physim.report.style import DARK, HUES, rgb
 from lightning_physim.tracking import JsonlLogger, RunDirectory
 from tests.helpers.studies import a_study, flows
 
@@ -165,11 +167,43 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(page, run):
     assert drawn.pop("portrait") == 1  # one head has risen
     assert min(drawn.values()) > 1
     fits = page.execute_script("return document.getElementById('scores').data.map(trace => trace.name)")
-    assert "fitted power law" in fits
+    assert "fitted law" in fits
     entries = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = {e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"}
     assert {url for url in asked if not url.startswith("data:")} == {run.report.as_uri()}
     assert run.report.stat().st_size < 10e6
+
+
+def test_contents_lead_to_sections_and_the_pointer_reads_all_heads_at_a_step(page):
+    page.find_element("css selector", ".contents summary").click()
+    links = [
+        link.get_attribute("href").rpartition("#")[2] for link in page.find_elements("css selector", ".contents a")
+    ]
+    assert links == [part.get_attribute("id") for part in page.find_elements("css selector", "main > section")]
+    page.find_element("css selector", ".contents summary").click()
+    middle = page.execute_script(
+        "const plot = document.querySelector('#scores .nsewdrag');"
+        "plot.scrollIntoView({block: 'center', behavior: 'instant'}); const box = plot.getBoundingClientRect();"
+        "return {x: box.x + box.width / 2, y: box.y + box.height / 2}"
+    )
+    page.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", **middle})
+    time.sleep(0.5)
+    said = page.find_element("css selector", "#scores .hoverlayer").get_attribute("textContent")
+    assert said.startswith("step ") and all(f"{head} : " in said for head in ("L0H0", "L0H1")) and "× uniform" in said
+
+
+def test_the_page_of_a_training_that_goes_on_reads_itself_again(chromium, tmp_path):
+    hurry = "const now = performance.now.bind(performance); performance.now = () => 50 * now();"
+    script = chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": hurry})
+    kind = "return performance.getEntriesByType('navigation')[0].type"
+    try:
+        for live in (False, True):
+            (tmp_path / "run.html").write_text(page_html("a run", [], "goes on", [], live=live))
+            show(chromium, tmp_path / "run.html")
+            time.sleep(1.5)
+            assert chromium.execute_script(kind) == ("reload" if live else "navigate")
+    finally:
+        chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 def test_the_network_is_closed_to_scripts(chromium, run):
@@ -317,6 +351,26 @@ def test_dark_pages_are_dark_and_printed_ones_are_not(chromium, run, media, pape
     assert complaints(chromium) == []
 
 
+def test_a_printed_figure_is_as_wide_as_the_text_and_two_fit_on_a_page(chromium, run):
+    show(chromium, run.report)
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    try:
+        found = chromium.execute_script(
+            "dispatchEvent(new Event('beforeprint'));"
+            "return [...document.querySelectorAll('figure:has(.main-svg)')].filter(e => e.clientHeight).map(e => {"
+            "const box = e.querySelector('.main-svg').getBoundingClientRect();"
+            "return [box.width, box.height, e.querySelector('.captions').getBoundingClientRect().top - box.bottom]})"
+        )
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+        chromium.execute_script("dispatchEvent(new Event('afterprint'))")
+    width, height, gap = np.transpose(found)
+    assert width == pytest.approx(680, abs=2)
+    assert height[0] < 340 and height.max() < 900  # of the 950 pixels of a sheet of US letter
+    assert gap.max() < 20
+    assert complaints(chromium) == []
+
+
 def test_a_run_without_attention_shows_its_rollouts(chromium, tmp_path):
     run = write_run(tmp_path / "blind")
     for path in (run.figures / "probe_snapshots").iterdir():
@@ -391,6 +445,13 @@ def test_the_page_of_the_claims_draws_every_figure(chromium, tmp_path, width):
         assert claim.verdict in shown and claim.statement in shown
         assert all(reason[1:] in shown for reason in claim.reasons)
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": dark})
+    dot = "return getComputedStyle(document.querySelector('.seed span')).color"
+    try:
+        assert chromium.execute_script(dot) == "rgb({}, {}, {})".format(*rgb(DARK[HUES[0]]))  # as the point in figures
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
     assert complaints(chromium) == []
 
 

@@ -127,6 +127,8 @@ def test_a_metric_is_drawn_against_each_parameter_with_a_power_to_compare_with()
     np.testing.assert_allclose([adam.x, adam.y], [[0.001, 0.01], [1000, 100]])
     np.testing.assert_allclose([sgd.x, sgd.y], [[0.01, 0.1], [4000, 400]])
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log" and figure.layout.xaxis2.type == "category"
+    # Ticks at 1, 2 and 5 are none between 200 and 500.
+    assert figure.layout.yaxis.dtick is None and figure.layout.xaxis.tickvals == (0.001, 0.01, 0.1)
     assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["adam", "sgd"]
     plain = metric_figure(lines, [{"lr": point["lr"]} for point in parameters], onsets, "loss")
     assert len(plain.data) == 1 and plain.layout.yaxis.type is None and set(plain.data[0].marker.symbol) == {"circle"}
@@ -149,6 +151,7 @@ def test_medians_are_of_the_runs_of_a_kind_at_the_steps_they_share():
     drawn = {trace.name: trace for trace in figure.data}
     assert list(drawn["median a"].x) == [5, 10, 100] and list(drawn["median a"].y) == [3, 4, 5]
     assert "median b" not in drawn and drawn["b1"].line.color == HUES[1]
+    assert drawn["median a"].line.color == HUES[0]  # which has a shade for dark pages
 
 
 def test_the_folder_of_a_sweep_is_compared_as_the_sweep_asks(tmp_path, capsys):

@@ -132,6 +132,17 @@ def test_the_axis_starts_where_estimates_do():
     assert llc_figure(metrics).layout.xaxis.range[0] < np.log10(0.5)
 
 
+def test_the_orders_of_24_heads_at_the_last_step_are_on_the_axis():
+    rows = {
+        f"L{layer}H{head}": [row | order(2.0, 0.1) for row in ESTIMATES["L0H1"]]
+        for layer in range(3)
+        for head in range(8)
+    }
+    figure = llc_figure(as_metrics(rows))
+    last = max(trace.x.max() for trace in figure.data if trace.mode == "markers" and trace.x[-1] is not None)
+    assert 1200 < last < 10 ** figure.layout.xaxis2.range[1]
+
+
 def test_panels_only_for_what_was_logged():
     def titles(metrics):
         return [note.text for note in llc_figure(metrics).layout.annotations]

@@ -30,7 +30,7 @@ from lightning_physim.report import (
 from lightning_physim.report.curve_figures import log_bins
 from lightning_physim.report.growth_figures import emergence_figure
 from lightning_physim.report.heads import table_text
-from lightning_physim.report.style import DARK, head_style
+from lightning_physim.report.style import DARK, head_style, nth_style
 from lightning_physim.tracking import JsonlLogger, RunDirectory, read_metrics
 
 STEPS = np.array([0, 1, 10, 100, 1000])
@@ -431,9 +431,10 @@ def lab(color, eye):
 
 @pytest.mark.parametrize("eye", DICHROMATS)
 @pytest.mark.parametrize(("shade", "paper"), [(str, "#fdfcf9"), (DARK.get, "#14161a")], ids=["light", "dark"])
-def test_heads_of_a_layer_are_told_apart_by_every_kind_of_eye(eye, shade, paper):
+def test_ten_heads_or_runs_are_told_apart_by_every_kind_of_eye(eye, shade, paper):
     """Some 2.3 units are just noticeable; lines need several times that. Measured: 16.1 at least (tritan)."""
-    colors = [lab(shade(head_style(f"L0H{i}")[0]), eye) for i in range(8)]
+    assert [head_style(f"L0H{i}") for i in range(10)] == [nth_style(i) for i in range(10)]
+    colors = [lab(shade(nth_style(i)[0]), eye) for i in range(10)]
     apart = [[np.linalg.norm(a - b) for b in colors[:i]] for i, a in enumerate(colors)]
     assert min(min(row) for row in apart[1:]) > 15
     assert min(np.linalg.norm(color - lab(paper, eye)) for color in colors) > 30

@@ -53,6 +53,6 @@ function stacked(layout) {
   return change;
 }
 
-// Figures are as wide as the window; on paper they are as wide as its text.
-addEventListener("beforeprint", () => plots().forEach(plot => Plotly.relayout(plot, { width: 680 })));
+// Figures are as wide as the window; on paper they are drawn so wide, and the style makes them as wide as its text.
+addEventListener("beforeprint", () => plots().forEach(plot => Plotly.relayout(plot, { width: 960 })));
 addEventListener("afterprint", () => plots().forEach(plot => Plotly.relayout(plot, { width: null, autosize: true })));
