@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,23 @@ def completed(value: Any) -> Any:
     Args:
         value: what stands under ``trainer.logger``: a class, a class with options, a list of these, or anything else,
             which is left to the parser.
+
+    Raises:
+        InputError: a name that is no logger's, of which the parser would tell every type that it is not.
     """
     if isinstance(value, list):
         return [completed(item) for item in value]
     path = value if isinstance(value, str) else value.get("class_path") if isinstance(value, Mapping) else None
-    logger = _class(path) if isinstance(path, str) else None
-    if logger is None:
+    if not isinstance(path, str) or Path(path).is_file():
         return value
+    logger = _class(path)
+    if logger is None:
+        names = sorted(name for name in {*pytorch_lightning.loggers.__all__, *SHORT} - {"Logger"} if _class(name))
+        near = get_close_matches(path, names, 1, 0.8)
+        raise InputError(
+            f"{OPTION} takes {', '.join(names)}, or the path of a subclass of Lightning's Logger; got {path}: "
+            + (f"type {OPTION}={near[0]}" if near else "leave it out, or see docs/loggers.md")
+        )
     options = dict(value.get("init_args") or {}) if isinstance(value, Mapping) else {}
     folder = inspect.signature(logger).parameters.get("save_dir")
     needed = {"save_dir": RUN} if folder is not None and folder.default is folder.empty else {}
@@ -196,7 +207,7 @@ def brings_wandb(loggers: list[Logger]) -> bool:
 
 
 def _class(path: str) -> type | None:
-    """A logger class by its name or path; None where there is none, which the parser tells."""
+    """A logger class by its name or path; None where there is none."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module) if module else pytorch_lightning.loggers, name, SHORT.get(path))

@@ -33,8 +33,23 @@ def test_a_logger_that_needs_a_folder_gets_that_of_the_run():
     mlflow = completed("MLFlowLogger")["init_args"]
     assert mlflow == {"run_name": "<id>", "tracking_uri": "sqlite:///mlflow.db"}
     assert completed("TrackioLogger")["class_path"] == "lightning_physim.tracking.trackio_logger.TrackioLogger"
-    for other in (None, True, False, "NoLogger", "no.such.Logger", "torch.nn.Linear", 3):
+    for other in (None, True, False, 3, __file__):  # the last for a file of options, which the parser reads
         assert completed(other) == other
+
+
+@pytest.mark.parametrize(
+    "wanted, advice",
+    [
+        ("MlFlowLogger", "type --trainer.logger=MLFlowLogger"),
+        ("torch.nn.Linear", "leave it out"),
+        ("LitLogger", "leave it out"),
+    ],
+)
+def test_a_name_that_is_no_loggers_is_refused_with_those_that_are(wanted, advice):
+    told = f"^--trainer.logger takes CSVLogger, .*, TrackioLogger, WandbLogger, or the path .*; got {wanted}: {advice}"
+    for value in (wanted, {"class_path": wanted}, ["CSVLogger", wanted]):
+        with pytest.raises(InputError, match=told):
+            completed(value)
 
 
 @pytest.mark.parametrize(
