@@ -11,6 +11,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.loggers import log_row
@@ -48,7 +49,8 @@ def evaluate(
     evaluation()
     if not trainer.is_global_zero:
         return
-    values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    splits = trainer.datamodule.test_splits  # type: ignore[attr-defined]
+    values = {_of_split(key, splits): float(value) for key, value in trainer.callback_metrics.items()}
     if table:
         print_splits(values)
     run, step = run_of(checkpoint), checkpoint_step(checkpoint)
@@ -64,6 +66,12 @@ def evaluate(
                 wandb.finish()
         try_report(run)
         print(f"in {run.metrics} and {run.report}")
+
+
+def _of_split(key: str, splits: Sequence[str]) -> str:
+    """A key with the name of its split in place of the number that Lightning puts behind it, as an own network logs."""
+    name, numbered, number = key.rpartition("/dataloader_idx_")
+    return keys.of_split(splits[int(number)], name.removeprefix("test/")) if numbered else key
 
 
 def predict(trainer: Trainer, prediction: Callable[[], Any], truth: Callable[[], Tensor], checkpoint: str) -> None:

@@ -95,19 +95,19 @@ def test_what_it_is_tested_for_stays_in_the_run(folder):
     path, network = folder
     module, _, name = network.partition(".")
     with (path / f"{module}.py").open("a") as file:
-        file.write(
-            "    def test_step(self, batch, batch_idx, dataloader_idx=0):\n        self.log('test/score', 0.25)\n"
-        )
+        file.write("    def test_step(self, batch, batch_idx, dataloader_idx=0):\n")
+        file.write("        self.log('test/loss', dataloader_idx / 4)\n")
     left_out = [f"--{section}=false" for section in ("llc", "geometry", "probe", "snapshots", "wandb")]
-    options = ["--data.ood={}", "--trainer.max_steps=2", "--trainer.logger=CSVLogger"]
+    options = ["--data.ood={'gravity': {'gravity': 2.0}}", "--trainer.max_steps=2", "--trainer.logger=CSVLogger"]
     physim("fit", "--config=tiny.yaml", f"--model={network}", *options, *left_out, cwd=path)
     done = physim("test", "--ckpt_path=last", cwd=path)
     run = only_run(path)
     assert done.stdout.strip().endswith(f"in runs/{run.name}/metrics.jsonl and runs/{run.name}/report.html")
     last = rows(run)[-1]
-    assert (last["step"], last["test/score"]) == (2, 0.25)
+    assert (last["step"], last["test/loss"], last["ood_gravity/loss"]) == (2, 0.0, 0.25)
+    assert "<th>test</th><th>ood_gravity</th>" in (run / "report.html").read_text()
     (board,) = (run / "lightning_logs").iterdir()  # beside what training has left
-    assert "test/score" in (board / "metrics.csv").read_text().splitlines()[0]
+    assert "test/loss/dataloader_idx_1" in (board / "metrics.csv").read_text().splitlines()[0]
     assert yaml.safe_load((board / "hparams.yaml").read_text())["data"]["n_train"] == 40
 
 
