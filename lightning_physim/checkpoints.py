@@ -80,30 +80,41 @@ def _compare(path: str | Path, there: Mapping[str, Any], wanted: Mapping[str, An
 
 
 def load_network(
-    path: str | Path, device: torch.device, section: Mapping[str, Any] | None = None
+    path: str | Path,
+    device: torch.device,
+    section: Mapping[str, Any] | None = None,
+    network: type[pl.LightningModule] | None = None,
 ) -> pl.LightningModule:
-    """The network of a checkpoint of ``physim fit``, with its weights.
+    """The network of a checkpoint, with its weights.
 
     Args:
         path: of the checkpoint, which describes a network of ours by itself.
         device: where to.
         section: ``model`` of the run's configuration, which names a network of the user's own.
+        network: its class, where it has no section: it is made of the hyperparameters that it has saved.
 
     Raises:
         UnusableCheckpoint: it is none, or holds options of no network that is known here.
     """
     content = read_checkpoint(path)
-    module = _own_network(section) if section and "class_path" in section else _our_network(path, content)
+    if network is None and section and "class_path" in section:
+        module = _own_network(section)
+    else:
+        module = _described(path, content, network or PhysicsSimulator)
     _compare(path, content["state_dict"], module.state_dict())
     module.load_state_dict(content["state_dict"])
     return module.to(device)
 
 
-def _our_network(path: str | Path, content: Mapping[str, Any]) -> PhysicsSimulator:
+def _described(path: str | Path, content: Mapping[str, Any], network: type[pl.LightningModule]) -> pl.LightningModule:
+    """What a checkpoint describes by itself."""
     try:
-        return PhysicsSimulator(**content["hyper_parameters"])
-    except (InputError, KeyError, TypeError) as error:
-        raise UnusableCheckpoint(f"{path} is of no network of this version: {error}") from error
+        return network(**content.get("hyper_parameters", {}))
+    except (InputError, TypeError) as error:
+        raise UnusableCheckpoint(
+            f"{path} is of no {network.__name__} of this version: {error}; "
+            "Run(..., network=CLASS) opens one of another class"
+        ) from error
 
 
 def _own_network(section: Mapping[str, Any]) -> pl.LightningModule:

@@ -27,13 +27,19 @@ class Run:
     Args:
         which: ``"last"`` for the run with the newest checkpoint, a run's directory, or its id.
         runs: folder that holds the run directories.
+        network: class of the network of a run from Python that is not ours; ``physim fit`` has written it down.
 
     Raises:
         InputError: no such run.
     """
 
-    def __init__(self, which: str | Path = "last", runs: str | Path = "runs") -> None:
-        self.directory = find_run(runs, which)
+    def __init__(
+        self,
+        which: str | Path = "last",
+        runs: str | Path = "runs",
+        network: type[LightningModule] | None = None,
+    ) -> None:
+        self.directory, self.network = find_run(runs, which), network
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory.path)!r})"
@@ -114,7 +120,7 @@ class Run:
             steps = ", ".join(map(str, found)) or f"none in {self.directory.checkpoints}"
             raise InputError(f"step is one with a checkpoint, {steps}; got {step}")
         section = self.config.get("model") if self.directory.config.is_file() else None
-        return load_network(found[wanted], torch.device("cpu"), section).eval()
+        return load_network(found[wanted], torch.device("cpu"), section, self.network).eval()
 
     @cached_property
     def data(self) -> ParticleDataModule:

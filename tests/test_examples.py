@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lightning_physim import Run
+from lightning_physim.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +47,13 @@ def test_a_foreign_project_gets_the_whole_product(example):
     assert 0.02 < chance < 0.2
     page = run.directory.report.read_text()
     assert all(heading in page for heading in ("learning coefficient", "Gauss")) and list(run.checkpoints)[-1] == 10
+    mine = Run(path, network=example.SequenceModel)  # nothing else in the run says what it is
+    tokens, _ = example.sequences(3, seed=1)
+    patterns = mine.attention(tokens)
+    assert patterns.shape == (2, 3, 2, tokens.shape[1], tokens.shape[1])
+    assert torch.allclose(patterns.sum(-1), torch.ones(patterns.shape[:-1]))
+    with pytest.raises(InputError, match=r"is of no PhysicsSimulator .*; Run\(..., network=CLASS\) opens one"):
+        run.model()
 
 
 def test_the_page_counts_the_lines_of_glue(example):

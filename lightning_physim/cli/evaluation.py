@@ -11,6 +11,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.loggers import log_row
@@ -24,17 +25,23 @@ def run_of(checkpoint: str) -> RunDirectory:
 
 
 def evaluate(
-    trainer: Trainer, evaluation: Callable[[], Any], checkpoint: str, stays: bool, loggers: Sequence[Logger] = ()
+    trainer: Trainer,
+    evaluation: Callable[[], Any],
+    checkpoint: str,
+    stays: bool,
+    loggers: Sequence[Logger] = (),
+    table: bool = True,
 ) -> None:
     """Evaluate, and print one table of all splits.
 
     Args:
         trainer: of the evaluation.
-        evaluation: by the trainer, without its own table.
+        evaluation: by the trainer.
         checkpoint: of the network.
         stays: whether the numbers become a row of the run's ``metrics.jsonl``, part of its report and of its summary in
             W&B.
         loggers: that get the numbers too, at the step of the checkpoint.
+        table: whether the numbers are those that :func:`lightning_physim.report.print_splits` knows.
 
     Raises:
         InputError: the numbers are to stay in a run that is being trained.
@@ -42,13 +49,15 @@ def evaluate(
     evaluation()
     if not trainer.is_global_zero:
         return
-    values = {key: float(value) for key, value in trainer.callback_metrics.items()}
-    print_splits(values)
+    splits = trainer.datamodule.test_splits  # type: ignore[attr-defined]
+    values = {_of_split(key, splits): float(value) for key, value in trainer.callback_metrics.items()}
+    if table:
+        print_splits(values)
     run, step = run_of(checkpoint), checkpoint_step(checkpoint)
     log_row(loggers, values, step or 0)
     for logger in loggers:
         logger.finalize("success")
-    if stays and run.metrics.is_file() and step is not None:
+    if stays and values and run.metrics.is_file() and step is not None:
         with only_writer(run):
             JsonlLogger(run.metrics).log_metrics(values, step)
             if (run.path / "wandb").is_dir():
@@ -57,6 +66,12 @@ def evaluate(
                 wandb.finish()
         try_report(run)
         print(f"in {run.metrics} and {run.report}")
+
+
+def _of_split(key: str, splits: Sequence[str]) -> str:
+    """A key with the name of its split in place of the number that Lightning puts behind it, as an own network logs."""
+    name, numbered, number = key.rpartition("/dataloader_idx_")
+    return keys.of_split(splits[int(number)], name.removeprefix("test/")) if numbered else key
 
 
 def predict(trainer: Trainer, prediction: Callable[[], Any], truth: Callable[[], Tensor], checkpoint: str) -> None:
@@ -85,20 +100,32 @@ def predict(trainer: Trainer, prediction: Callable[[], Any], truth: Callable[[],
 
 def _joined(name: str, batches: Sequence[Any]) -> Iterator[tuple[str, np.ndarray]]:
     """What a network has returned for each batch as arrays over all of them, by name: ``predicted/0`` in a tuple."""
-    first = batches[0]
-    if isinstance(first, Tensor):
+    kinds = list(dict.fromkeys(map(_kind, batches)))
+    if kinds == ["Tensor"]:
         try:
-            yield name, torch.cat([torch.atleast_1d(batch) for batch in batches]).numpy()
+            joined = torch.cat([torch.atleast_1d(batch) for batch in batches])
+            # NumPy knows no bfloat16, which float32 holds without loss.
+            yield name, (joined.float() if joined.dtype == torch.bfloat16 else joined).numpy()
         except (RuntimeError, TypeError) as error:
             raise InputError(
-                f"predictions of all batches must be alike but for their first dimension; {name} is not: "
-                f"{' '.join(str(error).split())[:200]}"
+                "predictions must be dense tensors, alike in all batches but for their first dimension; "
+                f"{name} is not: {' '.join(str(error).split())[:200]}"
             ) from error
-    elif isinstance(first, tuple | list | Mapping):
-        for key in first if isinstance(first, Mapping) else range(len(first)):
+    elif len(kinds) == 1 and isinstance(batches[0], tuple | list | Mapping) and len(batches[0]):
+        for key in batches[0] if isinstance(batches[0], Mapping) else range(len(batches[0])):
             yield from _joined(f"{name}/{key}", [batch[key] for batch in batches])
     else:
         raise InputError(
-            "predict_step returns tensors, alone or in tuples, lists and mappings; "
-            f"got {type(first).__name__} as {name}: return torch.tensor(...)"
+            "predict_step returns tensors, alone or in tuples, lists and mappings that are the same for every batch; "
+            f"got {' and '.join(kinds) or 'no batch'} as {name}: return one tensor [systems, ...] for each quantity"
         )
+
+
+def _kind(returned: Any) -> str:
+    """What a network has returned for a batch, in words that are the same where two of them can be joined."""
+    if isinstance(returned, Tensor):
+        return "Tensor"
+    name = type(returned).__name__
+    if isinstance(returned, Mapping):
+        return f"{name} of {', '.join(map(str, returned)) or 'nothing'}"
+    return f"{name} of {len(returned)}" if isinstance(returned, tuple | list) else name

@@ -1,17 +1,24 @@
 """``--trainer.logger``: loggers that come beside ours, and where they keep what they write."""
 
+import csv
 import inspect
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning.loggers
 import yaml
 from jsonargparse import Namespace
 from pytorch_lightning.cli import instantiate_class
-from pytorch_lightning.loggers import Logger, MLFlowLogger, WandbLogger
+from pytorch_lightning.core.saving import load_hparams_from_yaml
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.errors import InputError
 from lightning_physim.tracking import RunDirectory, TrackioLogger
@@ -19,6 +26,8 @@ from lightning_physim.tracking import RunDirectory, TrackioLogger
 OPTION = "--trainer.logger"
 RUN, ID = "<run>", "<id>"
 """What stands in an option of a logger for the directory of the run, and for its name."""
+CSV_FILE = "metrics.csv"
+"""Of a version of Lightning's ``CSVLogger``."""
 SHORT = {"TrackioLogger": TrackioLogger}
 """Loggers of ours that go by their name alone, as Lightning's do."""
 # Without a tracking URI Lightning asks for a folder of files, which MLflow refuses now. Its own default is a database.
@@ -38,13 +47,23 @@ def completed(value: Any) -> Any:
     Args:
         value: what stands under ``trainer.logger``: a class, a class with options, a list of these, or anything else,
             which is left to the parser.
+
+    Raises:
+        InputError: a name that is no logger's, of which the parser would tell every type that it is not.
     """
     if isinstance(value, list):
         return [completed(item) for item in value]
     path = value if isinstance(value, str) else value.get("class_path") if isinstance(value, Mapping) else None
-    logger = _class(path) if isinstance(path, str) else None
-    if logger is None:
+    if not isinstance(path, str) or Path(path).is_file():
         return value
+    logger = _class(path)
+    if logger is None:
+        names = sorted(name for name in {*pytorch_lightning.loggers.__all__, *SHORT} - {"Logger"} if _class(name))
+        near = get_close_matches(path, names, 1, 0.8)
+        raise InputError(
+            f"{OPTION} takes {', '.join(names)}, or the path of a subclass of Lightning's Logger; got {path}: "
+            + (f"type {OPTION}={near[0]}" if near else "leave it out, or see docs/loggers.md")
+        )
     options = dict(value.get("init_args") or {}) if isinstance(value, Mapping) else {}
     folder = inspect.signature(logger).parameters.get("save_dir")
     needed = {"save_dir": RUN} if folder is not None and folder.default is folder.empty else {}
@@ -92,7 +111,7 @@ def make_loggers(value: Any, run: RunDirectory, trained: bool = False) -> list[L
     Args:
         value: what the parser has left under ``trainer.logger``.
         run: whose directory and name stand for :data:`RUN` and :data:`ID`.
-        trained: whether they log into what its training has left, as far as a logger finds that by name.
+        trained: whether they log into what its training has left, as far as a logger can find that.
 
     Raises:
         InputError: a logger cannot be made, mostly as its package is missing.
@@ -108,9 +127,13 @@ def _made(wanted: Namespace, run: RunDirectory, trained: bool) -> Logger:
     }
     name = wanted.class_path.rpartition(".")[2]
     try:
-        if trained and issubclass(_class(wanted.class_path) or Logger, MLFlowLogger) and not options.get("run_id"):
-            options["run_id"] = _mlflow_run(options)
-        return instantiate_class((), {"class_path": wanted.class_path, "init_args": options})
+        if trained:
+            left = _left_by_training(_class(wanted.class_path) or Logger, options)
+            options |= {option: value for option, value in left.items() if options.get(option) is None}
+        logger: Logger = instantiate_class((), {"class_path": wanted.class_path, "init_args": options})
+        if trained and isinstance(logger, CSVLogger):
+            _keep_rows(logger)
+        return logger
     except ModuleNotFoundError as error:
         # Lightning's own words hold a hint, `pip install -U 'comet-ml>=3.44.4'`.
         hint = re.search(r"pip install (?:-U )?'?([\w.-]+)", str(error))
@@ -127,6 +150,44 @@ def _made(wanted: Namespace, run: RunDirectory, trained: bool) -> Logger:
 
 def _refused(name: str, error: Exception) -> InputError:
     return InputError(f"{OPTION}={name} cannot be used: {' '.join(str(error).split())[:400]}; or leave it out")
+
+
+def _left_by_training(kind: type, options: dict[str, Any]) -> dict[str, Any]:
+    """The option that names what a logger of these options has kept of the training; None where it has kept nothing."""
+    if issubclass(kind, MLFlowLogger):
+        return {"run_id": _mlflow_run(options)}
+    if issubclass(kind, TensorBoardLogger):
+        return {"version": _newest_version(kind(**options), "events.out.tfevents.*")}
+    if issubclass(kind, CSVLogger):
+        return {"version": _newest_version(kind(**options), CSV_FILE)}
+    return {}
+
+
+def _newest_version(logger: TensorBoardLogger | CSVLogger, kept: str) -> int | None:
+    """The number of the newest ``version_<n>`` that holds such a file: both loggers may count in one folder."""
+    folders = [path for path in Path(logger.root_dir).glob("version_*") if any(path.rglob(kept))]
+    numbers = [path.name.removeprefix("version_") for path in folders]
+    return max((int(number) for number in numbers if number.isdigit()), default=None)
+
+
+@rank_zero_only
+def _keep_rows(logger: CSVLogger) -> None:
+    """Let a logger add to the file of its version, which it would begin by deleting."""
+    file = Path(logger.log_dir, CSV_FILE)
+    if not file.is_file():
+        return
+    aside = file.with_suffix(".kept")
+    file.rename(aside)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Experiment logs directory")
+            writer = logger.experiment
+    finally:
+        aside.rename(file)
+    with file.open(newline="") as table:
+        writer.metrics_keys = next(csv.reader(table), [])
+    with suppress(yaml.YAMLError):  # whatever Lightning has put there; Lightning writes it anew for an own network
+        writer.hparams = load_hparams_from_yaml(file.with_name("hparams.yaml"), use_omegaconf=False)
 
 
 def _mlflow_run(options: Mapping[str, Any]) -> str | None:
@@ -146,7 +207,7 @@ def brings_wandb(loggers: list[Logger]) -> bool:
 
 
 def _class(path: str) -> type | None:
-    """A logger class by its name or path; None where there is none, which the parser tells."""
+    """A logger class by its name or path; None where there is none."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module) if module else pytorch_lightning.loggers, name, SHORT.get(path))

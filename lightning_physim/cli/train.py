@@ -292,11 +292,11 @@ class PhysimCLI(LightningCLI):
         self._evaluate(self.trainer.test, kwargs, stays=True)
 
     def _evaluate(self, evaluation: Callable[..., Any], kwargs: dict[str, Any], stays: bool) -> None:
-        if self.arguments.own_network:  # whose numbers have names of their own, which Lightning's table shows
-            evaluation(**kwargs)
-        else:
-            quiet = partial(evaluation, **kwargs | {"verbose": False})
-            evaluate(self.trainer, quiet, self._checkpoint, stays, self.given_loggers)
+        # Numbers of an own network have names of their own, which Lightning's table shows, and its loggers have them.
+        own = self.arguments.own_network
+        evaluating = partial(evaluation, **kwargs | {"verbose": own})
+        loggers = [] if own else self.given_loggers
+        evaluate(self.trainer, evaluating, self._checkpoint, stays, loggers, table=not own)
 
     def predict(self, **kwargs: Any) -> None:
         if self.arguments.own_network:

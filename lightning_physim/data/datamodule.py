@@ -296,7 +296,10 @@ class ParticleDataModule(pl.LightningDataModule):
         """Trajectories and times ``[n]`` of distinct intervals."""
         total = split.n_trajectories * split.n_intervals
         if not 1 <= n <= total:
-            raise InputError(f"{what} has 1 to {total} states, the intervals of its split; got {n}")
+            raise InputError(
+                f"{what} has 1 to {total} states, the intervals of its split; got {n}: ask for "
+                f"{min(max(n, 1), total)}, or give it more trajectories"
+            )
         # Multiples of a stride near the golden section, coprime to the total: distinct, and even in trajectory as
         # well as in time, where a plain stride can hit the same time again and again.
         stride = next(s for s in range(max(1, round(0.618 * total)), 2 * total) if math.gcd(s, total) == 1)

@@ -5,10 +5,11 @@ A folder holds a file for each split, ``train``, ``val`` (or ``valid``) and ``te
 - ``.h5``: a group ``00000``, ``00001``, ... for each trajectory, with ``position`` ``[times, particles, 2]`` and
   ``particle_type`` ``[particles]``, as of LagrangeBench (Toshev et al. 2023). It knows no velocities and no contacts;
   ours are ``velocity``, ``contacts`` (rows of interval, i, j), ``wall_contacts`` and ``no_pair`` beside them.
-- ``.npz``: ``positions`` and perhaps ``velocities`` ``[trajectories, times, particles, 2]``; what else a split of ours
-  holds, under the names of :func:`lightning_physim.data.generate.make_split`.
-- ``.lammpstrj``: text of LAMMPS's ``dump custom`` with columns ``id x y`` and perhaps ``vx vy``. A step that is not
-  later than the one before begins a trajectory.
+- ``.npz``: ``positions`` and perhaps ``velocities`` ``[trajectories, times, particles, 2]`` and ``particle_type``
+  ``[particles]``; what else a split of ours holds, under the names of
+  :func:`lightning_physim.data.generate.make_split`.
+- ``.lammpstrj``: text of LAMMPS's ``dump custom`` with columns ``id x y`` and perhaps ``z``, ``vx vy`` and ``type``. A
+  step that is not later than the one before begins a trajectory.
 """
 
 import json
@@ -24,6 +25,8 @@ from lightning_physim.physics import ContactPairs
 
 FORMATS = {"h5": (".h5", ".hdf5"), "npz": (".npz",), "lammpstrj": (".lammpstrj",)}
 """Names of the formats, and the endings of their files; the first is the one that is written."""
+LAMMPS_COLUMNS = ("id", "x", "y", "z", "vx", "vy", "type")
+"""Of a dump, those that are looked at."""
 SPLIT_FILES = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 """What the file of a split may be called; the last is LagrangeBench's name, which is the one that is written."""
 
@@ -37,6 +40,8 @@ class Recorded(NamedTuple):
         contacts: int ``[contacts, 3]``: interval, and the two particles that touched in it.
         wall_contacts: bool ``[T, N]``.
         no_pair: ``[T, N, 4]``, the state that follows each had every particle been alone.
+        types: ``[N]``, or as often as they are told.
+        periodic: whether the box is told to be.
     """
 
     positions: np.ndarray
@@ -44,6 +49,8 @@ class Recorded(NamedTuple):
     contacts: np.ndarray | None = None
     wall_contacts: np.ndarray | None = None
     no_pair: np.ndarray | None = None
+    types: np.ndarray | None = None
+    periodic: bool = False
 
 
 def find_file(folder: Path, split: str) -> Path:
@@ -104,7 +111,7 @@ def _read_hdf5(path: Path) -> Iterator[Recorded]:
             walls = part("wall_contacts")
             yield Recorded(
                 group["position"][...], part("velocity"), part("contacts"),
-                None if walls is None else walls.astype(bool), part("no_pair"),
+                None if walls is None else walls.astype(bool), part("no_pair"), part("particle_type"),
             )  # fmt: skip
 
 
@@ -125,6 +132,8 @@ def _read_npz(path: Path) -> Iterator[Recorded]:
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     positions = arrays["positions"]
+    if positions.ndim != 4:
+        raise ValueError(f"positions of shape {positions.shape}, which is not [trajectories, times, particles, 2]")
     contacts = None
     if {"contact_pairs", "contact_starts"} <= arrays.keys():
         contacts = ContactPairs(arrays["contact_pairs"], arrays["contact_starts"])
@@ -135,7 +144,7 @@ def _read_npz(path: Path) -> Iterator[Recorded]:
             interval, pairs = contacts.of(i * n_intervals + np.arange(n_intervals))
             touched = np.column_stack((interval, pairs))
         others = [arrays[name][i] if name in arrays else None for name in ("velocities", "wall_contacts", "no_pair")]
-        yield Recorded(path_of_one, others[0], touched, others[1], others[2])
+        yield Recorded(path_of_one, others[0], touched, others[1], others[2], arrays.get("particle_type"))
 
 
 def _write_npz(path: Path, trajectories: Iterable[Recorded]) -> None:
@@ -155,44 +164,64 @@ def _write_npz(path: Path, trajectories: Iterable[Recorded]) -> None:
     np.savez(path, **found)  # type: ignore[arg-type]
 
 
+class _Frame(NamedTuple):
+    """One state of a dump: known columns by name, in the order of the particles' ids."""
+
+    step: int
+    columns: dict[str, np.ndarray]
+    periodic: bool
+
+
 def _read_lammps(path: Path) -> Iterator[Recorded]:
-    frames: list[np.ndarray] = []
-    last = None
+    frames: list[_Frame] = []
     with path.open() as file:
-        while (found := _lammps_frame(file)) is not None:
-            step, frame = found
-            if last is not None and step <= last:
+        while (frame := _lammps_frame(file)) is not None:
+            if frames and frame.step <= frames[-1].step:
                 yield _of_frames(frames)
                 frames = []
             frames.append(frame)
-            last = step
     if frames:
         yield _of_frames(frames)
 
 
-def _lammps_frame(file: IO[str]) -> tuple[int, np.ndarray] | None:
-    """The step, and x, y and perhaps v_x, v_y of the particles in the order of their ids; None at the end."""
-    step, count = None, 0
+def _lammps_frame(file: IO[str]) -> _Frame | None:
+    """The next one of a file; None at the end."""
+    step, count, periodic = None, 0, False
     for line in file:
         if line.startswith("ITEM: TIMESTEP"):
             step = int(next(file, ""))
         elif line.startswith("ITEM: NUMBER OF ATOMS"):
             count = int(next(file, ""))
+        elif line.startswith("ITEM: BOX BOUNDS"):
+            # Of a tilted box "xy xz yz" come before the boundaries of x, y and z, as of any other.
+            sides = [word for word in line.split()[3:] if word not in ("xy", "xz", "yz")]
+            periodic = any(side.startswith("p") for side in sides[:2])
         elif line.startswith("ITEM: ATOMS"):
             names = line.split()[2:]
-            columns = [names.index(name) for name in ("id", "x", "y")]
-            columns += [names.index(name) for name in ("vx", "vy") if name in names]
+            if not {"id", "x", "y"} <= set(names):
+                raise ValueError(f"columns {' '.join(names)}, not id, x, y: `dump 1 all custom 10 FILE id x y vx vy`")
+            known = [name for name in LAMMPS_COLUMNS if name in names]
+            columns = [names.index(name) for name in known]
             lines = [next(file, "").split() for _ in range(count)]
             rows = np.array([[float(words[column]) for column in columns] for words in lines])
             if step is None:
                 raise ValueError("atoms before the first time step")
-            return step, rows[np.argsort(rows[:, 0]), 1:]
+            return _Frame(step, dict(zip(known, rows[np.argsort(rows[:, 0])].T, strict=True)), periodic)
     return None
 
 
-def _of_frames(frames: list[np.ndarray]) -> Recorded:
-    path = np.stack(frames)
-    return Recorded(path[..., :2], path[..., 2:] if path.shape[-1] == 4 else None)
+def _of_frames(frames: list[_Frame]) -> Recorded:
+    def over_time(*names: str) -> np.ndarray | None:
+        if any(name not in frame.columns for frame in frames for name in names):
+            return None
+        return np.stack([np.stack([frame.columns[name] for name in names], axis=-1) for frame in frames])
+
+    height = over_time("z")
+    in_plane = height is None or np.ptp(height) == 0  # as in every simulation of LAMMPS in two dimensions
+    positions = over_time("x", "y") if in_plane else over_time("x", "y", "z")
+    assert positions is not None
+    periodic = any(frame.periodic for frame in frames)
+    return Recorded(positions, over_time("vx", "vy"), types=over_time("type"), periodic=periodic)
 
 
 def _write_lammps(path: Path, trajectories: Iterable[Recorded]) -> None:
@@ -216,13 +245,30 @@ def write_metadata(folder: Path, values: dict[str, Any]) -> None:
     (folder / "metadata.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
-def read_interval(folder: Path) -> float | None:
-    """The time between two states that the ``metadata.json`` of a folder tells; None without one."""
+class Told(NamedTuple):
+    """What the ``metadata.json`` of a folder tells; the defaults where there is none.
+
+    Attributes:
+        interval: the time between two states.
+        periodic: whether the box is periodic along x or y.
+    """
+
+    interval: float | None = None
+    periodic: bool = False
+
+
+def read_told(folder: Path) -> Told:
+    """The ``metadata.json`` of a folder, as of LagrangeBench.
+
+    Raises:
+        InputError: it is none.
+    """
     path = folder / "metadata.json"
     if not path.is_file():
-        return None
+        return Told()
     try:
         known = json.loads(path.read_text())
-        return float(known["dt"]) * float(known.get("write_every", 1))
+        interval = float(known["dt"]) * float(known.get("write_every", 1))
+        return Told(interval, any(list(known.get("periodic_boundary_conditions", []))[:2]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} must be a table with dt, as of LagrangeBench; got: {error!r}") from error

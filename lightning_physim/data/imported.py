@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_physim.data.formats import Recorded, find_file, read_interval, read_trajectories
+from lightning_physim.data.formats import Recorded, find_file, read_told, read_trajectories
 from lightning_physim.data.generate import LAYOUT_VERSION, Chunk, SplitSpec
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
@@ -56,14 +56,16 @@ class ImportedSpec(SplitSpec):
         Raises:
             InputError: the file holds fewer pieces, other particles, or what cannot be.
         """
-        told = read_interval(Path(self.source))
-        if told is not None and not np.isclose(told, self.system.interval, rtol=1e-6):
+        told = read_told(Path(self.source))
+        interval = told.interval
+        if interval is not None and not np.isclose(interval, self.system.interval, rtol=1e-6):
             raise InputError(
                 f"system.interval must be the time between the states of {self.source}, dt times write_every of its "
-                f"metadata.json; got {self.system.interval:g} for {told:g}: --data.system.interval={told:g}"
+                f"metadata.json; got {self.system.interval:g} for {interval:g}: --data.system.interval={interval:g}"
             )
         n = 0
         for recorded in read_trajectories(self.file):
+            recorded = recorded._replace(periodic=recorded.periodic or told.periodic)
             for piece in self._pieces(self._checked(recorded)):
                 yield piece
                 n += 1
@@ -80,7 +82,21 @@ class ImportedSpec(SplitSpec):
         positions = np.asarray(recorded.positions, dtype=np.float64)
         system, file = self.system, self.file
         if positions.ndim != 3 or positions.shape[2] != 2:
-            raise InputError(f"positions must be in the plane, [times, particles, 2]; got {positions.shape} in {file}")
+            raise InputError(
+                f"positions must be in the plane, [times, particles, 2]; got {positions.shape} in {file}: "
+                "leave a third coordinate out if the particles move in a plane"
+            )
+        types = () if recorded.types is None else np.unique(recorded.types)
+        if len(types) > 1:
+            raise InputError(
+                f"particles must be of one type; got {len(types)} types in {file}: keep those of one, or leave types "
+                "out where --data.system.radius and --data.system.mass, a value per particle, say how they differ"
+            )
+        if recorded.periodic:
+            raise InputError(
+                f"the box must have walls or no sides; got a periodic one in {file}, where particles that touch may be "
+                "far apart: simulate another box, or let the file call the sides fixed if no particle comes near them"
+            )
         if positions.shape[1] != system.n_particles:
             raise InputError(
                 f"system.n_particles must be that of {file}; got {system.n_particles} for {positions.shape[1]}: "
@@ -103,7 +119,10 @@ class ImportedSpec(SplitSpec):
                 f"{positions.max():g} in {file}: give --data.system.box, or --data.system.walls=false"
             )
         if (np.abs(np.diff(positions, axis=0)) > width / 2).any():
-            raise InputError(f"positions must not jump across a periodic box; those of {file} do: unwrap them")
+            raise InputError(
+                f"positions must not jump by half a side of the box in an interval, as in a periodic one; those of "
+                f"{file} do: simulate a box with walls, or without sides (--data.system.walls=false)"
+            )
         return recorded._replace(positions=positions)
 
     def _pieces(self, recorded: Recorded) -> Iterator[Chunk]:

@@ -91,13 +91,16 @@ def sentence(text: str) -> str:
 
 
 def _said(metrics: Metrics) -> Iterator[Said]:
-    yield from _about_heads(metrics)
-    yield from _about_loss(metrics)
+    said = [*_about_heads(metrics), *_about_loss(metrics)]
+    if metrics and not said:  # learning coefficients alone, or the losses of a network that is not ours
+        said = [Said("neither scores of heads nor a loss on colliding particles are known")]
+    yield from said
 
 
 def _about_heads(metrics: Metrics) -> Iterator[Said]:
     curves = head_curves(metrics, keys.ENRICHMENT)
     strong = collision_heads(metrics)
+    means = {head: mean for head, curve in curves.items() if np.isfinite(mean := final(curve))}
     if strong:
         since = int(first_collision_step(metrics))
         have = "has" if len(strong) == 1 else "have"
@@ -106,12 +109,16 @@ def _about_heads(metrics: Metrics) -> Iterator[Said]:
             f": the first passed {COLLISION_HEAD:g} times uniform attention at step {since:,}, and the strongest, "
             f"{strong[0]}, has reached {curves[strong[0]][1][-1]:.1f} times",
         )
-    elif curves:
-        means = {head: final(curve) for head, curve in curves.items()}
-        best = max(means, key=lambda head: np.nan_to_num(means[head], nan=-np.inf))
+    elif means:
+        best = max(means, key=means.__getitem__)
         yield Said(
             f"None of {len(curves)} heads puts {COLLISION_HEAD:g} times the uniform attention on near particles",
             f"; the highest, {best}, puts {means[best]:.1f} times",
+        )
+    elif curves:
+        yield Said(
+            "attention of heads cannot be compared with uniform attention",
+            ": every other particle is near, or none is",
         )
 
 

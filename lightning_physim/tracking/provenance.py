@@ -33,7 +33,7 @@ def provenance(trainer: pl.Trainer) -> dict[str, Any]:
             found["sgld"] = asdict(callback.sgld)
     found["world_size"] = trainer.world_size
     found["device"] = device_name(trainer)
-    found["torch"] = torch.__version__
+    found["torch"] = str(torch.__version__)  # of a class of its own, which YAML writes with its tag
     # wandb 0.31 has no place for a unit, and none for a direction that would not change the summary too.
     metrics = {re.sub(r"\{\w+\}", "*", key): {"unit": key.unit, "goal": key.goal} for key in keys.KEYS}
     return {"provenance": found, "metrics": metrics}

@@ -6,7 +6,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -290,6 +290,11 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
 
     def _start(self) -> "Run":
         import wandb
+
+        # wandb imports it with its first row, in the thread of :class:`Background`: plotly, drawing a report meanwhile,
+        # would find half of it.
+        with suppress(ImportError):
+            import pandas  # noqa: F401
 
         # Before anything else, or wandb announces where it found the key.
         wandb.setup(wandb.Settings(silent=True))

@@ -10,6 +10,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from lightning_physim.cli.loggers import completed, completed_words, make_loggers
 from lightning_physim.errors import InputError
+from lightning_physim.loggers import log_configuration, log_row
 from lightning_physim.tracking import RunDirectory
 from tests.helpers.fits import only_run, physim, rows, without
 
@@ -32,8 +33,23 @@ def test_a_logger_that_needs_a_folder_gets_that_of_the_run():
     mlflow = completed("MLFlowLogger")["init_args"]
     assert mlflow == {"run_name": "<id>", "tracking_uri": "sqlite:///mlflow.db"}
     assert completed("TrackioLogger")["class_path"] == "lightning_physim.tracking.trackio_logger.TrackioLogger"
-    for other in (None, True, False, "NoLogger", "no.such.Logger", "torch.nn.Linear", 3):
+    for other in (None, True, False, 3, __file__):  # the last for a file of options, which the parser reads
         assert completed(other) == other
+
+
+@pytest.mark.parametrize(
+    "wanted, advice",
+    [
+        ("MlFlowLogger", "type --trainer.logger=MLFlowLogger"),
+        ("torch.nn.Linear", "leave it out"),
+        ("LitLogger", "leave it out"),
+    ],
+)
+def test_a_name_that_is_no_loggers_is_refused_with_those_that_are(wanted, advice):
+    told = f"^--trainer.logger takes CSVLogger, .*, TrackioLogger, WandbLogger, or the path .*; got {wanted}: {advice}"
+    for value in (wanted, {"class_path": wanted}, ["CSVLogger", wanted]):
+        with pytest.raises(InputError, match=told):
+            completed(value)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +144,34 @@ def test_a_test_goes_to_the_loggers_that_are_asked_for_and_a_prediction_to_none(
     assert float(row.pop("step")) == 3  # that of the checkpoint
     expected = {key: value for key, value in rows(run)[-1].items() if key not in ("step", "time")}
     assert {key: float(value) for key, value in row.items()} == pytest.approx(expected)
+
+
+def test_what_is_measured_later_stands_beside_what_training_has_left(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = RunDirectory(tmp_path / "abc")
+    board = "pytorch_lightning.loggers.TensorBoardLogger"
+    options = Namespace(save_dir="<run>", version=None)
+    wanted = [Namespace(class_path=path, init_args=options) for path in (CSV, board)]
+    log = [({"train/loss": 1.0}, 1), ({"train/loss": 0.5}, 2), ({"test/loss": 0.4}, 2), ({"test/loss": 0.4}, 2)]
+    for i, (row, step) in enumerate(log):
+        if i != 1:  # a training; then two evaluations, each by a command of its own
+            loggers = make_loggers(wanted, run, trained=i > 1)
+        if i == 0:
+            log_configuration(loggers, {"lr": 0.1})
+        log_row(loggers, row, step)
+        for logger in loggers if i else ():
+            logger.finalize("success")
+    csvs, boards = run.path / "lightning_logs" / "version_0", run.path / "lightning_logs" / "version_1"
+    assert {path.name for path in csvs.parent.iterdir()} == {"version_0", "version_1"}
+    with (csvs / "metrics.csv").open() as file:
+        kept = [(row["step"], row["train/loss"], row["test/loss"]) for row in csv.DictReader(file)]
+    assert kept == [("1", "1.0", ""), ("2", "0.5", ""), ("2", "", "0.4"), ("2", "", "0.4")]
+    assert {path.name for path in csvs.iterdir()} == {"metrics.csv", "hparams.yaml"}
+    assert yaml.safe_load((csvs / "hparams.yaml").read_text()) == {"lr": 0.1}
+    shown = EventAccumulator(str(boards)).Reload()
+    assert [(event.step, event.value) for event in shown.Scalars("train/loss")] == [(1, 1.0), (2, 0.5)]
+    assert [event.step for event in shown.Scalars("test/loss")] == [2, 2]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from lightning_physim import Run
 from lightning_physim.cli.own_network import with_own_network
 from lightning_physim.errors import InputError
 from lightning_physim.tracking import read_metrics
-from tests.helpers.fits import TINY, only_run, physim
+from tests.helpers.fits import TINY, only_run, physim, rows
 
 NETWORK = """
 import pytorch_lightning as pl
@@ -89,6 +89,26 @@ def test_it_is_trained_measured_resumed_and_opened(folder):
     mine.predict_step = lambda self, batch, batch_idx: {"next": self(batch.states[:, 0])}
     done = physim("predict", "--ckpt_path=last", cwd=path)
     assert "\npredicted/next [5, 6, 4], truth [5, 7, 6, 4]; " in done.stdout
+
+
+def test_what_it_is_tested_for_stays_in_the_run(folder):
+    path, network = folder
+    module, _, name = network.partition(".")
+    with (path / f"{module}.py").open("a") as file:
+        file.write("    def test_step(self, batch, batch_idx, dataloader_idx=0):\n")
+        file.write("        self.log('test/loss', dataloader_idx / 4)\n")
+    left_out = [f"--{section}=false" for section in ("llc", "geometry", "probe", "snapshots", "wandb")]
+    options = ["--data.ood={'gravity': {'gravity': 2.0}}", "--trainer.max_steps=2", "--trainer.logger=CSVLogger"]
+    physim("fit", "--config=tiny.yaml", f"--model={network}", *options, *left_out, cwd=path)
+    done = physim("test", "--ckpt_path=last", cwd=path)
+    run = only_run(path)
+    assert done.stdout.strip().endswith(f"in runs/{run.name}/metrics.jsonl and runs/{run.name}/report.html")
+    last = rows(run)[-1]
+    assert (last["step"], last["test/loss"], last["ood_gravity/loss"]) == (2, 0.0, 0.25)
+    assert "<th>test</th><th>ood_gravity</th>" in (run / "report.html").read_text()
+    (board,) = (run / "lightning_logs").iterdir()  # beside what training has left
+    assert "test/loss/dataloader_idx_1" in (board / "metrics.csv").read_text().splitlines()[0]
+    assert yaml.safe_load((board / "hparams.yaml").read_text())["data"]["n_train"] == 40
 
 
 def test_what_is_named_is_a_network(folder):

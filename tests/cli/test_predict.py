@@ -92,10 +92,21 @@ def test_what_another_network_returns_is_joined_by_name(tmp_path, capsys):
         assert arrays["predicted/next"].tolist() == [[2, 2], [2, 2], [1, 1]]
         assert arrays["predicted/heads/1/0"].tolist() == [2, 1]
     assert "predicted/heads/0 [3, 3], " in capsys.readouterr().out
+    predict(one, lambda: [torch.ones(3).bfloat16()], lambda: torch.ones(3), checkpoint)
+    with np.load(tmp_path / "predictions-00000007.npz") as arrays:
+        assert arrays["predicted"].dtype == np.float32
     for returned, words in (
-        ([{"next": None}], "predict_step returns tensors.*; got NoneType as predicted/next: return torch.tensor"),
-        ([torch.ones(2, 3), torch.ones(2, 4)], "must be alike but for their first dimension; predicted is not: "),
-        ([torch.ones(2, 3), None], "must be alike but for their first dimension; predicted is not: "),
+        ([{"next": None}], "predict_step returns tensors.*; got NoneType as predicted/next: return one tensor"),
+        (
+            [torch.ones(2, 3), torch.ones(2, 4)],
+            "alike in all batches but for their first dimension; predicted is not: ",
+        ),
+        ([torch.ones(2).to_sparse()], "must be dense tensors, .*; predicted is not: "),
+        ([torch.ones(2, 3), None], "got Tensor and NoneType as predicted: "),
+        ([[torch.ones(2)] * 3, [torch.ones(2)]], "got list of 3 and list of 1 as predicted: "),
+        ([{"a": torch.ones(2)}, {"b": torch.ones(2)}], "got dict of a and dict of b as predicted: "),
+        ([[], []], "got list of 0 as predicted: "),
+        ([], "got no batch as predicted: "),
     ):
         with pytest.raises(InputError, match=words):
             predict(one, lambda returned=returned: returned, lambda: torch.ones(1), checkpoint)

@@ -13,7 +13,7 @@ import yaml
 from lightning_physim import ParticleDataModule, ParticleSystem, PhysicsSimulator
 from lightning_physim.data import export_splits
 from lightning_physim.data.formats import FORMATS, read_trajectories
-from lightning_physim.data.imported import at_walls, near_misses
+from lightning_physim.data.imported import ImportedSpec, at_walls, near_misses
 from lightning_physim.errors import InputError
 from lightning_physim.physics import sample_initial_states, simulate
 from tests.helpers.fits import TINY, physim
@@ -188,8 +188,9 @@ def test_files_that_are_none_are_refused(tmp_path):
         imported(tmp_path, tmp_path)
     lagrangebench(tmp_path)
     with h5py.File(tmp_path / "train.h5", "a") as file:
-        file["00000/position"][6] += 0.6
-    with pytest.raises(InputError, match="in the box|unwrap them"):
+        file["00000/position"][:] = 0.3
+        file["00000/position"][6] = 0.9
+    with pytest.raises(InputError, match="must not jump by half a side .*train.h5 do: simulate"):
         imported(tmp_path, tmp_path)
     with h5py.File(tmp_path / "train.h5", "a") as file:
         file["00000/position"][6] = np.nan
@@ -198,6 +199,63 @@ def test_files_that_are_none_are_refused(tmp_path):
     (tmp_path / "metadata.json").write_text("[]")
     with pytest.raises(InputError, match="must be a table with dt"):
         imported(tmp_path, tmp_path)
+
+
+def dump(folder, path, bounds="ff ff pp", types=(1, 1, 1, 1, 1)) -> None:
+    """What LAMMPS writes of paths ``[n, times, 5, 2 or 3]``."""
+    with (folder / "train.lammpstrj").open("w") as file:
+        for step, state in enumerate(path.reshape(-1, *path.shape[2:])):
+            file.write(f"ITEM: TIMESTEP\n{step % path.shape[1]}\nITEM: NUMBER OF ATOMS\n5\nITEM: BOX BOUNDS {bounds}\n")
+            file.write("0 1\n0 1\n-0.5 0.5\nITEM: ATOMS id type x y z\n")
+            rows = np.pad(state, ((0, 0), (0, 3 - path.shape[3])))
+            file.writelines(f"{i + 1} {types[i]} {x:.9g} {y:.9g} {z:.9g}\n" for i, (x, y, z) in enumerate(rows))
+
+
+@pytest.mark.parametrize(
+    "world, words",
+    [
+        ("flat", None),
+        ("solid", r"must be in the plane.*got \(13, 5, 3\) in .*: leave a third coordinate out if"),
+        ("typed", "must be of one type; got 2 types in .*: keep those of one, or leave types out"),
+        ("periodic", "must have walls or no sides; got a periodic one in .*: simulate another box, or let"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", FORMATS)
+def test_another_world_is_refused_whatever_file_tells_of_it(tmp_path, form, world, words):
+    types = [0, 0, 1, 0, 0] if world == "typed" else [3] * 5
+    told = {"periodic_boundary_conditions": [world == "periodic" and form != "lammpstrj", False, True]}
+    path = lagrangebench(tmp_path, dim=3 if world == "solid" else 2, **told)
+    for file in tmp_path.glob("train.h5" if form != "h5" else "none"):
+        file.unlink()
+    if form == "h5":
+        with h5py.File(tmp_path / "train.h5", "a") as file:
+            file["00001/particle_type"][...] = types
+    elif form == "npz":
+        np.savez(tmp_path / "train.npz", positions=path, particle_type=types)
+    else:
+        dump(tmp_path, path, "xy xz yz ff pp pp" if world == "periodic" else "ff ff pp", types)
+    split = ImportedSpec("train", SYSTEM, 5, 5, 1.0, "averaged", None, 0, source=str(tmp_path))
+    if words is None:
+        assert len(list(split.chunks())) == 5
+    else:
+        with pytest.raises(InputError, match=words):
+            list(split.chunks())
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("train.npz", r"got: positions of shape \(13, 5, 2\), which is not \[trajectories, "),
+        ("train.lammpstrj", "got: columns id xs ys, not id, x, y: `dump 1 all custom"),
+    ],
+)  # fmt: skip
+def test_a_layout_that_is_close_is_named(tmp_path, name, words):
+    if name == "train.npz":
+        np.savez(tmp_path / name, positions=np.zeros((13, 5, 2)))
+    else:
+        (tmp_path / name).write_text("ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n1\nITEM: ATOMS id xs ys\n1 0.5 0.5\n")
+    with pytest.raises(InputError, match=words):
+        list(read_trajectories(tmp_path / name))
 
 
 def test_a_dump_of_lammps_is_sorted_by_id_and_begins_anew_where_its_steps_do(tmp_path):

@@ -65,6 +65,8 @@ def physim(*argv: str, cwd: Path, code: int = 0) -> Done:
         patch.chdir(cwd)
         warnings.simplefilter("ignore")
         torch.set_num_threads(1)
+        if "wandb" in sys.modules:
+            end_service()  # what it has read of the environment of an earlier test it would keep
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             done = Done(main(list(argv)), out.getvalue(), err.getvalue())
     assert done.code == code, done.stdout + done.stderr

@@ -326,6 +326,11 @@ def test_headline(metrics):
     assert headline(flat) == (
         "None of 1 heads puts 5 times the uniform attention on near particles; the highest, L0H3, puts 1.8 times."
     )
+    unknown = {"probe/enrichment/L0H0": curve(np.nan, np.nan)}  # as where every particle is near
+    assert headline(flat | unknown).endswith("L0H3, puts 1.8 times.")
+    assert headline(unknown).startswith("Attention of heads cannot be compared with uniform attention: every")
+    alone = {"llc/L0H0/mean": curve(1.0, 2.0)}
+    assert headline(alone) == "Neither scores of heads nor a loss on colliding particles are known."
     losses = {key: value for key, value in metrics.items() if key.startswith("val/")}
     assert headline(losses) == "The loss on colliding particles is 7.5\u00a0% of free flight’s."
     assert headline({}) == "Nothing has been measured yet."

@@ -15,7 +15,7 @@ from lightning_physim.sweeps import LocalSweep, SweepSpec
 from lightning_physim.sweeps import early as early_module
 from lightning_physim.sweeps import engine as engine_module
 from tests.helpers.fits import physim, said, values, without
-from tests.helpers.processes import start, until
+from tests.helpers.processes import SILENCED, start, until
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 GRID = {
@@ -212,7 +212,7 @@ def test_failures_are_named_and_run_again_and_the_rest_goes_on(tmp_path):
     environment = json.loads((tmp_path / "runs" / ends[3]["run_id"] / "environment.json").read_text())
     assert environment == {
         "WANDB_MODE": "offline", "WANDB_PROJECT": "elsewhere", "WANDB_RUN_ID": ends[3]["run_id"],
-        "WANDB_RUN_GROUP": sweep.name,
+        "WANDB_RUN_GROUP": sweep.name, **SILENCED,
     }  # fmt: skip
 
     (tmp_path / "mended").touch()

@@ -1,5 +1,6 @@
 """The W&B logger with the genuine client: offline, without a server, without a key, and killed."""
 
+import importlib.machinery
 import json
 import os
 import pty
@@ -54,6 +55,22 @@ def test_offline_without_a_key(tmp_path, no_key, capfd, caplog):
     assert "W&B: offline (no API key is configured); read with `wandb leet" in caplog.text
     assert caplog.text.count("W&B: ") == 2
     assert "wandb:" not in "".join(capfd.readouterr())
+
+
+def test_pandas_is_imported_before_a_thread_could_while_training_draws(tmp_path, no_key, monkeypatch):
+    class Stub:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            return importlib.machinery.ModuleSpec(name, Stub) if name == "pandas" else None
+
+        create_module = exec_module = staticmethod(lambda of: None)
+
+    monkeypatch.setattr(sys, "meta_path", [Stub, *sys.meta_path])
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    del sys.modules["pandas"]
+    logger = PhysimWandbLogger(RunDirectory(tmp_path / "runs" / "a"))
+    assert logger.experiment.offline and "pandas" in sys.modules
+    logger.finish()
 
 
 def test_figures(tmp_path, no_key, caplog):
