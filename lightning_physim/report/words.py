@@ -26,7 +26,7 @@ WORDS = {
     "forecast": "The score to expect at a later step, by a damped trend in the logarithm of the step.",
     "phase portrait": "Velocity against the score itself: where one coordinate rolls down a potential, a single line.",
     "learning coefficient": "Local learning coefficient λ of a region of the weights at w*, estimated by SGLD.",
-    "order": "p = 2 equipartition / LLC. 2 is a regular basin, 4 a quartic one.",
+    "order": "Of a basin: p = 2 equipartition / LLC. 2 is a regular basin, 4 a quartic one.",
     "occupancy": "Mean of `f = h/(h + c)` weighted by f. At 1 `d_eff` counts directions, at 0 it is the trace over c.",
 }
 """Terms and what they stand for."""

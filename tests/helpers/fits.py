@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lightning_physim.cli import main
+from lightning_physim.tracking.wandb_service import end_service
 from tests.helpers.processes import clean_environment, clear_environment
 
 TINY = {
