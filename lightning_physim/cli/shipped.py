@@ -9,7 +9,7 @@ BASE = "base"
 DEFAULT = "demo"
 """What is trained where nothing is named."""
 
-TIMES = {"smoke": "about a minute on a CPU core", "demo": "four to six minutes on a CPU core"}
+TIMES = {"smoke": "about a minute on a CPU core", "demo": "four to seven minutes on a CPU core"}
 """What those that were timed take, their measurements included, on a machine that others use too."""
 
 
