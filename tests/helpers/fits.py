@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from lightning_physim.cli import main
-from lightning_physim.tracking.wandb_service import end_service
 from tests.helpers.processes import clean_environment, clear_environment
 
 TINY = {
@@ -66,8 +65,6 @@ def physim(*argv: str, cwd: Path, code: int = 0) -> Done:
         patch.chdir(cwd)
         warnings.simplefilter("ignore")
         torch.set_num_threads(1)
-        if "wandb" in sys.modules:
-            end_service()  # what it has read of the environment of an earlier test it would keep
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             done = Done(main(list(argv)), out.getvalue(), err.getvalue())
     assert done.code == code, done.stdout + done.stderr

@@ -14,6 +14,7 @@ from lightning_physim.report import write_comparison
 from lightning_physim.sweeps import LocalSweep, SweepSpec
 from lightning_physim.sweeps import early as early_module
 from lightning_physim.sweeps import engine as engine_module
+from lightning_physim.tracking.wandb_service import end_service
 from tests.helpers.fits import physim, said, values, without
 from tests.helpers.processes import SILENCED, start, until
 
@@ -194,6 +195,7 @@ def test_what_cannot_be_swept_here_is_one_line_and_exit_code_2(tmp_path, changes
 )
 def test_wrong_options_are_one_line_and_exit_code_2(tmp_path, argv, words):
     write(tmp_path)
+    end_service()  # what wandb has read of the environment of an earlier test it would keep
     done = physim("sweep", *argv, cwd=tmp_path, code=2)
     (line,) = done.stderr.splitlines()
     assert line.startswith("physim: ") and words in line

@@ -11,7 +11,8 @@ from lightning_physim.tracking.wandb_service import end_service
 
 def log(folder: Path) -> Popen:
     """Log a row in a new run, which goes on, and give the service that writes it."""
-    wandb.init(mode="offline", dir=folder, settings=wandb.Settings(silent=True)).log({"a": 1})
+    settings = wandb.Settings(silent=True, console="off", reinit="create_new")  # no run of the whole process
+    wandb.init(mode="offline", dir=folder, settings=settings).log({"a": 1})
     return wandb.setup().ensure_service()._proc._process
 
 
