@@ -44,7 +44,7 @@ def estimates(slope, n: int, **changes) -> list:
         {},
         {"step_size": 0.1},
         pytest.param({"control_variate": False, "n_draws": 120}, marks=pytest.mark.slow),
-        {"batch_size": None},
+        pytest.param({"batch_size": None}, marks=pytest.mark.slow),
     ],
 )
 def test_stated_errors_are_those_of_repeated_seeds(slope, changes):

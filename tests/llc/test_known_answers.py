@@ -224,6 +224,7 @@ class Regression:
 REGRESSION = Regression()
 
 
+@slow
 def test_linear_regression_full_batch():
     result = REGRESSION.estimate(batch_size=None, step_size=5e-4, n_chains=32, n_draws=2000, n_burn_in=1000)
     agrees(result, quadratic_answer(REGRESSION.h.numpy(), 200.0, 5e-4, 1.0), 0.03)
