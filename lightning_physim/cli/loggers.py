@@ -4,12 +4,12 @@ import csv
 import inspect
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytorch_lightning.loggers
@@ -18,6 +18,7 @@ from jsonargparse import Namespace
 from pytorch_lightning.cli import instantiate_class
 from pytorch_lightning.core.saving import load_hparams_from_yaml
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_physim.errors import InputError
@@ -26,8 +27,6 @@ from lightning_physim.tracking import RunDirectory, TrackioLogger
 OPTION = "--trainer.logger"
 RUN, ID = "<run>", "<id>"
 """What stands in an option of a logger for the directory of the run, and for its name."""
-CSV_FILE = "metrics.csv"
-"""Of a version of Lightning's ``CSVLogger``."""
 SHORT = {"TrackioLogger": TrackioLogger}
 """Loggers of ours that go by their name alone, as Lightning's do."""
 # Without a tracking URI Lightning asks for a folder of files, which MLflow refuses now. Its own default is a database.
@@ -159,7 +158,7 @@ def _left_by_training(kind: type, options: dict[str, Any]) -> dict[str, Any]:
     if issubclass(kind, TensorBoardLogger):
         return {"version": _newest_version(kind(**options), "events.out.tfevents.*")}
     if issubclass(kind, CSVLogger):
-        return {"version": _newest_version(kind(**options), CSV_FILE)}
+        return {"version": _newest_version(kind(**options), ExperimentWriter.NAME_METRICS_FILE)}
     return {}
 
 
@@ -172,22 +171,18 @@ def _newest_version(logger: TensorBoardLogger | CSVLogger, kept: str) -> int | N
 
 @rank_zero_only
 def _keep_rows(logger: CSVLogger) -> None:
-    """Let a logger add to the file of its version, which it would begin by deleting."""
-    file = Path(logger.log_dir, CSV_FILE)
+    """Let a logger add to the file of its version: the writer that it would make begins by deleting it."""
+    file = Path(logger.log_dir, ExperimentWriter.NAME_METRICS_FILE)
     if not file.is_file():
         return
-    aside = file.with_suffix(".kept")
-    file.rename(aside)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Experiment logs directory")
-            writer = logger.experiment
-    finally:
-        aside.rename(file)
+    with TemporaryDirectory() as elsewhere:
+        writer = ExperimentWriter(elsewhere)
+    writer.log_dir, writer.metrics_file_path = logger.log_dir, str(file)
     with file.open(newline="") as table:
         writer.metrics_keys = next(csv.reader(table), [])
     with suppress(yaml.YAMLError):  # whatever Lightning has put there; Lightning writes it anew for an own network
-        writer.hparams = load_hparams_from_yaml(file.with_name("hparams.yaml"), use_omegaconf=False)
+        writer.hparams = load_hparams_from_yaml(file.with_name(writer.NAME_HPARAMS_FILE), use_omegaconf=False)
+    logger._experiment = writer
 
 
 def _mlflow_run(options: Mapping[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ CHECK_STEPS, CHECK_DRAWS = 3, 4
 """Hessian-vector products that look for stiff directions which a preconditioner has missed, at each of so many draws:
 curvature differs from draw to draw."""
 MAX_PERSISTENCE = 0.9
-"""Of velocities: where no curvature holds the softest direction nothing else would be left of friction."""
+"""Fraction of its velocity that a chain keeps at most. In a direction without curvature critical friction is none."""
 SQUARES = 30
 """Gradients behind their mean square, each at a draw and over a minibatch of its own."""
 DISTANCE_TO_INSTABILITY = 0.1
@@ -27,7 +27,7 @@ bias of the stiffest direction."""
 def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, minibatches: Minibatches) -> Kernel:
     """How replicas are to move.
 
-    Curvature is measured at a draw of the basin, where chains are to be expected: a region can be flat at w* and far
+    Curvature is measured at draws of the basin, where chains are to be expected: a region can be flat at w* and far
     stiffer there.
 
     Args:
@@ -42,7 +42,6 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
         Diverged: the curvature is not finite.
     """
     samples, whole, seed = minibatches.samples(0), minibatches.whole, config.seed
-    there = basin.draw(random_directions(replicas, seed, "there"), replicas, samples)
     scale: Preconditioner = Identity()
     if config.preconditioner == "curvature" and is_exact:
         known, leading, share = basin.covariance, basin.covariance.vectors, basin.share
@@ -53,14 +52,14 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
     else:
         if config.preconditioner == "rmsprop":
             scale = Diagonal(_mean_square(replicas, basin, minibatches, seed))
+        there = basin.draw(random_directions(replicas, seed, "there"), replicas, samples)
         values, leading = leading_curvature(replicas, there, samples, whole, scale, seed)
         rank = range(values.shape[1])
         localization = torch.stack([scale.root(leading[:, i]).square().sum(1) for i in rank], 1) * replicas.gamma
         share = 1 - localization / torch.maximum(values, localization + TINY)
-        largest = values[:, :1].clamp_min(0)
-        softest = follow(values, replicas.gamma)[:, -1:]
+        followed = follow(values, replicas.gamma)
+        largest, softest = values[:, :1].clamp_min(0), followed[:, -1:]
         if config.preconditioner == "curvature":
-            followed = follow(values, replicas.gamma)
             largest = (largest > 0).to(largest.dtype)
             # What is not among the leading directions should be no stiffer than the last of them.
             missed = _missed(replicas, basin, samples, LowRank(leading, followed, followed[:, -1]), seed)
@@ -89,9 +88,10 @@ def _missed(replicas: Replicas, basin: Basin, samples: Samples, scale: Precondit
 
 
 def _persistence(config: SGLDConfig, step_size: Tensor, softest: Tensor) -> Tensor | None:
-    """Of velocities, ``[replicas, 1]``, where friction damps the softest curvature ``[replicas, 1]`` critically.
+    """Fraction of its velocity that a chain keeps at a step, ``[replicas, 1]``. None for Euler's scheme.
 
-    It relaxes fastest then, in a time that grows as the root of the condition number, in place of the number itself.
+    Friction is what damps a direction of the softest curvature ``[replicas, 1]`` critically. That direction then
+    relaxes fastest, in a time that grows as the root of the condition number. Without inertia it grows as the number.
     """
     if config.integrator == "euler":
         return None

@@ -52,9 +52,10 @@ class SGLDConfig:
             matrix where residuals are given. Stiff and soft directions then mix at one rate.
         integrator: ``"euler"`` is SGLD as published. ``"leimkuhler_matthews"`` averages the noise of two successive
             steps (Leimkuhler and Matthews 2013, arXiv 1203.5428). It has no step size bias on a quadratic loss, which
-            allows larger steps. ``"baoab"`` is their method with inertia, as exact on a quadratic loss. Friction damps
-            the softest direction that is followed critically, so that chains forget where they were in the root of the
-            steps. Noise of gradients heats them by more.
+            allows larger steps. ``"baoab"`` is their method with inertia, as exact on a quadratic loss. Friction
+            is set so that the softest direction that is known is damped critically. Where curvatures differ by a
+            factor k, chains need about sqrt(k) steps to forget their start, and k without inertia. Noise of gradients
+            heats such chains more.
         control_variate: sample with ``grad L_B(w) - grad L_B(w*) + grad L(w*)`` in place of ``grad L_B(w)``: the same
             mean and, near ``w*``, much less noise (SGLD-CV, Baker et al. 2019, arXiv 1706.05439). Draws lose their
             noise of first order in the same way.

@@ -77,7 +77,7 @@ def _facts(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     elif model:
         yield describe_network(model.get("architecture", "transformer"), model)
     if data.get("permute_targets"):
-        yield "permuted targets"
+        yield "permuted outcomes"
     particles = (data.get("system") or {}).get("n_particles")
     if particles:
         yield f"{particles} particles"
