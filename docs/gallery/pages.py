@@ -30,7 +30,8 @@ def write_gallery(folder: Path) -> list[Path]:
     """Write ``demo.html``, ``smoke.html``, ``comparison.html``, ``reproduction.html`` and ``map.html``; the files."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as unpacked, tarfile.open(RUNS) as runs:
-        runs.extractall(unpacked, filter="data")
+        runs.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and later have it
+        runs.extractall(unpacked)
         pages = [write_report(Path(unpacked) / name, folder / f"{name}.html") for name in ("demo", "smoke")]
         seeds = [RunDirectory(path) for path in sorted(Path(unpacked).glob("smoke*"))]
         pages.append(write_runs(folder / "comparison.html", seeds))
