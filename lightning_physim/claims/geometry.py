@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from lightning_physim.claims.statistics import (
     bootstrap_within,
     holm,
     interval,
+    limit_answer,
     p_text,
     partial_rank_correlation,
     permutation_answer,
@@ -27,13 +28,13 @@ from lightning_physim.emergence import UNDECIDED
 from lightning_physim.llc.diagnostics import MAX_FAILED
 
 GEOMETRY_CLAIM = "Emergence goes with degenerate geometry"
-REGULAR, ORDER_MARGIN = 2.0, 0.1
-"""The order of a regular basin, and how near to it an order is regular: quartic directions then make up less than 5 %
+ORDER_MARGIN = 0.1
+"""By how much the order of collision heads must lie above that of other heads: quartic directions then make up 5 % more
 of the learning coefficient."""
 N_GEOMETRY = 2
 """Measurements that a final value of the geometry is the mean of."""
 FEWER, MORE = "fewer directions", "more directions"
-DEGENERATE_ORDER, REGULAR_ORDER = "degenerate order", "regular order"
+FLATTER, NOT_FLATTER = "flatter than other heads", "not flatter than other heads"
 OWN_TIME = "own time"
 OPEN = "open"
 """What the questions can end as."""
@@ -49,11 +50,12 @@ class Numbers:
             head at the end on permuted outcomes.
         over_initial, over_others: the same over the head itself at initialisation, and over the heads of its network
             that are no used collision heads.
-        order: of used collision heads at the end, sampled at c = 1 or below; p is of the side of the limit that is
-            likelier, doubled.
-        is_regular: that side is the regular one.
-        order_over_others, order_over_permuted: that order less the one of the other heads of its network, and less the
-            one of the same heads on permuted outcomes. Reported, and asked by no rule.
+        order: of used collision heads at the end, sampled at c = 1 or below. Reported, and asked by no rule.
+        order_over_others: that order less the one of the other heads of its network; p is of the likelier side of
+            :data:`ORDER_MARGIN`, doubled.
+        is_flatter: that side is the upper one.
+        order_over_permuted: that order less the one of the same heads on permuted outcomes. Reported, and asked by no
+            rule.
         timing: decades by which directions and score of one used collision head pass half of their rises nearer to
             each other than those of different ones do; p by permutations within seeds.
         timing_at_half: that effect with every curve cut at half the length of the run.
@@ -68,8 +70,8 @@ class Numbers:
     over_initial: Answer
     over_others: Answer
     order: Answer
-    is_regular: bool
     order_over_others: Answer
+    is_flatter: bool
     order_over_permuted: Answer
     timing: Answer
     timing_at_half: float
@@ -81,7 +83,7 @@ class Numbers:
 
     def adjusted(self) -> dict[str, float]:
         """p of each question by Holm's rule; 1 for one that could not be asked."""
-        return holm({"rank": self.rank.p, "order": self.order.p, "timing": self.timing.p})
+        return holm({"rank": self.rank.p, "order": self.order_over_others.p, "timing": self.timing.p})
 
     def table(self) -> dict[str, float]:
         """By name, for the page."""
@@ -124,8 +126,9 @@ def measure(study: Study) -> Numbers:
     over_initial = {seed: [_directions(head) - _at_first(head) for head in heads] for seed, heads in used.items()}
     over_others = [log_directions(used[seed]) - log_directions(others[seed]) for seed in every]
     orders = {seed: _mean(map(_order, heads)) for seed, heads in used.items()}
-    order, is_regular = order_answer([*orders.values()])
-    order_over_others = [orders[seed] - _mean(map(_order, others[seed])) for seed in every]
+    order_over_others, is_flatter = limit_answer(
+        [orders[seed] - _mean(map(_order, others[seed])) for seed in every], ORDER_MARGIN
+    )
     order_over_permuted = {
         seed: [_order(head) - _order(permuted.get(seed, {}).get(head.name)) for head in heads]
         for seed, heads in used.items()
@@ -139,9 +142,9 @@ def measure(study: Study) -> Numbers:
         rank=t_answer([*map(_mean, rank.values())]),
         over_initial=t_answer([*map(_mean, over_initial.values())]),
         over_others=t_answer(over_others),
-        order=order,
-        is_regular=is_regular,
-        order_over_others=t_answer(order_over_others),
+        order=t_answer([*orders.values()]),
+        order_over_others=order_over_others,
+        is_flatter=is_flatter,
         order_over_permuted=t_answer([*map(_mean, order_over_permuted.values())]),
         timing=permutation_answer(half_ways),
         timing_at_half=permutation_answer([half_rises(heads, 0.5) for heads in used.values()]).effect,
@@ -160,7 +163,7 @@ def answers(n: Numbers) -> dict[str, str]:
     if "rank" in decided:
         found["rank"] = FEWER if n.rank.effect < 0 else MORE
     if "order" in decided and n.failed <= MAX_FAILED:
-        found["order"] = REGULAR_ORDER if n.is_regular else DEGENERATE_ORDER
+        found["order"] = FLATTER if n.is_flatter else NOT_FLATTER
     if "timing" in decided and n.timing.n >= MIN_SEEDS and n.timing.effect > 0 and n.timing_at_half > 0:
         found["timing"] = OWN_TIME
     return found
@@ -169,9 +172,9 @@ def answers(n: Numbers) -> dict[str, str]:
 def judge(n: Numbers) -> str:
     """The verdict."""
     found = answers(n)
-    if found["rank"] == MORE and found["order"] == REGULAR_ORDER:
+    if found["rank"] == MORE and found["order"] == NOT_FLATTER:
         return NOT_SUPPORTED
-    if found["timing"] == OWN_TIME and (found["rank"] == FEWER or found["order"] == DEGENERATE_ORDER):
+    if found["timing"] == OWN_TIME and (found["rank"] == FEWER or found["order"] == FLATTER):
         return SUPPORTED
     return UNDECIDED
 
@@ -189,11 +192,12 @@ def tell(n: Numbers) -> tuple[str, ...]:
         f"collision heads that are used end with {10**n.rank.effect:.3g} times{_between(n.rank, '.3g', 10)} the "
         f"directions that count of the same heads on permuted outcomes, {ended('rank', n.rank)}"
     )
-    order = f"their order is {n.order.effect:.2f}{_between(n.order, '.2f')}, {ended('order', n.order)}"
+    order = f"their order is {n.order.effect:.2f}{_between(n.order, '.2f')}"
     others = {"other heads": n.order_over_others, "the same heads on permuted outcomes": n.order_over_permuted}
     for words, other in others.items():
         if math.isfinite(other.effect):
             order += f", {other.effect:+z.2f}{_between(other, '+z.2f')} from that of {words}"
+    order += f", {ended('order', n.order_over_others)}"
     if n.failed > MAX_FAILED:
         order += f", as {100 * n.failed:.0f} % of the estimates of heads fail their diagnostics"
     timing = (
@@ -213,23 +217,6 @@ def emergence_goes_with_degeneracy(study: Study) -> Claim:
 def log_directions(heads: Iterable[Head]) -> float:
     """Decimal logarithm of the directions that count of a head at the end, mean over heads; NaN without any."""
     return _mean(map(_directions, heads))
-
-
-def order_answer(orders: Sequence[float]) -> tuple[Answer, bool]:
-    """Whether a mean order lies within :data:`ORDER_MARGIN` of a regular one, or above it.
-
-    Both are asked, so that the smaller p is doubled.
-
-    Args:
-        orders: one for each seed.
-
-    Returns:
-        The answer, and whether the smaller p is that of the regular side.
-    """
-    ends = REGULAR - ORDER_MARGIN, REGULAR + ORDER_MARGIN
-    above = t_answer(orders, ends[1], "greater").p
-    within = max(t_answer(orders, ends[0], "greater").p, t_answer(orders, ends[1], "less").p)
-    return replace(t_answer(orders, REGULAR), p=float(np.minimum(1.0, 2 * min(above, within)))), within < above
 
 
 def half_rises(heads: Sequence[Head], until: float = 1.0) -> np.ndarray:

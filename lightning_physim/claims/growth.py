@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import f_oneway
@@ -11,7 +11,7 @@ from scipy.stats import f_oneway
 from lightning_physim import keys
 from lightning_physim.claims.evidence import heads_of
 from lightning_physim.claims.plan import ROLES
-from lightning_physim.claims.statistics import MIN_FOR_T, SIGNIFICANCE, Answer, holm, p_text, t_answer
+from lightning_physim.claims.statistics import MIN_FOR_T, SIGNIFICANCE, Answer, holm, limit_answer, p_text, t_answer
 from lightning_physim.claims.verdict import NO_FLOW, NOT_SUPPORTED, SUPPORTED, Claim, Study
 from lightning_physim.curves import NOTHING, Curve, Metrics, final
 from lightning_physim.emergence import (
@@ -229,7 +229,9 @@ def measure(heads: Sequence[FlowHead], losses: Sequence[FlowLoss]) -> Numbers:
     flowing = [head for head in heads if head.in_flow]
     seeds = dict.fromkeys(head.seed for head in flowing)
     orders = [[head.order for head in flowing if head.seed == seed and math.isfinite(head.order)] for seed in seeds]
-    order, is_degenerate = start_answer([float(np.mean(found)) for found in orders if found])
+    order, is_degenerate = limit_answer(
+        [float(np.mean(found)) for found in orders if found], SADDLE + ORDER_MARGIN_OF_GROWTH
+    )
     shapes = np.array([head.shapes for head in flowing if all(map(math.isfinite, head.shapes))]).reshape(-1, 2)
     noise = float(np.mean(np.diff(shapes) ** 2)) / 2 if len(shapes) else math.nan
     between = float(shapes.mean(1).var(ddof=1)) - noise / 2 if len(shapes) > 1 else math.nan
@@ -248,22 +250,6 @@ def measure(heads: Sequence[FlowHead], losses: Sequence[FlowLoss]) -> Numbers:
         called=Counter(loss.called for loss in at_limit),
         exponent=t_answer([loss.exponent for loss in at_limit if loss.called == POWER_LAW]),
     )
-
-
-def start_answer(orders: Sequence[float]) -> tuple[Answer, bool]:
-    """Whether a mean order of growth lies above that of a saddle by :data:`ORDER_MARGIN_OF_GROWTH`, or below that.
-
-    Both sides are asked, so that the smaller p is doubled.
-
-    Args:
-        orders: one for each seed.
-
-    Returns:
-        The answer, and whether the smaller p is that of the upper side.
-    """
-    limit = SADDLE + ORDER_MARGIN_OF_GROWTH
-    above, below = (t_answer(orders, limit, side).p for side in ("greater", "less"))
-    return replace(t_answer(orders, SADDLE), p=float(np.minimum(1.0, 2 * min(above, below)))), above < below
 
 
 def answers(n: Numbers) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata, ttest_1samp
@@ -52,6 +52,22 @@ def t_answer(values: Sequence[float], against: float = 0.0, alternative: str = "
     low, high = ttest_1samp(known, against).confidence_interval(0.95)
     p = ttest_1samp(known, against, alternative=alternative).pvalue
     return Answer(len(known), effect, (float(low), float(high)), float(p))
+
+
+def limit_answer(values: Sequence[float], limit: float) -> tuple[Answer, bool]:
+    """On which side of a limit the mean of some values lies, by Student's t; NaN are left out.
+
+    Both sides are asked, so that the smaller p is doubled.
+
+    Args:
+        values: one for each seed.
+        limit: in units of the values.
+
+    Returns:
+        The answer, and whether the smaller p is that of the upper side.
+    """
+    above, below = (t_answer(values, limit, side).p for side in ("greater", "less"))
+    return replace(t_answer(values, limit), p=float(np.minimum(1.0, 2 * min(above, below)))), above < below
 
 
 def permutation_answer(pairs: Sequence[np.ndarray], seed: int = 0) -> Answer:

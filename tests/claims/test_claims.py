@@ -5,13 +5,14 @@ import pytest
 from scipy import stats
 
 from lightning_physim.claims.evidence import half_rise_step, heads_of
-from lightning_physim.claims.geometry import emergence_goes_with_degeneracy, half_rises, order_answer
+from lightning_physim.claims.geometry import emergence_goes_with_degeneracy, half_rises
 from lightning_physim.claims.growth import emergence_has_a_potential, growth_of_used_heads
 from lightning_physim.claims.heads import collision_heads_exist
 from lightning_physim.claims.statistics import (
     bootstrap_within,
     holm,
     interval,
+    limit_answer,
     partial_rank_correlation,
     permutation_answer,
     pooled_rank_correlation,
@@ -21,7 +22,7 @@ from lightning_physim.claims.verdict import Study
 from lightning_physim.curves import final, rise
 from lightning_physim.emergence import growth_of_loss
 from lightning_physim.report.claims_page import claim_html, headline
-from tests.helpers.studies import ENDS, LLC_STEPS, STEPS, UNIFORM, a_run, a_study, rising
+from tests.helpers.studies import LLC_STEPS, STEPS, a_run, a_study, rising
 
 LAG = "lag of directions behind the score, median, decades (below 0 they lead)"
 
@@ -137,12 +138,16 @@ def test_heads_that_rise_with_fewer_directions_at_their_own_time_are_found_to():
 @pytest.mark.parametrize(
     ("study", "verdict", "words"),
     [
-        ({}, "not supported", ("more directions", "regular order", "own time")),
-        ({"order": 2.4}, "supported", ("more directions", "degenerate order", "own time")),
-        ({"order": 2.4, "own_time": False}, "undecided", ("more directions", "degenerate order")),
-        ({"n_directions": 12.0, "own_time": False}, "undecided", ("fewer directions", "regular order")),
+        ({}, "not supported", ("more directions", ": not flatter than other heads", "own time")),
+        ({"order": 2.4}, "supported", ("more directions", ": flatter than other heads", "own time")),
+        ({"order": 2.4, "own_time": False}, "undecided", ("more directions", ": flatter than other heads")),
+        (
+            {"n_directions": 12.0, "own_time": False},
+            "undecided",
+            ("fewer directions", ": not flatter than other heads"),
+        ),
         ({"n_seeds": 4}, "undecided", ("open", "own time")),
-        ({"n_directions": 20.0}, "undecided", ("1.0", "open", "regular order", "own time")),
+        ({"n_directions": 20.0}, "undecided", ("1.0", "open", ": not flatter than other heads", "own time")),
     ],
 )
 def test_claim_b_is_refused_where_its_rule_says_so(study, verdict, words):
@@ -182,14 +187,9 @@ def test_claim_b_is_undecided_where_estimates_fail():
 
 
 def test_orders_are_told_beside_those_of_other_heads_and_of_permuted_outcomes():
-    study = a_study(5, order=2.4)
-    for metrics in study.seeds.values():
-        for head, end in zip([f"L{i // 4}H{i % 4}" for i in range(8)], ENDS, strict=True):
-            if end < 5 * UNIFORM:  # no collision head
-                steps, orders = metrics[f"llc/{head}/order"]
-                metrics[f"llc/{head}/order"] = steps, orders + 0.5
-    numbers = emergence_goes_with_degeneracy(study).numbers
-    assert numbers["order less that of other heads"] == pytest.approx(-0.5, abs=0.03)
+    numbers = emergence_goes_with_degeneracy(a_study(5, order=2.4)).numbers
+    assert numbers["order"] == pytest.approx(2.4, abs=0.03)
+    assert numbers["order less that of other heads"] == pytest.approx(0.4, abs=0.03)
     assert numbers["order less that on permuted outcomes"] == pytest.approx(0.4, abs=0.03)
     assert numbers["order less that on permuted outcomes, seeds"] == 5
 
@@ -238,20 +238,14 @@ def test_holms_p_values_are_those_of_statsmodels():
     assert holm({"a": float("nan"), "b": 0.5, "c": 0.01}) == pytest.approx({"a": 1.0, "b": 1.0, "c": 0.03})
 
 
-def test_an_order_is_tested_on_both_sides_of_its_limit():
-    near = order_answer([2.0, 2.01, 1.99, 2.02, 2.0, 1.98])
-    assert near[1] and near[0].p < 1e-4 and near[0].effect == pytest.approx(2.0)
-    far = order_answer([2.3, 2.31, 2.29, 2.32, 2.3])
-    assert not far[1] and far[0].p < 1e-4
-    assert np.isnan(order_answer([2.0, 2.01, 1.99, 2.02])[0].p)
-    low = order_answer([1.5, 1.51, 1.49, 1.52, 1.5])
-    assert low[0].p == 1.0  # neither regular nor above
-    between = order_answer([2.0, 2.2, 2.1, 2.05, 2.15])
-    assert between[0].p > 0.5
-    # Noise around the limit itself is called one or the other as often as it says at most.
-    rng = np.random.default_rng(9)
-    called = sum(order_answer(rng.normal(2.1, 0.05, 10))[0].p < 0.05 for _ in range(150))
-    assert called <= stats.binom.ppf(0.999, 150, 0.05)
+def test_a_mean_is_tested_on_both_sides_of_a_limit():
+    values = np.random.default_rng(9).normal(0.0, 0.2, 9)
+    for shift, side in ((0.5, "greater"), (-0.5, "less")):
+        found, is_above = limit_answer([*(values + shift), float("nan")], 0.1)
+        assert is_above == (side == "greater") and found.n == 9
+        assert found.p == pytest.approx(2 * stats.ttest_1samp(values + shift, 0.1, alternative=side).pvalue)
+        assert found.interval == t_answer(values + shift).interval
+    assert np.isnan(limit_answer(values[:4], 0.1)[0].p)
 
 
 def test_a_partial_correlation_takes_out_what_the_third_decides():

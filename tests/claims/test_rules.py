@@ -11,6 +11,7 @@ from scipy.stats import ttest_1samp
 from lightning_physim.claims import geometry, growth, heads
 from lightning_physim.claims.findings import Training, gather
 from lightning_physim.claims.statistics import NO_INTERVAL, Answer, bootstrap_clusters, bootstrap_within, interval
+from lightning_physim.curves import NOTHING
 from tests.helpers.studies import STEPS, a_run
 
 
@@ -23,12 +24,12 @@ A = heads.Numbers(
 )  # fmt: skip
 RANK, ORDER, TIMING = (
     Answer(10, -0.5, (-0.6, -0.4), 0.01),
-    Answer(10, 2.3, (2.2, 2.4), 0.02),
+    Answer(10, 0.3, (0.2, 0.4), 0.02),
     Answer(8, 0.2, (0.1, 0.3), 0.04),
 )
 B = geometry.Numbers(
-    rank=RANK, over_initial=RANK, over_others=RANK, order=ORDER, is_regular=False,
-    order_over_others=Answer(10, -0.6, (-0.9, -0.3), 0.1), order_over_permuted=Answer(4, 0.07, NO_INTERVAL, math.nan),
+    rank=RANK, over_initial=RANK, over_others=RANK, order=Answer(10, 2.5, (2.4, 2.6), 0.01),
+    order_over_others=ORDER, is_flatter=True, order_over_permuted=Answer(4, 0.07, NO_INTERVAL, math.nan),
     timing=TIMING, timing_at_half=0.1,
     failed=0.2, directions=30.0, lag=-0.1, which=0.4, which_interval=(-0.2, 0.8),
 )  # fmt: skip
@@ -80,34 +81,34 @@ def p(answer: Answer, value: float) -> Answer:
 @pytest.mark.parametrize(
     "change, verdict, answers",
     [
-        ({}, "supported", ("fewer directions", "degenerate order", "own time")),
+        ({}, "supported", ("fewer directions", geometry.FLATTER, "own time")),
         # Holm: 3 x 0.01, 2 x 0.02, 0.04; with 0.03 in place of 0.02 the second is 0.06, and so is the third.
-        ({"order": p(ORDER, 0.03)}, "undecided", ("fewer directions", "open", "open")),
+        ({"order_over_others": p(ORDER, 0.03)}, "undecided", ("fewer directions", "open", "open")),
         ({"rank": p(RANK, 0.017)}, "undecided", ("open", "open", "open")),
-        ({"order": p(ORDER, math.nan)}, "undecided", ("fewer directions", "open", "open")),
+        ({"order_over_others": p(ORDER, math.nan)}, "undecided", ("fewer directions", "open", "open")),
         (
-            {"timing": p(TIMING, 0.02), "order": p(ORDER, math.nan)},
+            {"timing": p(TIMING, 0.02), "order_over_others": p(ORDER, math.nan)},
             "supported",
             ("fewer directions", "open", "own time"),
         ),
         ({"failed": 0.21}, "supported", ("fewer directions", "open", "own time")),
-        ({"rank": replace(RANK, effect=0.5)}, "supported", ("more directions", "degenerate order", "own time")),
-        ({"is_regular": True}, "supported", ("fewer directions", "regular order", "own time")),
+        ({"rank": replace(RANK, effect=0.5)}, "supported", ("more directions", geometry.FLATTER, "own time")),
+        ({"is_flatter": False}, "supported", ("fewer directions", geometry.NOT_FLATTER, "own time")),
         (
-            {"rank": replace(RANK, effect=0.5), "is_regular": True},
+            {"rank": replace(RANK, effect=0.5), "is_flatter": False},
             "not supported",
-            ("more directions", "regular order", "own time"),
+            ("more directions", geometry.NOT_FLATTER, "own time"),
         ),
         (
-            {"rank": replace(RANK, effect=0.5), "is_regular": True, "timing": p(TIMING, 0.9)},
+            {"rank": replace(RANK, effect=0.5), "is_flatter": False, "timing": p(TIMING, 0.9)},
             "not supported",
-            ("more directions", "regular order", "open"),
+            ("more directions", geometry.NOT_FLATTER, "open"),
         ),
-        ({"timing_at_half": 0.0}, "undecided", ("fewer directions", "degenerate order", "open")),
-        ({"timing_at_half": math.nan}, "undecided", ("fewer directions", "degenerate order", "open")),
-        ({"timing": replace(TIMING, n=2)}, "undecided", ("fewer directions", "degenerate order", "open")),
-        ({"timing": replace(TIMING, n=3)}, "supported", ("fewer directions", "degenerate order", "own time")),
-        ({"timing": replace(TIMING, effect=-0.2)}, "undecided", ("fewer directions", "degenerate order", "open")),
+        ({"timing_at_half": 0.0}, "undecided", ("fewer directions", geometry.FLATTER, "open")),
+        ({"timing_at_half": math.nan}, "undecided", ("fewer directions", geometry.FLATTER, "open")),
+        ({"timing": replace(TIMING, n=2)}, "undecided", ("fewer directions", geometry.FLATTER, "open")),
+        ({"timing": replace(TIMING, n=3)}, "supported", ("fewer directions", geometry.FLATTER, "own time")),
+        ({"timing": replace(TIMING, effect=-0.2)}, "undecided", ("fewer directions", geometry.FLATTER, "open")),
     ],
 )
 def test_claim_b(change, verdict, answers):
@@ -119,22 +120,19 @@ def test_claim_b(change, verdict, answers):
 def test_claim_b_is_told():
     assert said(geometry.tell(B)) == (
         "collision heads that are used end with 0.316 times (0.251 to 0.398) the directions that count of the same"
-        " heads on permuted outcomes, on 10 seeds: fewer directions, p 0.03 by Holm; their order is 2.30 (2.20 to "
-        "2.40), on 10 seeds: degenerate order, p 0.04 by Holm, -0.60 (-0.90 to -0.30) from that of other heads, "
-        "+0.07 from that of the same heads on permuted outcomes; directions and score of one head pass half of their"
-        " rises 0.20 decades (0.10 to 0.30) nearer to each other than those of different heads, 0.10 at half the "
+        " heads on permuted outcomes, on 10 seeds: fewer directions, p 0.03 by Holm; their order is 2.50 (2.40 to "
+        "2.60), +0.30 (+0.20 to +0.40) from that of other heads, +0.07 from that of the same heads on permuted "
+        "outcomes, on 10 seeds: flatter than other heads, p 0.04 by Holm; directions and score of one head pass half of "
+        "their rises 0.20 decades (0.10 to 0.30) nearer to each other than those of different heads, 0.10 at half the "
         "length of the run, on 8 seeds: own time, p 0.04 by Holm"
     )
-    told = said(geometry.tell(replace(B, failed=0.21, order_over_others=Answer(0, math.nan, NO_INTERVAL, math.nan))))
-    assert (
-        "open, p 0.04 by Holm, +0.07 from" in told
-        and "permuted outcomes, as 21 % of the estimates of heads fail" in told
-    )
+    told = said(geometry.tell(replace(B, failed=0.21, order_over_permuted=Answer(0, math.nan, NO_INTERVAL, math.nan))))
+    assert "other heads, on 10 seeds: open, p 0.04 by Holm, as 21 % of the estimates of heads fail" in told
     few = said(geometry.tell(replace(B, rank=Answer(4, -0.5, NO_INTERVAL, math.nan))))
     assert "end with 0.316 times the directions" in few
     assert "permuted outcomes, open, as it was measured on 4 seeds and takes 5; their order" in few
     three = [-0.5, -0.6, -0.4, 10] * 3
-    orders = [2.3, 2.2, 2.4, 10, -0.6, -0.9, -0.3, 10, 0.07, math.nan, math.nan, 4]
+    orders = [2.5, 2.4, 2.6, 10, 0.3, 0.2, 0.4, 10, 0.07, math.nan, math.nan, 4]
     timing = [0.2, 0.1, 0.3, 8, 0.03, 0.04, 0.04, 0.1]
     expected = [*three, *orders, *timing, 0.2, 30, -0.1, 0.4, -0.2, 0.8]
     assert list(B.table().values()) == pytest.approx(expected, nan_ok=True)
@@ -188,13 +186,18 @@ def test_claim_c_is_told():
 
 
 def test_the_start_is_held_against_a_saddle_with_a_margin():
-    above, degenerate = growth.start_answer([1.3, 1.4, 1.35, 1.32, 1.38])
+    def start(orders):
+        heads = [growth.FlowHead(i, 0.0, "L0H0", NOTHING, NOTHING, order) for i, order in enumerate(orders)]
+        found = growth.measure(heads, [])
+        return found.order, found.is_degenerate
+
+    above, degenerate = start([1.3, 1.4, 1.35, 1.32, 1.38])
     assert degenerate and above.p == pytest.approx(
         2 * ttest_1samp([1.3, 1.4, 1.35, 1.32, 1.38], 1.25, alternative="greater").pvalue
     )
-    below, degenerate = growth.start_answer([1.2, 1.1, 1.15, 1.12, 1.18])
+    below, degenerate = start([1.2, 1.1, 1.15, 1.12, 1.18])
     assert not degenerate and below.p < 0.01 and below.effect == pytest.approx(1.15)
-    assert math.isnan(growth.start_answer([2.0] * 4)[0].p)
+    assert math.isnan(start([2.0] * 4)[0].p)
 
 
 def test_clusters_are_redrawn_whole_and_then_their_members():

@@ -32,7 +32,7 @@ def a_run(
         ends: their final partner scores.
         own_time: directions of each head rise when its score does; otherwise when that of the next head does.
         n_directions: at the end, of every head, from 10 at the start.
-        order: of every head.
+        order: of collision heads; that of the others is 2.
         weights_follow: the ``"score"``, or ``"nothing"``: how far the weight norm of a head rises.
     """
     metrics = {"val/loss_colliding": (STEPS[1:], np.full(len(STEPS) - 1, 0.2))}
@@ -44,7 +44,7 @@ def a_run(
         llc = rising(LLC_STEPS, 1.0, 20.0, middle) + rng.normal(0, 0.3, 12)
         norm = rising(LLC_STEPS, 5.0, 5.0 + target[weights_follow], middle)
         directions = rising(STEPS, 10.0, n_directions, middle if own_time else np.roll(middles, 1)[i])
-        orders = order + rng.normal(0, 0.03, 12)
+        orders = (order if end > 5 * UNIFORM else 2.0) + rng.normal(0, 0.03, 12)
         metrics |= {
             f"probe/partner_score/{head}": (STEPS, score),
             f"probe/enrichment/{head}": (STEPS, score / UNIFORM),

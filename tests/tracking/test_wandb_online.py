@@ -494,7 +494,12 @@ def test_a_stop_from_the_server_ends_a_trial_whole(folder, wandb_server, agent):
     fit("--ckpt_path", str(metrics.parent), *more, cwd=folder, WANDB_MODE="disabled")
     fit("--config", "quick.yaml", *more, "--runs", "whole", cwd=folder, WANDB_MODE="disabled")
     (whole,) = (folder / "whole").iterdir()
-    assert values(metrics.parent) == values(whole)
+    # Forecasts are of the planned end, which the trial had further away.
+    assert not_ahead(values(metrics.parent)) == not_ahead(values(whole))
+
+
+def not_ahead(found: dict) -> dict:
+    return {(step, key): value for (step, key), value in found.items() if "/forecast" not in key}
 
 
 def online(folder: Path, parameters: dict, *options: str) -> subprocess.Popen:
