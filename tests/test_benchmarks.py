@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from benchmarks import dynamics, forecasts, table
+from benchmarks import dynamics, forecasts, llc_seeds, table
 from benchmarks.table import Row, last, store, worse
 from lightning_physim.emergence import STRONG, forecast
 
@@ -155,3 +156,30 @@ def test_synthetic_heads_are_what_they_are_called():
     assert [dynamics._answer(np.array([order] * 5) + np.arange(5) / 100) for order in (0.5, 1.0, 1.5)] == [
         "slope", "open", "degenerate"
     ]  # fmt: skip
+
+
+class Estimate(NamedTuple):
+    mean: float
+    mcse: float
+    failures: dict[str, str] = {}
+
+
+def test_errors_that_are_true_stay_below_the_limit_and_too_small_ones_do_not():
+    rng = np.random.default_rng(0)
+
+    def repeated(stated):
+        return llc_seeds.gather([Estimate(mean, stated) for mean in rng.normal(5.0, 0.3, 32)])
+
+    assert repeated(0.3).limit == pytest.approx(1.40, abs=0.005)  # the square root of a quantile of chi-square over 31
+    true = [repeated(0.3) for _ in range(2000)]
+    assert np.median([each.ratio for each in true]) == pytest.approx(1.0, abs=0.03)
+    assert sum(each.ratio > each.limit for each in true) <= 9  # of 2: by chance one in ten thousand is more
+    assert repeated(0.15).ratio > repeated(0.15).limit
+    failed = llc_seeds.gather(
+        [Estimate(1.0, 0.1), Estimate(3.0, 0.1), Estimate(9.0, 0.1, {"virial": "far", "ess": "few"})]
+    )
+    assert failed.failed == 1 and failed.failures == {"virial": 1, "ess": 1}
+    assert failed.ratio == pytest.approx(2**0.5 / 0.1) and failed.row(10, "L0H0").startswith(
+        "| 10 | L0H0 | 3 | virial 1, ess 1 | 2.000 "
+    )
+    assert np.isnan(llc_seeds.gather([Estimate(1.0, 0.1)]).ratio)
