@@ -119,12 +119,12 @@ def test_claim_b(change, verdict, answers):
 
 def test_claim_b_is_told():
     assert said(geometry.tell(B)) == (
-        "collision heads that are used end with 0.316 times (0.251 to 0.398) the directions that count of the same"
-        " heads on permuted outcomes, on 10 seeds: fewer directions, p 0.03 by Holm; their order is 2.50 (2.40 to "
+        "collision heads that are used end with 0.316 times (0.251 to 0.398) the directions that count of the same "
+        "heads on permuted outcomes, on 10 seeds: fewer directions, p 0.03 by Holm; their order is 2.50 (2.40 to "
         "2.60), +0.30 (+0.20 to +0.40) from that of other heads, +0.07 from that of the same heads on permuted "
-        "outcomes, on 10 seeds: flatter than other heads, p 0.04 by Holm; directions and score of one head pass half "
-        "of their rises 0.20 decades (0.10 to 0.30) nearer to each other than those of different heads, 0.10 at half the "
-        "length of the run, on 8 seeds: own time, p 0.04 by Holm"
+        "outcomes, on 10 seeds: flatter than other heads, p 0.04 by Holm; directions and score of one head pass "
+        "half of their rises 0.20 decades (0.10 to 0.30) nearer to each other than those of different heads, 0.10 "
+        "at half the length of the run, on 8 seeds: own time, p 0.04 by Holm"
     )
     told = said(geometry.tell(replace(B, failed=0.21, order_over_permuted=Answer(0, math.nan, NO_INTERVAL, math.nan))))
     assert "other heads, on 10 seeds: open, p 0.04 by Holm, as 21 % of the estimates of heads fail" in told
