@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -21,7 +21,8 @@ from lightning_physim.flow import RungeKuttaChebyshev
 from lightning_physim.loggers import log_row, run_loggers
 from lightning_physim.metrics import OneStepError, RolloutError
 from lightning_physim.model import make_network, rollout
-from lightning_physim.ranges import check_counts, check_not_negative, check_positive
+from lightning_physim.model.network import Embedding, Norm
+from lightning_physim.ranges import check_choice, check_counts, check_not_negative, check_positive
 
 if TYPE_CHECKING:
     from lightning_physim.data import Batch
@@ -35,6 +36,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], tuple[str, ...]]] = {
     "rkc": (RungeKuttaChebyshev, ("stages",)),
 }
 """Optimizers by name, with the options that they take beside ``lr``."""
+Schedule = Literal["constant", "cosine"]
 
 
 class PhysicsSimulator(pl.LightningModule):
@@ -92,15 +94,15 @@ class PhysicsSimulator(pl.LightningModule):
         n_heads: int = 4,
         d_model: int = 32,
         d_mlp: int = 64,
-        embedding: Literal["mlp", "linear"] = "mlp",
+        embedding: Embedding = "mlp",
         d_embedding: int = 64,
-        norm: Literal["layer", "rms", "none"] = "layer",
+        norm: Norm = "layer",
         attend_self: bool = False,
         cutoff: float = 2.5,
         optimizer: Literal["adam", "adamw", "sgd", "rkc"] = "adam",
         lr: float = 2e-3,
         warmup_steps: int = 100,
-        schedule: Literal["constant", "cosine"] = "constant",
+        schedule: Schedule = "constant",
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         stages: int = 12,
@@ -108,6 +110,8 @@ class PhysicsSimulator(pl.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        check_choice(OPTIMIZERS, optimizer=optimizer)
+        check_choice(get_args(Schedule), schedule=schedule)
         check_positive(lr=lr)
         check_counts(0, warmup_steps=warmup_steps)
         check_counts(stages=stages)

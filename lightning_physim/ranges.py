@@ -1,6 +1,7 @@
 """What numbers of the user may be: one rule for all options, on the command line and in Python."""
 
 import math
+from collections.abc import Iterable
 
 from lightning_physim.errors import InputError
 
@@ -50,3 +51,19 @@ def check_not_negative(**numbers: float) -> None:
             raise InputError(f"{name} must be finite and not negative; got {number!r}")
         if number:
             check_positive(**{name: number})
+
+
+def check_choice(choices: Iterable[str | None], /, **values: str | None) -> None:
+    """Refuse what is not one of some names.
+
+    Args:
+        choices: all that there are, such as ``typing.get_args`` of a ``Literal``.
+        values: by what they are called.
+
+    Raises:
+        InputError: one is none of them.
+    """
+    known = [*choices]
+    for name, value in values.items():
+        if value not in known:
+            raise InputError(f"{name} must be one of {', '.join(map(str, known))}; got {value!r}")

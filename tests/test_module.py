@@ -9,6 +9,7 @@ import torch
 
 from lightning_physim import ParticleDataModule, ParticleSystem, PhysicsSimulator
 from lightning_physim.callbacks.hooks import INNER_HOOKS, leave_out_unused_hooks
+from lightning_physim.errors import InputError
 from lightning_physim.module import OPTIMIZERS, compiled_where_possible
 
 SYSTEM = ParticleSystem(n_particles=6, box=(1.0, 1.0), radius=0.05, stiffness=8000.0, restitution=0.8, interval=0.05)
@@ -93,3 +94,9 @@ def test_what_the_loss_itself_refuses_is_not_taken_for_the_compilers_trouble():
 def test_the_compiled_loss_is_the_plain_one(data, tmp_path):
     torch._dynamo.reset()
     assert losses(data, tmp_path, compile=True) == pytest.approx(losses(data, tmp_path), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["optimizer", "schedule", "embedding", "norm"])
+def test_a_name_that_does_not_exist_is_refused_with_those_that_do(name):
+    with pytest.raises(InputError, match=f"{name} must be one of .*, .*; got 'linaer'"):
+        PhysicsSimulator(**{name: "linaer"})

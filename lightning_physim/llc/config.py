@@ -1,10 +1,14 @@
 """What an estimate is made with."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from lightning_physim.errors import InputError
-from lightning_physim.ranges import check_counts, check_not_negative, check_positive
+from lightning_physim.ranges import check_choice, check_counts, check_not_negative, check_positive
+
+Preconditioner = Literal["rmsprop", "curvature"]
+Integration = Literal["euler", "leimkuhler_matthews", "baoab"]
+About = Literal["anchor", "centre"]
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,10 @@ class SGLDConfig:
     doublings: int = 0
     n_burn_in: int = 100
     batch_size: int | None = 256
-    preconditioner: Literal["rmsprop", "curvature"] | None = None
-    integrator: Literal["euler", "leimkuhler_matthews", "baoab"] = "euler"
+    preconditioner: Preconditioner | None = None
+    integrator: Integration = "euler"
     control_variate: bool = False
-    about: Literal["anchor", "centre"] = "anchor"
+    about: About = "anchor"
     zero_variance: bool = False
     target_mcse: float | None = None
     max_seconds: float | None = None
@@ -106,9 +110,6 @@ class SGLDConfig:
         check_counts(n_chains=self.n_chains, batch_size=1 if self.batch_size is None else self.batch_size)
         check_counts(4, n_draws=self.n_draws)
         check_counts(0, n_burn_in=self.n_burn_in, seed=self.seed, doublings=self.doublings)
-        if self.preconditioner not in (None, "rmsprop", "curvature"):
-            raise InputError(f'preconditioner must be "rmsprop", "curvature" or None; got {self.preconditioner!r}')
-        if self.about not in ("anchor", "centre"):
-            raise InputError(f'about must be "anchor" or "centre"; got {self.about!r}')
-        if self.integrator not in ("euler", "leimkuhler_matthews", "baoab"):
-            raise InputError(f'integrator must be "euler", "leimkuhler_matthews" or "baoab"; got {self.integrator!r}')
+        check_choice((*get_args(Preconditioner), None), preconditioner=self.preconditioner)
+        check_choice(get_args(About), about=self.about)
+        check_choice(get_args(Integration), integrator=self.integrator)

@@ -1,12 +1,11 @@
 """What the networks have in common: their target, the embedding of a particle, and the step of a simulator."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
-from lightning_physim.errors import InputError
-from lightning_physim.ranges import check_counts
+from lightning_physim.ranges import check_choice, check_counts
 from lightning_physim.target import ResidualTarget
 
 N_FEATURES = 4  # x, y, v_x, v_y
@@ -41,10 +40,8 @@ class ParticleNetwork(nn.Module):
     def __init__(self, d_model: int, d_mlp: int, embedding: Embedding, d_embedding: int, norm: Norm) -> None:
         super().__init__()
         check_counts(d_model=d_model, d_mlp=d_mlp, d_embedding=d_embedding)
-        if embedding not in ("mlp", "linear"):
-            raise InputError(f'embedding must be "mlp" or "linear"; got {embedding!r}')
-        if norm not in NORMS:
-            raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
+        check_choice(get_args(Embedding), embedding=embedding)
+        check_choice(NORMS, norm=norm)
         self.target = ResidualTarget()
         # Drawn in either case: the weights of what comes next depend on it, and seeds are to keep the runs they had.
         linear = nn.Linear(N_FEATURES, d_model)

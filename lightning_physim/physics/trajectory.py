@@ -14,7 +14,7 @@ from lightning_physim.physics.contact import COARSE, STEPS_PER_CONTACT, TOO_COAR
 from lightning_physim.physics.engine import Constants, list_pairs, room_for_pairs, simulate_all, widest_radius
 from lightning_physim.physics.pairs import ContactPairs
 from lightning_physim.physics.system import ParticleSystem
-from lightning_physim.ranges import MOST_COUNTED
+from lightning_physim.ranges import MOST_COUNTED, check_choice
 
 ENGINE_VERSION = 1
 """Raise whenever the same input gives other numbers: it is part of the name of every cached data set."""
@@ -143,8 +143,7 @@ def simulate(
 
 def _n_substeps(system: ParticleSystem, integrator: Integrator, dt: float | None) -> int:
     """Steps per interval, after refusing what is unknown, unstable or too coarse."""
-    if integrator not in STEPS_PER_CONTACT:
-        raise InputError(f"integrator must be averaged or verlet; got {integrator!r}; give integrator='averaged'")
+    check_choice(STEPS_PER_CONTACT, integrator=integrator)
     contact_time, stable = system.contact_time, system.stable_step(integrator == "averaged")
     default = min(contact_time / STEPS_PER_CONTACT[integrator], stable / 4)
     if dt is None:

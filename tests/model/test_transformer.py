@@ -189,7 +189,7 @@ def test_a_network_that_predicts_nothing_flies_freely_under_the_given_gravity():
         ({"n_layers": -1}, "n_layers must not be negative"),
         ({"d_mlp": 0}, "d_mlp must be at least 1"),
         ({"norm": "batch"}, "norm must be one of layer, rms, none"),
-        ({"embedding": "fourier"}, 'embedding must be "mlp" or "linear"'),
+        ({"embedding": "fourier"}, "embedding must be one of mlp, linear; got"),
     ],
 )
 def test_bad_sizes_are_refused_with_the_rule(options, rule):

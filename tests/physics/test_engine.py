@@ -205,7 +205,7 @@ def test_overlap_may_be_allowed():
         ({"dt": 0.05}, "dt must be below the stability bound"),
         ({"dt": 0.006}, "dt must be at most 1/10 of the contact time"),
         ({"dt": -1.0}, "dt must be positive and finite"),
-        ({"integrator": "euler"}, "integrator must be averaged or verlet; got 'euler'"),
+        ({"integrator": "euler"}, "integrator must be one of averaged, verlet; got 'euler'"),
         ({"threads": 0}, "threads must be at least 1; got 0"),
         ({"n_intervals": 0}, "n_intervals must be an integer of at least 1"),
     ],
