@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from benchmarks import dynamics, forecasts, llc_seeds, table
+from benchmarks import approaches, dynamics, forecasts, llc_seeds, table
 from benchmarks.table import Row, last, store, worse
-from lightning_physim.emergence import STRONG, forecast
+from lightning_physim.emergence import STRONG, forecast, relaxation
+from tests.helpers import studies
 
 ROOT = Path(__file__).parents[1]
 
@@ -183,3 +184,22 @@ def test_errors_that_are_true_stay_below_the_limit_and_too_small_ones_do_not():
         "| 10 | L0H0 | 3 | virial 1, ess 1 | 2.000 "
     )
     assert np.isnan(llc_seeds.gather([Estimate(1.0, 0.1)]).ratio)
+
+
+def test_a_law_is_the_answer_where_four_of_five_heads_have_it():
+    def answer(*kinds):
+        found = [
+            approaches.Approach("run", "L0H0", 100.0, relaxation(times, values(kind, np.random.default_rng(i))))
+            for i, kind in enumerate(kinds)
+        ]
+        return approaches.answer(found)
+
+    times = np.geomspace(2.0, 960.0, 108)
+
+    def values(approach, rng):
+        return 0.1 + 0.7 * studies.risen(times, 1, approach, 1e-6, 100.0) + rng.normal(0, 0.002, len(times))
+
+    assert answer(1, 1, 1, 1, 3) == "4 of 5 are called exponential: exponential"
+    assert answer(3, 3, 3, 3, 3) == "5 of 5 are called power law: power_law"
+    assert answer(1, 1, 1, 3, 3) == "3 of 5 are called exponential: undecided"
+    assert answer(1, 1, 1, 1) == "4 of 4 are called exponential: undecided"

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.stats import f_oneway
@@ -38,8 +39,8 @@ that is seen as a square reads up to 0.12 too low."""
 LEAST_SHAPE_SD = 0.15
 """Standard deviation of the shape ratio between heads, less noise, from which there are several potentials: a third of
 what lies between a saddle and a slope."""
-MOST_LOSSES = 0.8
-"""Share of the losses that one law must be called for."""
+MOST_HEADS = 0.8
+"""Share of the heads that one law must be called for."""
 DEGENERATE_START, REGULAR_START = "degenerate start", "no degenerate start"
 SEVERAL, ONE = "several potentials", "no sign of several"
 POWER_LAW, EXPONENTIAL = "power_law", "exponential"
@@ -73,7 +74,7 @@ class FlowHead(Flowing):
 
     Args:
         name: ``"L{l}H{h}"``.
-        coarse, fine: its score over the time of gradient flow, at both step sizes.
+        coarse, fine: its score over the time of gradient flow, at both step sizes. Coarse steps go on for longer.
         order: of its growth in the fine steps; NaN where that is too short.
         shapes: :func:`lightning_physim.emergence.shape_ratio` in coarse and in fine steps.
         own: share of the rise in the fine steps, from uniform attention to the head's own end, over the time since half
@@ -87,17 +88,26 @@ class FlowHead(Flowing):
     shapes: tuple[float, float] = (math.nan, math.nan)
     own: Curve = NOTHING
 
+    @cached_property
+    def law(self) -> str:
+        """Of its approach in the coarse steps, by :func:`lightning_physim.emergence.relaxation`."""
+        time, score = self.coarse
+        try:
+            return relaxation(time[time > 0], score[time > 0]).verdict
+        except InputError:  # too few points after half of the rise
+            return UNDECIDED
+
 
 @dataclass(frozen=True, eq=False)
 class FlowLoss(Flowing):
     """The loss on colliding particles of a seed.
 
     Args:
-        called: law of its approach, by :func:`lightning_physim.emergence.relaxation`.
+        law: of its approach, by :func:`lightning_physim.emergence.relaxation`.
         exponent: of a power law of its approach; NaN where that is too short.
     """
 
-    called: str = UNDECIDED
+    law: str = UNDECIDED
     exponent: float = math.nan
 
 
@@ -116,9 +126,11 @@ class Numbers:
             the F test of one-way analysis of variance. Both step sizes of a head are one group.
         shape_sd, shape_noise: standard deviation of the shapes between heads, less what noise makes, and of one
             measurement.
-        losses_in_flow: seeds whose loss on colliding particles is at the limit.
-        called: laws of the approaches of these losses.
-        exponent: of those that are called a power law. Reported, and asked by no rule.
+        laws: of the approaches of the heads at the limit.
+        losses_in_flow: seeds whose loss on colliding particles is at the limit. Reported, and asked by no rule, as are
+            the rest.
+        loss_laws: of the approaches of these losses.
+        exponent: of those that are called a power law.
     """
 
     seeds: int
@@ -130,8 +142,9 @@ class Numbers:
     shape_p: float
     shape_sd: float
     shape_noise: float
+    laws: Counter[str]
     losses_in_flow: int
-    called: Counter[str]
+    loss_laws: Counter[str]
     exponent: Answer
 
     def adjusted(self) -> dict[str, float]:
@@ -155,7 +168,9 @@ class Numbers:
             "shape ratio, standard deviation of one measurement": self.shape_noise,
             "losses at the limit of gradient flow": self.losses_in_flow,
         }
-        return table | {f"losses called {name}": count for name, count in sorted(self.called.items())}
+        for what, laws in {"heads": self.laws, "losses": self.loss_laws}.items():
+            table |= {f"{what} called {name}": count for name, count in sorted(laws.items())}
+        return table
 
 
 def growth_of_used_heads(run: str, metrics: Metrics) -> list[Growth]:
@@ -246,9 +261,10 @@ def measure(heads: Sequence[FlowHead], losses: Sequence[FlowLoss]) -> Numbers:
         shape_p=float(f_oneway(*shapes).pvalue) if len(shapes) >= MIN_FOR_T else math.nan,
         shape_sd=float(np.sqrt(np.maximum(between, 0.0))),
         shape_noise=float(np.sqrt(noise)),
+        laws=Counter(head.law for head in flowing),
         losses_in_flow=len(at_limit),
-        called=Counter(loss.called for loss in at_limit),
-        exponent=t_answer([loss.exponent for loss in at_limit if loss.called == POWER_LAW]),
+        loss_laws=Counter(loss.law for loss in at_limit),
+        exponent=t_answer([loss.exponent for loss in at_limit if loss.law == POWER_LAW]),
     )
 
 
@@ -260,9 +276,9 @@ def answers(n: Numbers) -> dict[str, str]:
         found["start"] = DEGENERATE_START if n.is_degenerate else REGULAR_START
     if n.shape_heads >= MIN_FOR_T:
         found["shapes"] = SEVERAL if "shapes" in decided and n.shape_sd > LEAST_SHAPE_SD else ONE
-    if n.losses_in_flow >= MIN_FOR_T:
-        law, count = n.called.most_common(1)[0]
-        found["approach"] = law if count >= MOST_LOSSES * n.losses_in_flow else UNDECIDED
+    if n.heads_in_flow >= MIN_FOR_T:
+        law, count = n.laws.most_common(1)[0]
+        found["approach"] = law if count >= MOST_HEADS * n.heads_in_flow else UNDECIDED
     return found
 
 
@@ -292,9 +308,9 @@ def tell(n: Numbers) -> tuple[str, ...]:
     shapes += f"{found['shapes']}, {p_text(adjusted['shapes'])} by Holm"
     if n.shape_heads < MIN_FOR_T:
         shapes = f"shapes are known of {n.shape_heads} heads and it takes {MIN_FOR_T}"
-    laws = ", ".join(f"{count} {law.replace('_', ' ')}" for law, count in n.called.most_common()) or "none"
-    approach = f"of {n.seeds} losses on colliding particles {n.losses_in_flow} are at the limit, approaches: {laws}"
-    return limit, start, shapes, approach
+    approach = f"their approaches: {_counted(n.laws)}"
+    losses = f"of {n.seeds} losses on colliding particles {n.losses_in_flow} are at the limit"
+    return limit, start, shapes, approach, f"{losses}, approaches: {_counted(n.loss_laws)}"
 
 
 def emergence_has_a_potential(study: Study) -> Claim:
@@ -302,6 +318,10 @@ def emergence_has_a_potential(study: Study) -> Claim:
     losses = [flow_loss(seed, *runs) for seed, runs in study.flows().items()]
     numbers = measure(heads_in_flow(study), losses)
     return Claim(POTENTIAL, judge(numbers), tell(numbers), {name: float(x) for name, x in numbers.table().items()})
+
+
+def _counted(laws: Counter[str]) -> str:
+    return ", ".join(f"{count} {law.replace('_', ' ')}" for law, count in laws.most_common()) or "none"
 
 
 def _order(curve: Curve, start: float, end: float) -> float:

@@ -51,19 +51,20 @@ FLOW = (
     "--probe.steps_per_decade=40",
     "--validation.steps_per_decade=40",
 )
-"""Options of gradient flow. Claim (c) asks for curves of scores and losses, and for nothing else. Both step sizes end
-at a time of :data:`FLOW_TIME` where a seed takes :data:`MIN_STEPS`."""
-FLOW_TIME = 320
+"""Options of gradient flow. Claim (c) asks for curves of scores and losses, and for nothing else."""
+FLOW_TIME, LATE_FLOW_TIME = 320, 960
+"""At which fine and coarse steps end, where a seed takes :data:`MIN_STEPS`. The coarse ones go on, to tell how scores
+level off."""
 
 
-def _flow(words: str, lr: float, stages: int, batch_size: int) -> Role:
+def _flow(words: str, lr: float, stages: int, batch_size: int, until: float) -> Role:
     """Gradient flow at a step of time, which its label tells."""
     own = (f"--model.lr={lr}", f"--model.stages={stages}", f"--data.batch_size={batch_size}")
     return Role(
         f"gradient flow{words}",
         f"transformer, gradient flow{words}",
         (*FLOW, *own),
-        stretch=FLOW_TIME * stages / lr / MIN_STEPS,
+        stretch=until * stages / lr / MIN_STEPS,
         every_seed=True,
         claims=OF_FLOW,
         time=lr / stages,
@@ -74,8 +75,8 @@ def _flow(words: str, lr: float, stages: int, batch_size: int) -> Role:
 ROLES = {
     # Steps of half the time, and a third of the noise of minibatches. Stable up to curvatures of 1800 and 1500; those
     # of `smoke` grow beyond 800.
-    "flow_fine": _flow(", fine steps", lr=0.125, stages=11, batch_size=512),
-    "flow": _flow("", lr=0.25, stages=14, batch_size=256),
+    "flow_fine": _flow(", fine steps", lr=0.125, stages=11, batch_size=512, until=FLOW_TIME),
+    "flow": _flow("", lr=0.25, stages=14, batch_size=256, until=LATE_FLOW_TIME),
     "permuted": Role(
         "permuted outcomes",
         "transformer, permuted outcomes",

@@ -66,7 +66,7 @@ def test_gradient_flow_is_trained_where_claim_c_is_asked_for(tmp_path):
     assert {trial.run_id for trial in both.trials()} == {trial.run_id for trial in (*usual.trials(), *flow.trials())}
     words = commands["flow-1"]
     assert words.index("--model.lr=1e-3") < words.index("--model.lr=0.25") and "--model.optimizer=rkc" in words
-    assert "--trainer.max_steps=179" in words and "--trainer.max_steps=282" in commands["flow-fine-0"]
+    assert "--trainer.max_steps=538" in words and "--trainer.max_steps=282" in commands["flow-fine-0"]
 
 
 def test_a_training_is_long_enough_to_learn_collisions_unless_it_is_told_otherwise(tmp_path):

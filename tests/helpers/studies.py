@@ -71,10 +71,13 @@ def a_study(n_seeds: int = 5, **kwargs) -> Study:
 
 
 TIMES = np.geomspace(2.0, 320.0, 89)
+"""Of gradient flow."""
+LATE_TIMES = np.append(TIMES, np.geomspace(320.0, 960.0, 20)[1:])
+"""Of that in coarse steps."""
 
 
-def risen(order: float, approach: float, first: float, half: float) -> np.ndarray:
-    """Share of the rise of ``dx/dt = x^order (1 - x)^approach`` at :data:`TIMES`, half of it at a time."""
+def risen(times: np.ndarray, order: float, approach: float, first: float, half: float) -> np.ndarray:
+    """Share of the rise of ``dx/dt = x^order (1 - x)^approach`` at some times, half of it at one of them."""
 
     def slope(_, x):
         return np.clip(x, 0, 1) ** order * np.clip(1 - x, 0, 1) ** approach
@@ -86,13 +89,14 @@ def risen(order: float, approach: float, first: float, half: float) -> np.ndarra
         slope, (0, 1e5), [first], events=[passes(0.1), passes(0.5)], rtol=1e-9, atol=1e-12, dense_output=True
     )
     tenth, middle = (float(times[0]) for times in found.t_events)
-    return found.sol(np.clip(middle + (TIMES - half) * (middle - tenth) / (0.5 * half), 0, 1e5))[0]
+    return found.sol(np.clip(middle + (times - half) * (middle - tenth) / (0.5 * half), 0, 1e5))[0]
 
 
 KINDS = {
-    "logistic": lambda half: risen(1, 1, 1e-6, half),
-    "cubic": lambda half: risen(2, 1, 1e-3, half),
-    "slope": lambda half: risen(0, 1, 0.0, half),
+    "logistic": lambda times, half: risen(times, 1, 1, 1e-6, half),
+    "cubic": lambda times, half: risen(times, 2, 1, 1e-3, half),
+    "twice cubic": lambda times, half: risen(times, 2, 2, 1e-3, half),
+    "slope": lambda times, half: risen(times, 0, 1, 0.0, half),
 }
 
 
@@ -102,11 +106,11 @@ def flows(kinds: list[str], late: float = 1.0, n_seeds: int = 6) -> Study:
     for seed in range(n_seeds):
         for role, runs in found.items():
             rng = np.random.default_rng([seed, len(role)])
-            steps = np.append(0, np.round(TIMES / ROLES[role].time))
-            factor = late if role == "flow" else 1.0
+            times, factor = (LATE_TIMES, late) if role == "flow" else (TIMES, 1.0)
+            steps = np.append(0, np.round(times / ROLES[role].time))
             run = {}
             for i, kind in enumerate(kinds):
-                share = KINDS[kind](factor * (70 + 8 * (seed + i)))
+                share = KINDS[kind](times, factor * (70 + 8 * (seed + i)))
                 share = np.append(share[:1], share + rng.normal(0, 0.004, len(share)))
                 score = UNIFORM + (0.6 + 0.02 * i) * share
                 run |= {
@@ -114,6 +118,6 @@ def flows(kinds: list[str], late: float = 1.0, n_seeds: int = 6) -> Study:
                     f"probe/enrichment/L0H{i}": (steps, score / UNIFORM),
                     f"probe/ablation/L0H{i}": (steps[1:], np.full(len(steps) - 1, 0.3)),
                 }
-            loss = 0.3 + 0.7 * np.exp(-TIMES / (60 * factor)) + rng.normal(0, 0.0015, len(TIMES))
+            loss = 0.3 + 0.7 * np.exp(-times / (60 * factor)) + rng.normal(0, 0.0015, len(times))
             runs[seed] = run | {"val/loss_colliding": (steps[1:], loss)}
     return Study({}, flow=found["flow"], flow_fine=found["flow_fine"])

@@ -1,0 +1,114 @@
+"""How do scores level off in gradient flow: by a power law, or by the exponential of a regular minimum?
+
+    physim sweep sweeps/late_flow.yaml --jobs 2
+    python -m benchmarks.approaches RUN ... [--figure=FILE]
+
+Of each run the leading head is looked at: of the collision heads that are used, the one that passes half of its rise
+first. What is called, and how often wrongly, stands in ``docs/claims.md`` and ``docs/results/growth.md``.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lightning_physim import Run
+from lightning_physim.claims.evidence import Head, heads_of
+from lightning_physim.claims.growth import MOST_HEADS, in_time
+from lightning_physim.claims.statistics import MIN_FOR_T
+from lightning_physim.emergence import Relaxation, relaxation, rise_times
+from lightning_physim.errors import InputError
+from lightning_physim.tracking import read_metrics
+
+COLUMNS = (
+    "run", "head", "half of the rise at", "last score", "called", "exponent of a power law",
+    "its AICc over that of the exponential", "span", "time constant",
+)  # fmt: skip
+
+
+class Approach(NamedTuple):
+    """Of the leading head of a run.
+
+    Attributes:
+        run, head: names.
+        half: time at which half of the rise from uniform attention to the last score is passed.
+        found: both laws, from half of the rise on.
+    """
+
+    run: str
+    head: str
+    half: float
+    found: Relaxation
+
+    def row(self) -> str:
+        """Of the table; the AICc of the power law is told over that of the exponential."""
+        power, exponential = self.found.power, self.found.exponential
+        low, high = power.interval("exponent")
+        cells = (
+            self.run, self.head, f"{self.half:.0f}", f"{power.values[-1]:.3f}", self.found.verdict.replace("_", " "),
+            f"{power.shapes['exponent']:.2f} ({low:.2f} to {high:.2f})", f"{-self.found.ahead:+.1f}",
+            f"{self.found.span:.1f}", f"{exponential.shapes['time']:.1f}",
+        )  # fmt: skip
+        return f"| {' | '.join(cells)} |"
+
+
+def leading(path: Path) -> Approach:
+    """The approach of the leading head of a run."""
+    if Run(path).config["model"]["optimizer"] != "rkc":
+        raise InputError(f"an approach is looked at in gradient flow; {path} was not trained by model.optimizer=rkc")
+    used = [head for head in heads_of(read_metrics(path / "metrics.jsonl")) if head.is_used_collision_head]
+    if not used:
+        raise InputError(f"an approach is that of a collision head that is used; {path} has none")
+    half, head = min(((_half(head), head) for head in used), key=lambda pair: pair[0])
+    time, score = in_time(head.score, "flow")
+    return Approach(path.name, head.name, half, relaxation(time[time > 0], score[time > 0]))
+
+
+def _half(head: Head) -> float:
+    curve = in_time(head.score, "flow")
+    uniform = float(head.score[1][-1] / head.enrichment[1][-1])
+    return rise_times(curve, uniform, float(curve[1][-3:].mean()))[1]
+
+
+def answer(found: Sequence[Approach]) -> str:
+    """The law that is called of four fifths of the heads, of five at least."""
+    law, count = Counter(each.found.verdict for each in found).most_common(1)[0]
+    decided = len(found) >= MIN_FOR_T and count >= MOST_HEADS * len(found)
+    return f"{count} of {len(found)} are called {law.replace('_', ' ')}: {law if decided else 'undecided'}"
+
+
+def draw(found: Sequence[Approach], file: Path) -> None:
+    """What is left to the plateau of the exponential, over the time since half of the rise: there it is a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((9, 4), layout="constrained")
+    for column, (axes, law) in enumerate(zip(figure.subplots(1, 2), ("exponential", "power"), strict=True)):
+        for i, each in enumerate(found):
+            fit = getattr(each.found, law)
+            since = fit.fitter.steps - each.half
+            axes.plot(since, fit.plateau - fit.values, ".", color=f"C{i}", label=f"{each.run[-3:]} {each.head}")
+            axes.plot(since, fit.plateau - fit.predict(fit.fitter.steps), color=f"C{i}", linewidth=1)
+        axes.set(yscale="log", xscale="linear" if column == 0 else "log", xlabel="time since half of the rise")
+        axes.set_title(f"left to the plateau of the {law.replace('power', 'power law')}", fontsize=9, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.approaches", description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("--figure", type=Path, help="draw them there")
+    given = parser.parse_args()
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    found = [leading(path) for path in given.runs]
+    for each in found:
+        print(each.row())
+    print(answer(found))
+    if given.figure:
+        draw(found, given.figure)
+
+
+if __name__ == "__main__":
+    main()
