@@ -1,8 +1,8 @@
 """Everything that a page about the claims shows, gathered from what the trainings have logged."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from lightning_physim.curves import NOTHING, Metrics, final
 from lightning_physim.emergence import Growth, growth_of_loss
 
 PEER_LOSSES = (keys.VAL_LOSS, keys.VAL_LOSS_COLLIDING, keys.VAL_LOSS_FREE)
+ROLLOUTS = (keys.ROLLOUT_MSE, keys.ROLLOUT_ENERGY)
 FLOOR_ROWS = {
     "no_pair": ("no-pair oracle", (keys.FLOOR_NO_PAIR, keys.FLOOR_NO_PAIR_COLLIDING, keys.FLOOR_NO_PAIR_FREE)),
     "ballistic": ("free flight", (keys.FLOOR_BALLISTIC, keys.FLOOR_BALLISTIC_COLLIDING, keys.FLOOR_BALLISTIC_FREE)),
@@ -35,6 +36,7 @@ class Training:
         report: address of its page relative to that of the claims; empty where it has none.
         metrics: what it logged; None unless it has finished.
         n_parameters: of its network.
+        floors: by those of :data:`FLOOR_ROWS`, their errors as simulators, such as ``mse@20``; empty where not logged.
     """
 
     role: str
@@ -43,6 +45,7 @@ class Training:
     report: str = ""
     metrics: Metrics | None = None
     n_parameters: float = math.nan
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -98,17 +101,8 @@ class Findings:
     trainings: Sequence[Training]
 
 
-FloorRollouts = Callable[[int], Mapping[str, Sequence[float]]]
-
-
-def gather(trainings: Sequence[Training], floor_rollouts: FloorRollouts) -> Findings:
-    """Judge the claims by the trainings that have finished.
-
-    Args:
-        trainings: all of them.
-        floor_rollouts: gives, for a number of intervals, errors of position and energy of every floor of
-            :data:`FLOOR_ROWS`; it is called where a training has finished.
-    """
+def gather(trainings: Sequence[Training]) -> Findings:
+    """Judge the claims by the trainings that have finished."""
     by_role: dict[str, dict[int, Metrics]] = {role: {} for role in (SEED, *ROLES)}
     seeds: dict[str, Metrics] = {}
     for training in trainings:
@@ -126,11 +120,11 @@ def gather(trainings: Sequence[Training], floor_rollouts: FloorRollouts) -> Find
         emergence_has_a_potential(study),
     )
     horizon = max((int(k) for m in seeds.values() for key in m if (k := keys.ROLLOUT_MSE.match(key))), default=1)
-    peers = _peers([t for t in trainings if t.metrics is not None], horizon, floor_rollouts)
+    peers = _peers([t for t in trainings if t.metrics is not None], horizon)
     return Findings(study, seeds, claims, growth, losses, peers, horizon, trainings)
 
 
-def _peers(done: Sequence[Training], horizon: int, floor_rollouts: FloorRollouts) -> list[Peer]:
+def _peers(done: Sequence[Training], horizon: int) -> list[Peer]:
     networks = {SEED: "transformer"}
     # Other networks first, other trainings of the transformer after them.
     networks |= {role: ROLES[role].network for role in reversed(ROLES)}
@@ -140,9 +134,11 @@ def _peers(done: Sequence[Training], horizon: int, floor_rollouts: FloorRollouts
         if runs:
             rows.append(_median(runs))
     if done:
-        rollouts, metrics = floor_rollouts(horizon), done[0].metrics or {}
+        metrics = done[0].metrics or {}
+        floors = next((training.floors for training in done if training.floors), {})
         for floor, (label, losses) in FLOOR_ROWS.items():
-            rows.append(Peer(label, [_final(metrics, key) for key in losses], rollouts[floor]))
+            errors = [floors.get(floor, {}).get(f"{key.quantity}@{horizon}", math.nan) for key in ROLLOUTS]
+            rows.append(Peer(label, [_final(metrics, key) for key in losses], errors))
     return rows
 
 
@@ -151,7 +147,7 @@ def _peer(name: str, training: Training, horizon: int) -> Peer:
     return Peer(
         name,
         [_final(metrics, key) for key in PEER_LOSSES],
-        [_final(metrics, key.of(k=horizon)) for key in (keys.ROLLOUT_MSE, keys.ROLLOUT_ENERGY)],
+        [_final(metrics, key.of(k=horizon)) for key in ROLLOUTS],
         training.n_parameters,
         _final(metrics, keys.TIME_TRAIN_CPU, n=1),
     )

@@ -5,8 +5,8 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from lightning_physim import keys
 from lightning_physim.claims import Claim, Training, gather, undecidable
 from lightning_physim.claims.across import CELLS, SEEDS_PER_CELL
 from lightning_physim.claims.plan import MIN_STEPS, OF_FLOW, OF_TRAINED
@@ -16,13 +16,12 @@ from lightning_physim.cli.launching import add_launcher, chosen_launcher
 from lightning_physim.cli.runs import logged, unreadable
 from lightning_physim.cli.shipped import DEFAULT
 from lightning_physim.cli.suggestions import near_options
-from lightning_physim.data import data_module, floor_rollouts
 from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import write_reproduction
 from lightning_physim.sweeps import LocalSweep, Reproduction
-from lightning_physim.tracking import RunDirectory, origin_line
+from lightning_physim.tracking import RunDirectory, origin_line, read_table
 
 
 def reproduce(argv: list[str]) -> int:
@@ -54,9 +53,7 @@ def reproduce(argv: list[str]) -> int:
         print(few)
     signal = sweep.run(given.jobs)
     done = trainings(plan, {row["run_id"]: row["state"] for row in sweep.results()})
-    configs = [RunDirectory(Path(plan.runs) / trial.run_id).config for trial in plan.trials()]
-    finished = [config for config, training in zip(configs, done, strict=True) if training.metrics is not None]
-    findings = gather(done, lambda horizon: rollouts_of_floors(finished[0], horizon))
+    findings = gather(done)
     n_seeds = len({training.seed for training in done if training.metrics is not None})
     page = write_reproduction(
         sweep.folder / "claims.html",
@@ -64,7 +61,7 @@ def reproduce(argv: list[str]) -> int:
         facts=[f"{n_seeds} seeds of {plan.config.stem}", f"{plan.max_steps:,} steps", *options],
         findings=findings,
         config=plan.text,
-        origin=origin_line(RunDirectory(config.parent) for config in configs),
+        origin=origin_line(RunDirectory(Path(plan.runs) / trial.run_id) for trial in plan.trials()),
     )
     write_claims(sweep.folder / "claims.json", findings.claims)
     for letter, claim in zip("abc", findings.claims, strict=True):
@@ -139,6 +136,7 @@ def trainings(plan: Reproduction, states: dict[str, str]) -> list[Training]:
                 report=f"../{run.id}/report.html" if run.report.is_file() else "",
                 metrics=metrics,
                 n_parameters=size,
+                floors=errors_of_floors(run),
             )
         )
     return rows
@@ -160,10 +158,8 @@ def n_parameters(run: RunDirectory) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def rollouts_of_floors(config: Path, horizon: int) -> dict[str, Any]:
-    """Errors of the floors as simulators, on the data of a configuration."""
-    data = data_module(read_config(config)["data"])
-    data.prepare_data()
-    data.setup("fit")
-    floors = floor_rollouts(data, [horizon])
-    return {name: (errors[f"mse@{horizon}"], errors[f"energy_error@{horizon}"]) for name, errors in floors.items()}
+def errors_of_floors(run: RunDirectory) -> dict[str, dict[str, float]]:
+    """Of the floors as simulators, as a run has logged them."""
+    table = read_table(run.figures, keys.ROLLOUT_FLOORS) or {"columns": (), "data": ()}
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    return {row.pop("floor"): row for row in rows}

@@ -4,7 +4,6 @@ Titles and order are those of :data:`lightning_physim.keys.SECTIONS`. A section 
 :class:`Content` in :data:`CONTENTS` here.
 """
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ from lightning_physim.report.splits import MEANING, split_table
 from lightning_physim.report.table import html_table
 from lightning_physim.report.viewer import Snapshots, viewer_html
 from lightning_physim.report.words import linked
-from lightning_physim.tracking import RunDirectory, arrays_folder, read_arrays, read_metrics, table_path
+from lightning_physim.tracking import RunDirectory, arrays_folder, read_arrays, read_metrics, read_table
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -91,9 +90,7 @@ class RunContent:
 
     def table(self, key: str) -> dict[str, Any] | None:
         """What ``log_table`` wrote under a key: ``step``, ``columns`` and ``data``; None where it has no rows."""
-        path = table_path(self.run.figures, key)
-        table = json.loads(path.read_text()) if path.is_file() else {}
-        return table if table.get("data") else None
+        return read_table(self.run.figures, key)
 
     def figure(self, name: str) -> "Figure | None":
         """The figure of a section of :data:`lightning_physim.keys.SECTIONS`; None where the run has nothing for it."""

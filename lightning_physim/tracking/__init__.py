@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lightning_physim.lazy import lazily
 from lightning_physim.tracking.origin import origin_line, read_origin, write_origin
-from lightning_physim.tracking.reading import arrays_folder, read_arrays, read_metrics, table_path
+from lightning_physim.tracking.reading import arrays_folder, read_arrays, read_metrics, read_table, table_path
 from lightning_physim.tracking.run import (
     RunDirectory,
     checkpoint_step,
@@ -39,6 +39,7 @@ __all__ = [
     "origin_line",
     "read_arrays",
     "read_metrics",
+    "read_table",
     "read_origin",
     "read_state",
     "table_path",

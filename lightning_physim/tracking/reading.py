@@ -7,7 +7,7 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,13 @@ LOG_END = 2**16
 def table_path(figures: Path, key: str) -> Path:
     """The file of a table in the ``figures/`` of a run: ``llc_trace.json`` for ``llc/trace``."""
     return figures / f"{key.replace('/', '_')}.json"
+
+
+def read_table(figures: Path, key: str) -> dict[str, Any] | None:
+    """What ``log_table`` wrote under a key: ``step``, ``columns`` and ``data``; None where it has no rows."""
+    path = table_path(figures, key)
+    table = json.loads(path.read_text()) if path.is_file() else {}
+    return table if table.get("data") else None
 
 
 def arrays_folder(figures: Path, key: str) -> Path:

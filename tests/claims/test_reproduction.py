@@ -157,6 +157,11 @@ def test_a_reproduction_that_is_killed_goes_on_and_its_page_tells_what_the_runs_
         assert f'href="../{folder.name}-{name}/report.html"' in page
     for words in ("no-pair oracle", "free flight", "interaction network", "(c) Collision heads emerge as down one"):
         assert words in page
+    table = json.loads((tmp_path / "out" / f"{folder.name}-seed-0" / "figures" / "rollout_floors.json").read_text())
+    (oracle,) = (dict(zip(table["columns"], row, strict=True)) for row in table["data"] if row[0] == "no_pair")
+    row = page[page.index("<td>no-pair oracle") :].split("</tr>")[0]
+    longest = max(int(name.partition("@")[2]) for name in oracle if "@" in name)
+    assert all(f">{oracle[f'{name}@{longest}']:.3g}<" in row for name in ("mse", "energy_error")), row
     for claim in claims:
         for part in claim["reason"].split("; "):
             assert part[1:] in page.replace("&#x27;", "'")

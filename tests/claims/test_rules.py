@@ -231,17 +231,15 @@ def test_peers_are_the_median_seed_the_other_trainings_and_the_floors():
         }
         return Training(role, seed, "finished", metrics=metrics, **kwargs)
 
-    asked = []
-
-    def floors(horizon: int):
-        asked.append(horizon)
-        return {"no_pair": (0.1, 0.2), "ballistic": (0.3, 0.4)}
-
+    floors = {
+        "no_pair": {"mse@4": 9.0, "mse@16": 0.1, "energy_error@16": 0.2},
+        "ballistic": {"mse@16": 0.3, "energy_error@16": 0.4},
+    }
     unfinished = Training("no_attention", 0, "running")
-    seeds = [training("seed", i, loss, n_parameters=100.0) for i, loss in enumerate((3.0, 6.0, 9.0))]
+    seeds = [training("seed", i, loss, n_parameters=100.0, floors=floors) for i, loss in enumerate((3.0, 6.0, 9.0))]
     others = [training("flow", 0, 12.0), training("interaction", 0, 15.0)]
-    found = gather([*seeds, *others, unfinished], floors)
-    assert found.horizon == 16 and asked == [16]
+    found = gather([*seeds, *others, unfinished])
+    assert found.horizon == 16
     names = ["transformer", "interaction network", "transformer, gradient flow", "no-pair oracle", "free flight"]
     assert [peer.name for peer in found.peers] == names
     first, interaction, _, oracle, flight = found.peers
@@ -249,15 +247,15 @@ def test_peers_are_the_median_seed_the_other_trainings_and_the_floors():
     assert first.losses[0] == pytest.approx(8.0) and first.rollout[0] == pytest.approx(6.0)
     assert (first.n, first.n_parameters, first.cpu_seconds) == (3, 100.0, 60.0)
     assert interaction.n == 1 and math.isnan(interaction.n_parameters) and interaction.losses[0] == pytest.approx(11.0)
-    assert oracle.rollout == (0.1, 0.2) and math.isnan(oracle.losses[0])
-    assert flight.rollout == (0.3, 0.4) and flight.losses[0] == 1.0
+    assert oracle.rollout == [0.1, 0.2] and math.isnan(oracle.losses[0])
+    assert flight.rollout == [0.3, 0.4] and flight.losses[0] == 1.0
     assert list(found.study.seeds) == [0, 1, 2]
     assert list(found.seeds) == ["seed 0", "seed 1", "seed 2"]
     assert len(found.claims) == 3 and list(found.study.flow) == [0] and found.study.flows() == {}
     assert len(found.trainings) == 6
-    assert [peer.name for peer in gather(seeds[:1], floors).peers] == [names[0], *names[3:]]
-    nothing = gather([unfinished], floors)
-    assert nothing.peers == [] and nothing.horizon == 1 and asked == [16, 16]
+    assert [peer.name for peer in gather(seeds[:1]).peers] == [names[0], *names[3:]]
+    nothing = gather([unfinished])
+    assert nothing.peers == [] and nothing.horizon == 1
 
 
 def test_a_bootstrap_within_groups_keeps_every_group_and_its_size():
