@@ -16,7 +16,9 @@ from scipy.signal import lfilter
 
 from lightning_physim.claims.growth import (
     DEGENERATE_START,
+    EXPONENTIAL,
     OPEN_GROWTH,
+    POWER_LAW,
     REGULAR_START,
     SEVERAL,
     FlowHead,
@@ -150,20 +152,20 @@ KINDS = {
     "logistic; logistic, seen as x²": ("logistic (saddle, x²)", "logistic, seen as x²"),
 }
 """Potentials that the heads of a study take turns to have."""
-SEEN = 600.0
-"""Time at which runs of a study end: heads are at different shares of their rises."""
+SEEN, SEEN_LATE = 600.0, 1600.0
+"""Times at which the fine and the coarse run of a study end: heads are at different shares of their rises."""
 
 
 def studies(n: int) -> Iterator[str]:
     """Of the table of claim (c): ``n`` studies a row, of ten seeds with one or two heads each, at two step sizes."""
     yield (
         "| heads | noise | heads with an end of their own | start called degenerate / not / open, % | several "
-        "potentials, % |\n|---|---|---|---|---|"
+        "potentials, % | approach called power law / exponential / undecided, % |\n|---|---|---|---|---|---|"
     )
     curves = {name: make() for name, (make, _) in HEADS.items()}
     for label, kinds in KINDS.items():
         for noise in NOISES:
-            complete, starts, several = 0, Counter[str](), 0
+            complete, starts, approaches, several = 0, Counter[str](), Counter[str](), 0
             for study in range(n):
                 rng = np.random.default_rng([study, len(label)])
                 heads = [_head(curves[kinds[i % len(kinds)]], i % 10, noise, rng) for i in range(15)]
@@ -171,17 +173,20 @@ def studies(n: int) -> Iterator[str]:
                 found = answers(numbers)
                 complete += numbers.shape_heads
                 starts[found["start"]] += 1
+                approaches[found["approach"]] += 1
                 several += found["shapes"] == SEVERAL
             called = " / ".join(f"{100 * starts[a] / n:.0f}" for a in (DEGENERATE_START, REGULAR_START, OPEN_GROWTH))
-            yield f"| {label} | {noise:g} | {complete / n:.1f} of 15 | {called} | {100 * several / n:.0f} |"
+            levels = " / ".join(f"{100 * approaches[law] / n:.0f}" for law in (POWER_LAW, EXPONENTIAL, UNDECIDED))
+            yield (
+                f"| {label} | {noise:g} | {complete / n:.1f} of 15 | {called} | {100 * several / n:.0f} | {levels} |"
+            )
 
 
 def _head(curve: np.ndarray, seed: int, noise: float, rng: np.random.Generator) -> FlowHead | None:
     """One head with scales of its own, measured twice, until :data:`SEEN`; None where the claim would not count it."""
     stretch, height = np.exp(rng.normal(0, 0.3)), rng.uniform(0.5, 0.8)
-    kept = TIME <= SEEN
     runs = []
-    for _ in range(2):
+    for kept in (TIME <= SEEN_LATE, TIME <= SEEN):
         values = height * noisy(np.interp(TIME / stretch, TIME, curve), noise, int(rng.integers(2**32)))
         runs.append((TIME[kept], values[kept]))
     found = flow_head(seed, "L0H0", *runs, uniform=0.0)
