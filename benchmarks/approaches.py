@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightning_physim import Run
-from lightning_physim.claims.evidence import Head, heads_of
-from lightning_physim.claims.growth import MOST_HEADS, in_time
+from lightning_physim.claims.evidence import heads_of
+from lightning_physim.claims.growth import MOST_HEADS
 from lightning_physim.claims.statistics import MIN_FOR_T
+from lightning_physim.curves import final
 from lightning_physim.emergence import Relaxation, relaxation, rise_times
 from lightning_physim.errors import InputError
 from lightning_physim.tracking import read_metrics
@@ -55,20 +56,20 @@ class Approach(NamedTuple):
 
 def leading(path: Path) -> Approach:
     """The approach of the leading head of a run."""
-    if Run(path).config["model"]["optimizer"] != "rkc":
+    model = Run(path).config["model"]
+    if model["optimizer"] != "rkc":
         raise InputError(f"an approach is looked at in gradient flow; {path} was not trained by model.optimizer=rkc")
-    used = [head for head in heads_of(read_metrics(path / "metrics.jsonl")) if head.is_used_collision_head]
-    if not used:
+    per_step = model["lr"] / model["stages"]
+    found = []
+    for head in heads_of(read_metrics(path / "metrics.jsonl")):
+        if head.is_used_collision_head:
+            uniform = float(head.score[1][-1] / head.enrichment[1][-1])
+            curve = head.score[0] * per_step, head.score[1]
+            found.append((rise_times(curve, uniform, final(curve))[1], head.name, curve))
+    if not found:
         raise InputError(f"an approach is that of a collision head that is used; {path} has none")
-    half, head = min(((_half(head), head) for head in used), key=lambda pair: pair[0])
-    time, score = in_time(head.score, "flow")
-    return Approach(path.name, head.name, half, relaxation(time[time > 0], score[time > 0]))
-
-
-def _half(head: Head) -> float:
-    curve = in_time(head.score, "flow")
-    uniform = float(head.score[1][-1] / head.enrichment[1][-1])
-    return rise_times(curve, uniform, float(curve[1][-3:].mean()))[1]
+    half, name, (time, score) = min(found, key=lambda each: each[0])
+    return Approach(path.name, name, half, relaxation(time[time > 0], score[time > 0]))
 
 
 def answer(found: Sequence[Approach]) -> str:
