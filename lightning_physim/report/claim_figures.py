@@ -37,6 +37,8 @@ REFERENCE_TIMES = np.linspace(-60.0, 0.0, 6001)
 """Where a saddle is looked at to find a tenth of its rise."""
 WORDS_BELOW = 0.7
 """Down to here an axis of enrichment has room for words below 1."""
+SEEDS_APART = 0.7
+"""Of a column, the share over which seeds stand beside each other."""
 RANK_TITLE = f"directions that count at c = {keys.CURVATURES[RANK_C]:g}"
 """What the rank is of, as axes and panels call it."""
 
@@ -55,16 +57,15 @@ def heads_figure(seeds: Mapping[str, Metrics], others: Mapping[str, Sequence[Met
     """
     figure = new_figure("", "final enrichment, times uniform attention")
     untrained = [float(head.enrichment[1][0]) for metrics in seeds.values() for head in heads_of(metrics)]
-    _points(figure, "untrained", untrained, [False] * len(untrained), FAINT)
+    _points(figure, "untrained", untrained, [False] * len(untrained), FAINT, "untrained")
     for name, runs in others.items():
         heads = [head for metrics in runs for head in heads_of(metrics)]
-        _points(
-            figure, name, [final(head.enrichment) for head in heads], [h.is_used_collision_head for h in heads], INK
-        )
+        values, found = [final(head.enrichment) for head in heads], [head.is_used_collision_head for head in heads]
+        _points(figure, name, values, found, INK, name)
     for i, (name, metrics) in enumerate(seeds.items()):
         heads = heads_of(metrics)
         values, found = [final(head.enrichment) for head in heads], [head.is_used_collision_head for head in heads]
-        _points(figure, name, values, found, seed_color(i))
+        _points(figure, name, values, found, seed_color(i), name)
     # Above the untrained heads, where no point is.
     add_level(figure, COLLISION_HEAD, "collision head", log=True, x=0, xanchor="left", yanchor="bottom")
     add_uniform(figure, 1.0, log=True, x=1)
@@ -77,28 +78,35 @@ def geometry_figure(study: Study) -> "Figure":
     """Directions that count, and the order of the potential, of every head at the end; a point per head.
 
     Columns: collision heads that are used, the other heads of the same networks, the same networks trained on permuted
-    outcomes, and untrained. The order has no untrained column, as nothing is sampled there.
+    outcomes, and untrained. The order has no untrained column, as nothing is sampled there. Within a column seeds stand
+    beside each other, in the same order in each.
     """
     figure = panel_grid([RANK_TITLE, f"order of the potential at c = {MAX_ORDER_C:g} or below"], 300, "")
-    permuted = study.permuted_heads()
-    for i, (seed, heads) in enumerate(study.heads().items()):
-        columns = {
-            "collision": [head for head in heads if head.is_used_collision_head],
-            "other": [head for head in heads if not head.is_used_collision_head],
-            "permuted": permuted.get(seed, []),
-        }
-        for column, row in columns.items():
-            filled = [column == "collision"] * len(row)
+    permuted, every = study.permuted_heads(), study.heads()
+    names = ("collision heads", "other heads", "permuted", "untrained")
+    for i, (seed, heads) in enumerate(every.items()):
+        shift = SEEDS_APART * ((i + 0.5) / len(every) - 0.5)
+        columns = (
+            [head for head in heads if head.is_used_collision_head],
+            [head for head in heads if not head.is_used_collision_head],
+            permuted.get(seed, []),
+        )
+        for column, row in enumerate(columns):
+            filled = [column == 0] * len(row)
             for j, curves in enumerate(([head.d_eff for head in row], [head.order for head in row])):
                 values = [final(curve, N_GEOMETRY) for curve in curves]
-                _points(figure, column, values, filled, seed_color(i), **panel(j))
+                _points(figure, column + shift, values, filled, seed_color(i), f"seed {seed}", **panel(j))
         first = [float(head.d_eff[1][0]) for head in heads if len(head.d_eff[1])]
-        _points(figure, "untrained", first, [False] * len(first), seed_color(i), **panel(0))
-    figure.update_xaxes(type="category", showgrid=False)
+        _points(figure, len(columns) + shift, first, [False] * len(first), seed_color(i), f"seed {seed}", **panel(0))
+    for j, shown in enumerate((names, names[:-1])):
+        figure.update_xaxes(
+            tickvals=[*range(len(shown))], ticktext=shown, range=[-0.5, len(shown) - 0.5], showgrid=False, **panel(j)
+        )
     figure.update_yaxes(type="log", dtick="D2", tickformat="~g", **panel(0))
-    for order, words in ((2.0, "regular"), (4.0, "quartic")):
-        between = {"text": words, "font": NOTE, "x": 0.75, "xanchor": "center"}  # of two columns
-        figure.add_hline(order, line=DOTTED, annotation=between, **panel(1))
+    # Under the line between two columns, as hardly an order is below 2; and over the last one, where none is near 4.
+    for order, words, x, side in ((2.0, "regular", 2 / 3, "top"), (4.0, "quartic", 5 / 6, "bottom")):
+        beside = {"text": words, "font": NOTE, "x": x, "xanchor": "center", "yanchor": side}
+        figure.add_hline(order, line=DOTTED, annotation=beside, **panel(1))
     return figure
 
 
@@ -213,14 +221,17 @@ def exponents_figure(rows: Sequence[Growth]) -> "Figure":
     return figure
 
 
-def _points(figure: "Figure", column: str, values: list[float], filled: list[bool], color: str, **place: int) -> None:
+def _points(
+    figure: "Figure", at: str | float, values: list[float], filled: list[bool], color: str, name: str, **place: int
+) -> None:
+    """Points above each other, hollow but for those that are filled; ``name`` is told of each."""
     if values:
         figure.add_scatter(
-            x=[column] * len(values),
+            x=[at] * len(values),
             y=values,
             mode="markers",
             marker=marker(filled, color),
             showlegend=False,
-            hovertemplate="%{y:.3~g}<extra>%{x}</extra>",
+            hovertemplate=f"%{{y:.3~g}}<extra>{name}</extra>",
             **place,
         )
