@@ -27,12 +27,15 @@ COLUMNS = (
     "its AICc over that of the exponential", "span", "time constant",
 )  # fmt: skip
 
+NOISE = 1e-3
+"""Of a score: what is left below that is not drawn."""
+
 
 class Approach(NamedTuple):
     """Of the leading head of a run.
 
     Attributes:
-        run, head: names.
+        run, head: seed of the run, and name.
         half: time at which half of the rise from uniform attention to the last score is passed.
         found: both laws, from half of the rise on.
     """
@@ -56,7 +59,8 @@ class Approach(NamedTuple):
 
 def leading(path: Path) -> Approach:
     """The approach of the leading head of a run."""
-    model = Run(path).config["model"]
+    config = Run(path).config
+    model = config["model"]
     if model["optimizer"] != "rkc":
         raise InputError(f"an approach is looked at in gradient flow; {path} was not trained by model.optimizer=rkc")
     per_step = model["lr"] / model["stages"]
@@ -69,7 +73,7 @@ def leading(path: Path) -> Approach:
     if not found:
         raise InputError(f"an approach is that of a collision head that is used; {path} has none")
     half, name, (time, score) = min(found, key=lambda each: each[0])
-    return Approach(path.name, name, half, relaxation(time[time > 0], score[time > 0]))
+    return Approach(f"seed {config['seed_everything']}", name, half, relaxation(time[time > 0], score[time > 0]))
 
 
 def answer(found: Sequence[Approach]) -> str:
@@ -88,9 +92,10 @@ def draw(found: Sequence[Approach], file: Path) -> None:
         for i, each in enumerate(found):
             fit = getattr(each.found, law)
             since = fit.fitter.steps - each.half
-            axes.plot(since, fit.plateau - fit.values, ".", color=f"C{i}", label=f"{each.run[-3:]} {each.head}")
+            axes.plot(since, fit.plateau - fit.values, ".", color=f"C{i}", label=f"{each.run}, {each.head}")
             axes.plot(since, fit.plateau - fit.predict(fit.fitter.steps), color=f"C{i}", linewidth=1)
         axes.set(yscale="log", xscale="linear" if column == 0 else "log", xlabel="time since half of the rise")
+        axes.set_ylim(bottom=NOISE)
         axes.set_title(f"left to the plateau of the {law.replace('power', 'power law')}", fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
