@@ -124,7 +124,7 @@ def test_shipped_sweeps_pass_their_check_and_leave_nothing(path, tmp_path):
     done = physim("sweep", str(path), "--check", "--count=2", cwd=tmp_path)
     content = yaml.safe_load(path.read_text())
     assert content["project"] == "lightning_physim" and content["name"] == path.stem and content["description"]
-    config = "smoke" if path.stem in ("llc_calibration", "onset") else "demo"
+    config = "smoke" if path.stem in ("late_flow", "llc_calibration", "onset") else "demo"
     for line in done.stdout.splitlines():
         assert f"-m lightning_physim fit --config {config} " in line
         assert all(f"--{name}=" in line for name in content["parameters"])
