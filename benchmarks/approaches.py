@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from lightning_physim import Run
 from lightning_physim.claims.evidence import heads_of
-from lightning_physim.claims.growth import MOST_HEADS
-from lightning_physim.claims.statistics import MIN_FOR_T
+from lightning_physim.claims.growth import common_law, counted
 from lightning_physim.curves import final
 from lightning_physim.emergence import Relaxation, relaxation, rise_times
 from lightning_physim.errors import InputError
@@ -26,7 +25,6 @@ COLUMNS = (
     "run", "head", "half of the rise at", "last score", "called", "exponent of a power law",
     "its AICc over that of the exponential", "span", "time constant",
 )  # fmt: skip
-
 NOISE = 1e-3
 """Of a score: what is left below that is not drawn."""
 
@@ -67,9 +65,8 @@ def leading(path: Path) -> Approach:
     found = []
     for head in heads_of(read_metrics(path / "metrics.jsonl")):
         if head.is_used_collision_head:
-            uniform = float(head.score[1][-1] / head.enrichment[1][-1])
             curve = head.score[0] * per_step, head.score[1]
-            found.append((rise_times(curve, uniform, final(curve))[1], head.name, curve))
+            found.append((rise_times(curve, head.uniform, final(curve))[1], head.name, curve))
     if not found:
         raise InputError(f"an approach is that of a collision head that is used; {path} has none")
     half, name, (time, score) = min(found, key=lambda each: each[0])
@@ -77,26 +74,26 @@ def leading(path: Path) -> Approach:
 
 
 def answer(found: Sequence[Approach]) -> str:
-    """The law that is called of four fifths of the heads, of five at least."""
-    law, count = Counter(each.found.verdict for each in found).most_common(1)[0]
-    decided = len(found) >= MIN_FOR_T and count >= MOST_HEADS * len(found)
-    return f"{count} of {len(found)} are called {law.replace('_', ' ')}: {law if decided else 'undecided'}"
+    """The law of these heads, by the rule of claim (c)."""
+    laws = Counter(each.found.verdict for each in found)
+    return f"of {len(found)} heads {counted(laws)}: {common_law(laws).replace('_', ' ')}"
 
 
 def draw(found: Sequence[Approach], file: Path) -> None:
-    """What is left to the plateau of the exponential, over the time since half of the rise: there it is a line."""
+    """What is left to the plateau of each law, over the time since half of the rise; an exponential is a line."""
     from matplotlib.figure import Figure
 
     figure = Figure((9, 4), layout="constrained")
-    for column, (axes, law) in enumerate(zip(figure.subplots(1, 2), ("exponential", "power"), strict=True)):
+    kinds = (("exponential", "linear"), ("power law", "log"))
+    for axes, (law, scale) in zip(figure.subplots(1, 2), kinds, strict=True):
         for i, each in enumerate(found):
-            fit = getattr(each.found, law)
+            fit = each.found.exponential if law == "exponential" else each.found.power
             since = fit.fitter.steps - each.half
             axes.plot(since, fit.plateau - fit.values, ".", color=f"C{i}", label=f"{each.run}, {each.head}")
             axes.plot(since, fit.plateau - fit.predict(fit.fitter.steps), color=f"C{i}", linewidth=1)
-        axes.set(yscale="log", xscale="linear" if column == 0 else "log", xlabel="time since half of the rise")
+        axes.set(yscale="log", xscale=scale, xlabel="time since half of the rise")
         axes.set_ylim(bottom=NOISE)
-        axes.set_title(f"left to the plateau of the {law.replace('power', 'power law')}", fontsize=9, loc="left")
+        axes.set_title(f"left to the plateau of the {law}", fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(file, dpi=110)

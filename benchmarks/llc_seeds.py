@@ -7,6 +7,7 @@ to their standard deviation, so that chance alone exceeds the limit of the table
 """
 
 import argparse
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -47,27 +48,33 @@ class Repeated(NamedTuple):
     failed: int
 
     @property
+    def spread(self) -> float:
+        """Standard deviation over seeds; NaN of fewer than two."""
+        return float(self.means.std(ddof=1)) if len(self.means) > 1 else math.nan
+
+    @property
+    def stated(self) -> float:
+        """Root mean square of the stated errors; NaN of none."""
+        return float(np.sqrt(np.mean(self.errors**2))) if len(self.errors) else math.nan
+
+    @property
     def ratio(self) -> float:
-        """Spread over the root mean square of the stated errors; NaN of fewer than two."""
-        if len(self.means) < 2:
-            return float("nan")
-        return float(self.means.std(ddof=1) / np.sqrt(np.mean(self.errors**2)))
+        """Spread over the stated error."""
+        return self.spread / self.stated
 
     @property
     def limit(self) -> float:
         """Ratio that true errors exceed with a probability of :data:`CHANCE`."""
         freedom = len(self.means) - 1
-        return float(np.sqrt(chi2.ppf(1 - CHANCE, freedom) / freedom)) if freedom > 0 else float("nan")
+        return float(np.sqrt(chi2.ppf(1 - CHANCE, freedom) / freedom)) if freedom > 0 else math.nan
 
     def row(self, step: int, region: str) -> str:
         """Of the table."""
         failed = ", ".join(f"{name} {count}" for name, count in self.failures.items())
-        spread = float(self.means.std(ddof=1)) if len(self.means) > 1 else float("nan")
-        stated = float(np.sqrt(np.mean(self.errors**2))) if len(self.errors) else float("nan")
+        mean = self.means.mean() if len(self.means) else math.nan
         return (
-            f"| {step} | {region} | {len(self.means) + self.failed} | {failed or 0} | "
-            f"{self.means.mean() if len(self.means) else float('nan'):.3f} | {spread:.3f} | {stated:.3f} | "
-            f"{self.ratio:.2f} | {self.limit:.2f} |"
+            f"| {step} | {region} | {len(self.means) + self.failed} | {failed or 0} | {mean:.3f} | "
+            f"{self.spread:.3f} | {self.stated:.3f} | {self.ratio:.2f} | {self.limit:.2f} |"
         )
 
 

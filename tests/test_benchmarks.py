@@ -199,7 +199,7 @@ def test_a_law_is_the_answer_where_four_of_five_heads_have_it():
     def values(approach, rng):
         return 0.1 + 0.7 * studies.risen(times, 1, approach, 1e-6, 100.0) + rng.normal(0, 0.002, len(times))
 
-    assert answer(1, 1, 1, 1, 3) == "4 of 5 are called exponential: exponential"
-    assert answer(3, 3, 3, 3, 3) == "5 of 5 are called power law: power_law"
-    assert answer(1, 1, 1, 3, 3) == "3 of 5 are called exponential: undecided"
-    assert answer(1, 1, 1, 1) == "4 of 4 are called exponential: undecided"
+    assert answer(1, 1, 1, 1, 3) == "of 5 heads 4 exponential, 1 power law: exponential"
+    assert answer(3, 3, 3, 3, 3) == "of 5 heads 5 power law: power law"
+    assert answer(1, 1, 1, 3, 3) == "of 5 heads 3 exponential, 2 power law: undecided"
+    assert answer(1, 1, 1, 1) == "of 4 heads 4 exponential: undecided"

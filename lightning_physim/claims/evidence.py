@@ -53,6 +53,11 @@ class Head:
     weight_norm: Curve = NOTHING
 
     @property
+    def uniform(self) -> float:
+        """Partner score of uniform attention, which is what the enrichment is over."""
+        return float(self.score[1][-1] / self.enrichment[1][-1])
+
+    @property
     def is_collision_head(self) -> bool:
         """By :func:`lightning_physim.curves.is_collision_head`."""
         return is_collision_head(self.enrichment)

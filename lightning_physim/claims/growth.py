@@ -191,7 +191,7 @@ def flow_heads(seed: int, coarse: Metrics, fine: Metrics) -> list[FlowHead]:
             head.name,
             in_time(coarse.get(keys.PARTNER_SCORE.of(head=head.name), NOTHING), "flow"),
             in_time(head.score, "flow_fine"),
-            uniform=float(head.score[1][-1] / head.enrichment[1][-1]),
+            head.uniform,
         )
         for head in heads_of(fine)
         if head.is_used_collision_head
@@ -271,15 +271,21 @@ def measure(heads: Sequence[FlowHead], losses: Sequence[FlowLoss]) -> Numbers:
 def answers(n: Numbers) -> dict[str, str]:
     """What each question ends as."""
     decided = {question for question, p in n.adjusted().items() if p < SIGNIFICANCE}
-    found = {"start": OPEN_GROWTH, "shapes": OPEN_GROWTH, "approach": UNDECIDED}
+    found = {"start": OPEN_GROWTH, "shapes": OPEN_GROWTH}
     if "start" in decided:
         found["start"] = DEGENERATE_START if n.is_degenerate else REGULAR_START
     if n.shape_heads >= MIN_FOR_T:
         found["shapes"] = SEVERAL if "shapes" in decided and n.shape_sd > LEAST_SHAPE_SD else ONE
-    if n.heads_in_flow >= MIN_FOR_T:
-        law, count = n.laws.most_common(1)[0]
-        found["approach"] = law if count >= MOST_HEADS * n.heads_in_flow else UNDECIDED
+    found["approach"] = common_law(n.laws)
     return found
+
+
+def common_law(laws: Counter[str]) -> str:
+    """The law that is called for :data:`MOST_HEADS` of the heads, of :data:`MIN_FOR_T` at least."""
+    if laws.total() < MIN_FOR_T:
+        return UNDECIDED
+    law, count = laws.most_common(1)[0]
+    return law if count >= MOST_HEADS * laws.total() else UNDECIDED
 
 
 def judge(n: Numbers) -> str:
@@ -308,9 +314,9 @@ def tell(n: Numbers) -> tuple[str, ...]:
     shapes += f"{found['shapes']}, {p_text(adjusted['shapes'])} by Holm"
     if n.shape_heads < MIN_FOR_T:
         shapes = f"shapes are known of {n.shape_heads} heads and it takes {MIN_FOR_T}"
-    approach = f"their approaches: {_counted(n.laws)}"
+    approach = f"their approaches: {counted(n.laws)}"
     losses = f"of {n.seeds} losses on colliding particles {n.losses_in_flow} are at the limit"
-    return limit, start, shapes, approach, f"{losses}, approaches: {_counted(n.loss_laws)}"
+    return limit, start, shapes, approach, f"{losses}, approaches: {counted(n.loss_laws)}"
 
 
 def emergence_has_a_potential(study: Study) -> Claim:
@@ -320,7 +326,8 @@ def emergence_has_a_potential(study: Study) -> Claim:
     return Claim(POTENTIAL, judge(numbers), tell(numbers), {name: float(x) for name, x in numbers.table().items()})
 
 
-def _counted(laws: Counter[str]) -> str:
+def counted(laws: Counter[str]) -> str:
+    """How many are called what, as told."""
     return ", ".join(f"{count} {law.replace('_', ' ')}" for law, count in laws.most_common()) or "none"
 
 

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 from lightning_physim.errors import InputError
 from lightning_physim.ranges import check_choice, check_counts, check_not_negative, check_positive
 
-Preconditioner = Literal["rmsprop", "curvature"]
-Integration = Literal["euler", "leimkuhler_matthews", "baoab"]
+PreconditionerName = Literal["rmsprop", "curvature"]
+IntegratorName = Literal["euler", "leimkuhler_matthews", "baoab"]
 About = Literal["anchor", "centre"]
 
 
@@ -88,8 +88,8 @@ class SGLDConfig:
     doublings: int = 0
     n_burn_in: int = 100
     batch_size: int | None = 256
-    preconditioner: Preconditioner | None = None
-    integrator: Integration = "euler"
+    preconditioner: PreconditionerName | None = None
+    integrator: IntegratorName = "euler"
     control_variate: bool = False
     about: About = "anchor"
     zero_variance: bool = False
@@ -110,6 +110,6 @@ class SGLDConfig:
         check_counts(n_chains=self.n_chains, batch_size=1 if self.batch_size is None else self.batch_size)
         check_counts(4, n_draws=self.n_draws)
         check_counts(0, n_burn_in=self.n_burn_in, seed=self.seed, doublings=self.doublings)
-        check_choice((*get_args(Preconditioner), None), preconditioner=self.preconditioner)
+        check_choice((*get_args(PreconditionerName), None), preconditioner=self.preconditioner)
         check_choice(get_args(About), about=self.about)
-        check_choice(get_args(Integration), integrator=self.integrator)
+        check_choice(get_args(IntegratorName), integrator=self.integrator)
