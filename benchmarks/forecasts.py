@@ -34,8 +34,9 @@ from lightning_physim.tracking import read_metrics
 EARLY, JUDGED = (0.1, 0.2), (1 / 3, 1 / 2, 0.7)
 """Shares of the run up to which measurements are used: those that are reported, and those that are judged. Calibration
 takes all of them."""
-TAIL = 0.0125
-"""Share of the errors beyond either end of an interval, where it is calibrated."""
+TAILS = 0.0125, 0.035
+"""Shares of the errors below and above an interval, where it is calibrated: 95.25 % within, and few below, as a verdict
+asks for both."""
 ASKED, LEAST, MOST_BELOW = 0.95, 0.90, 0.025
 """Coverage that the interval of the coverage must contain; that it must lie above; and share of ends below the
 intervals, at most."""
@@ -105,8 +106,7 @@ def keeps_its_word(found: dict[str, float]) -> bool:
 def calibrate(found: Sequence[Case]) -> dict[str, Creep]:
     """The four numbers of heads that others may displace, and of all others.
 
-    Drift and damping by least squares of errors over their width, and both ends where all but a fiftieth of these lie
-    within.
+    Drift and damping by least squares of errors over their width, and ends with :data:`TAILS` of these beyond them.
     """
     lines = np.array([trend(case.steps, case.values) for case in found])
     now, slope = lines.T
@@ -121,8 +121,8 @@ def calibrate(found: Sequence[Case]) -> dict[str, Creep]:
         drift, damping = np.linalg.lstsq(terms, gained[members], rcond=None)[0]
         left = gained[members] - terms @ [drift, damping]
         # Half an error is beyond the last one, on either side.
-        tail = max(TAIL - 0.5 / len(left), 0.0)
-        creeps[name] = Creep(*(round(float(x), 3) for x in (drift, damping, *np.quantile(left, [tail, 1 - tail]))))
+        below, above = (max(tail - 0.5 / len(left), 0.0) for tail in TAILS)
+        creeps[name] = Creep(*(round(float(x), 3) for x in (drift, damping, *np.quantile(left, [below, 1 - above]))))
     return creeps
 
 
