@@ -4,9 +4,10 @@ from lightning_physim.llc.calibration import Calibration, calibrate
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.diagnostics import LIMITS, diagnose, is_far_off
 from lightning_physim.llc.estimator import default_n_beta, estimate_llc
+from lightning_physim.llc.gauss_newton import gauss_newton_spectra
 from lightning_physim.llc.regions import HeadRegion, head_regions
 from lightning_physim.llc.result import LLCResult, RegionResult
-from lightning_physim.llc.spectrum import Spectrum, gauss_newton_spectra
+from lightning_physim.llc.spectrum import Spectrum
 
 __all__ = [
     "Calibration",

@@ -14,13 +14,13 @@ from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.conclusion import conclude
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.diagnostics import more_draws_may_mend
+from lightning_physim.llc.gauss_newton import gauss_newton_directions
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
 from lightning_physim.llc.result import LLCResult, RegionResult
 from lightning_physim.llc.sampler import Job, Key
-from lightning_physim.llc.spectrum import gauss_newton_directions
 from lightning_physim.llc.starts import start_chains
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from torch import nn
 from lightning_physim import PhysicsTransformer
 from lightning_physim.errors import Diverged, GivenUp, InputError
 from lightning_physim.llc import SGLDConfig, Spectrum, estimate_llc, gauss_newton_spectra, head_regions
-from lightning_physim.llc import spectrum as spectrum_module
+from lightning_physim.llc import gauss_newton as gauss_newton_module
 
 
 def residual_fn(module, batch):
@@ -96,11 +96,11 @@ def test_the_size_of_chunks_and_blocks_leaves_no_trace(network, monkeypatch):
     module, data = network
     regions = {"model": None, **head_regions(module)}
     whole = gauss_newton_spectra(module, residual_fn, data, regions)
-    monkeypatch.setattr(spectrum_module, "CHUNK_ENTRIES", 1)
-    monkeypatch.setattr(spectrum_module, "BLOCK_ENTRIES", 120 * 200)
+    monkeypatch.setattr(gauss_newton_module, "CHUNK_ENTRIES", 1)
+    monkeypatch.setattr(gauss_newton_module, "BLOCK_ENTRIES", 120 * 200)
     names = [name for name, _ in module.named_parameters()]
-    objective = spectrum_module.Objective(module, residual_fn, data)
-    blocks = list(spectrum_module._blocks(objective, names, 200))
+    objective = gauss_newton_module.Objective(module, residual_fn, data)
+    blocks = list(gauss_newton_module._blocks(objective, names, 200))
     assert len(blocks) > 3 and [name for block in blocks for name in block] == names
     for name, spectrum in gauss_newton_spectra(module, residual_fn, data, regions).items():
         torch.testing.assert_close(spectrum.values, whole[name].values, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,227 @@
+"""Gauss-Newton matrices of regions: their spectra, and the directions of largest curvature."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import jacrev
+
+from lightning_physim.errors import Diverged, GivenUp, InputError
+from lightning_physim.llc.basin import Directions
+from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
+from lightning_physim.llc.ranks import Ranks
+from lightning_physim.llc.regions import Region, RegionSpec
+from lightning_physim.llc.spectrum import Spectrum
+from lightning_physim.modes import plain_attention
+
+CHUNK_ENTRIES = 2**23
+"""Entries of the Jacobian that are held at a time, at most, for regions with fewer coordinates than it has rows."""
+BLOCK_ENTRIES = 2**26
+"""The same for larger ones, whose Gram matrix needs all rows at once: parameters go in blocks."""
+
+
+def gauss_newton_spectra(
+    module: nn.Module,
+    residual_fn: LossFn,
+    data: Any,
+    regions: Mapping[str, RegionSpec] | None = None,
+    distributed: bool = False,
+    halves: bool = True,
+    stop: Callable[[], bool] | None = None,
+) -> dict[str, Spectrum]:
+    """Spectra of the Gauss-Newton matrices of regions, exact for the rows that are given.
+
+    Regions with fewer coordinates than there are residuals share one Jacobian, and cost what their own matrices do. The
+    others go by the Gram matrix ``J J'``, which has the same eigenvalues and the square of the number of residuals as
+    entries. Leaves no trace, as :func:`lightning_physim.llc.estimate_llc` does.
+
+    Args:
+        module: any ``nn.Module``; it is evaluated in ``eval`` mode.
+        residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss, of a tuple of rows of
+            ``data``. Each row's residuals must depend on that row alone.
+        data: tuple of tensors with a common first dimension of at least 2, or a ``Dataset`` of such.
+        regions: as of ``estimate_llc``; None for the whole model.
+        distributed: share the work among the ranks of ``torch.distributed``. Every rank calls and gets all results.
+        halves: find the eigenvalues over half of the rows too; they double the cost of small regions.
+        stop: asked before the eigenvalues of each region, which take longest, whether to give up.
+
+    Returns:
+        ``{name: Spectrum}``.
+
+    Raises:
+        InputError: an empty region, a mask of another shape, residuals without rows, fewer than two rows.
+        Diverged: on every rank, as a derivative is not finite.
+        GivenUp: on every rank, as ``stop`` said so on one of them.
+    """
+    regions = {"model": None} if regions is None else regions
+    with without_trace(module):
+        objective = Objective(module, residual_fn, as_tensors(data))
+        if objective.n < 2:
+            raise InputError(f"a spectrum takes two rows of data or more; got {objective.n}")
+        every = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
+        ranks, per_row = Ranks(distributed), _residuals(objective)[0].numel()
+        small, large = _by_size(every, objective.n * per_row)
+        matrices = _covariances(objective, small, per_row, ranks) | _grams(objective, large, per_row, ranks)
+        _check_finite(matrices)
+        spectra = {}
+        for region in every:
+            if stop is not None and ranks.any(stop()):
+                raise GivenUp
+            whole, half = matrices[region.name]
+            values, of_half = _eigenvalues(whole), _eigenvalues(half) if halves else None
+            spectra[region.name] = Spectrum(region.name, region.size, objective.n, values, of_half)
+    return spectra
+
+
+DIRECTION_STATES = 32
+"""Rows of the data behind the directions that a sampler follows, at most."""
+DIRECTIONS = 128
+"""Directions of each region, at most."""
+
+
+def gauss_newton_directions(
+    module: nn.Module, residual_fn: LossFn, data: Samples, regions: Sequence[Region], ranks: Ranks
+) -> Directions:
+    """Leading eigenvalues and vectors of the Gauss-Newton matrices of regions, over the first rows of some data.
+
+    Those of regions with no more coordinates than there are residuals, which share one Jacobian. Collective.
+
+    Raises:
+        Diverged: on every rank, as a derivative is not finite.
+    """
+    objective = Objective(module, residual_fn, tuple(tensor[:DIRECTION_STATES] for tensor in data))
+    per_row = _residuals(objective)[0].numel()
+    small, _ = _by_size(regions, objective.n * per_row)
+    matrices = _covariances(objective, small, per_row, ranks)
+    _check_finite(matrices)
+    found = {}
+    for name, (matrix, _) in matrices.items():
+        # Single precision is enough for what only scales steps and weighs draws.
+        values, vectors = torch.linalg.eigh(matrix.float())
+        found[name] = values.flip(0)[:DIRECTIONS].clamp_min(0), vectors.flip(1)[:, :DIRECTIONS].T
+    return found
+
+
+Matrices = dict[str, tuple[Tensor, Tensor]]
+"""By name of a region: a matrix with the eigenvalues of G over all rows, and over the first half, float64."""
+
+
+def _by_size(regions: Sequence[Region], n_residuals: int) -> tuple[list[Region], list[Region]]:
+    """Regions with no more coordinates than there are residuals, and the others."""
+    small = [region for region in regions if region.size <= n_residuals]
+    return small, [region for region in regions if region not in small]
+
+
+def _residuals(objective: Objective) -> Tensor:
+    """The residuals at w*, a row for each of the data.
+
+    Raises:
+        InputError: something else.
+    """
+    residuals = objective.loss({}, objective.data)
+    if not isinstance(residuals, Tensor) or not residuals.ndim or len(residuals) != objective.n:
+        got = tuple(residuals.shape) if isinstance(residuals, Tensor) else type(residuals).__name__
+        raise InputError(f"residual_fn must return a tensor with a row for each of the {objective.n}; got {got}")
+    return residuals
+
+
+def _check_finite(matrices: Matrices) -> None:
+    # Not where one rank finds it, with the others waiting: the sums are the same on all.
+    if not all(torch.isfinite(whole).all() for whole, _ in matrices.values()):
+        raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
+
+
+def _covariances(objective: Objective, regions: Sequence[Region], per_row: int, ranks: Ranks) -> Matrices:
+    """``J'J``, summed over the rows. Collective: each rank has some of them."""
+    if not regions:
+        return {}
+    names = [name for name in objective.frozen if any(name in region.index for region in regions)]
+    sums = {region.name: _zeros(objective, 2, region.size) for region in regions}
+    middle = objective.n // 2
+    chunk = max(1, CHUNK_ENTRIES // (per_row * sum(objective.frozen[name].numel() for name in names)))
+    for half, rows in ((0, range(middle)), (1, range(middle, objective.n))):
+        for jacobian in _jacobians(objective, names, list(rows)[ranks.rank :: ranks.world], chunk):
+            for region in regions:
+                own = region.gather_columns(jacobian)
+                # In the precision of the derivatives, whose own rounding is as large; their sum in float64.
+                sums[region.name][half] += own.mT @ own
+    scales = 2 / (per_row * objective.n), 2 / (per_row * max(middle, 1))  # of one row the half is empty
+    found = {}
+    for name, halves in sums.items():
+        first, second = ranks.add(halves)
+        found[name] = scales[0] * (first + second), scales[1] * first
+    return found
+
+
+def _grams(objective: Objective, regions: Sequence[Region], per_row: int, ranks: Ranks) -> Matrices:
+    """``J J'``, summed over blocks of parameters. Collective: each rank has some of the rows of each block."""
+    n, middle = objective.n * per_row, (objective.n // 2) * per_row
+    found = {}
+    for region in regions:
+        gram = _zeros(objective, n)
+        for names in _blocks(objective, list(region.index), BLOCK_ENTRIES // n):
+            chunk = max(1, CHUNK_ENTRIES // (per_row * sum(objective.frozen[name].numel() for name in names)))
+            mine = list(range(objective.n))[ranks.rank :: ranks.world]
+            width = sum(objective.frozen[x].numel() if (flat := region.index[x]) is None else len(flat) for x in names)
+            rows = torch.zeros(objective.n, per_row, width, dtype=objective.dtype, device=objective.device)
+            parts = [region.gather_columns(each) for each in _jacobians(objective, names, mine, chunk)]
+            if mine:
+                rows[mine] = torch.cat(parts).view(len(mine), per_row, width).to(rows.dtype)
+            rows = ranks.add(rows).view(n, width)
+            gram += rows @ rows.mT
+        found[region.name] = 2 / n * gram, 2 / middle * gram[:middle, :middle]
+    return found
+
+
+def _zeros(objective: Objective, *sizes: int) -> Tensor:
+    *outer, size = sizes
+    return torch.zeros(*outer, size, size, dtype=torch.float64, device=objective.device)
+
+
+def _blocks(objective: Objective, names: Sequence[str], room: int) -> Iterator[list[str]]:
+    """Names of parameters, as many together as have ``room`` for their entries; one in any case."""
+    block: list[str] = []
+    for name in names:
+        if block and sum(objective.frozen[each].numel() for each in (*block, name)) > room:
+            yield block
+            block = []
+        block.append(name)
+    yield block
+
+
+def _jacobians(
+    objective: Objective, names: Sequence[str], rows: Sequence[int], chunk: int
+) -> Iterator[dict[str, Tensor]]:
+    """Derivatives ``[rows of the chunk * residuals, entries]`` of the residuals by each named parameter."""
+    for start in range(0, len(rows), chunk):
+        some: Samples = tuple(tensor[rows[start : start + chunk]] for tensor in objective.data)
+        try:
+            found = _batched(objective, names, some)
+        except (RuntimeError, NotImplementedError, ValueError, TypeError):  # what torch.vmap cannot batch
+            found = _one_by_one(objective, names, some)
+        yield found
+
+
+def _batched(objective: Objective, names: Sequence[str], samples: Samples) -> dict[str, Tensor]:
+    def residuals(moved: dict[str, Tensor], *row: Tensor) -> Tensor:
+        return objective.loss(moved, tuple(tensor.unsqueeze(0) for tensor in row)).flatten()
+
+    parameters = {name: objective.frozen[name] for name in names}
+    with plain_attention():
+        derivatives = torch.vmap(jacrev(residuals), in_dims=(None, *[0] * len(samples)))(parameters, *samples)
+    return {name: each.detach().flatten(2).flatten(0, 1) for name, each in derivatives.items()}
+
+
+def _one_by_one(objective: Objective, names: Sequence[str], samples: Samples) -> dict[str, Tensor]:
+    leaves = {name: objective.frozen[name].clone().requires_grad_() for name in names}
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    for residual in objective.loss(leaves, samples).flatten():
+        gradients = torch.autograd.grad(residual, list(leaves.values()), retain_graph=True, allow_unused=True)
+        for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
+            found[name].append((torch.zeros_like(leaf) if gradient is None else gradient).flatten())
+    return {name: torch.stack(each) for name, each in found.items()}
+
+
+def _eigenvalues(matrix: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(matrix).flip(0).clamp_min(0.0).cpu()
