@@ -241,6 +241,11 @@ def _geometry(quantity: str, name: str) -> Key:
             "1",
             "Occupancy",
         ),
+        "d_eff_error": (
+            "standard error of d_eff at c = {c:g}, of a matrix that is too large to hold",
+            "directions",
+            "",
+        ),
         "doubling": ("relative change of d_eff from half of the states to all, at c = {c:g}", "fraction", ""),
     }[quantity]
     c = CURVATURES[name]
@@ -254,6 +259,7 @@ GEOMETRY_TRACE = Key(
 )  # fmt: skip
 GEOMETRY_N_STATES = Key("geometry/{region}/n_states", "states that the matrix is the mean over", "states")
 D_EFF_10, D_EFF_1, D_EFF_0P1 = (_geometry("d_eff", name) for name in CURVATURES)
+D_EFF_ERROR_10, D_EFF_ERROR_1, D_EFF_ERROR_0P1 = (_geometry("d_eff_error", name) for name in CURVATURES)
 OCCUPANCY_10, OCCUPANCY_1, OCCUPANCY_0P1 = (_geometry("occupancy", name) for name in CURVATURES)
 DOUBLING_10, DOUBLING_1, DOUBLING_0P1 = (_geometry("doubling", name) for name in CURVATURES)
 

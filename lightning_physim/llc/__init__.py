@@ -7,7 +7,7 @@ from lightning_physim.llc.estimator import default_n_beta, estimate_llc
 from lightning_physim.llc.gauss_newton import gauss_newton_spectra
 from lightning_physim.llc.regions import HeadRegion, head_regions
 from lightning_physim.llc.result import LLCResult, RegionResult
-from lightning_physim.llc.spectrum import Spectrum
+from lightning_physim.llc.spectrum import SampledSpectrum, Spectrum
 
 __all__ = [
     "Calibration",
@@ -16,6 +16,7 @@ __all__ = [
     "LLCResult",
     "RegionResult",
     "SGLDConfig",
+    "SampledSpectrum",
     "Spectrum",
     "calibrate",
     "default_n_beta",

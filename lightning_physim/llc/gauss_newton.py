@@ -12,6 +12,7 @@ from lightning_physim.llc.basin import Directions
 from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
+from lightning_physim.llc.sampled_spectrum import sampled_spectrum
 from lightning_physim.llc.spectrum import Spectrum
 from lightning_physim.modes import plain_attention
 
@@ -19,6 +20,8 @@ CHUNK_ENTRIES = 2**23
 """Entries of the Jacobian that are held at a time, at most, for regions with fewer coordinates than it has rows."""
 BLOCK_ENTRIES = 2**26
 """The same for larger ones, whose Gram matrix needs all rows at once: parameters go in blocks."""
+EXACT_SIZE = 4096
+"""Rows of the largest matrix whose eigenvalues are found. They take a core 6 s and the cube of the size."""
 
 
 def gauss_newton_spectra(
@@ -30,11 +33,12 @@ def gauss_newton_spectra(
     halves: bool = True,
     stop: Callable[[], bool] | None = None,
 ) -> dict[str, Spectrum]:
-    """Spectra of the Gauss-Newton matrices of regions, exact for the rows that are given.
+    """Spectra of the Gauss-Newton matrices of regions, exact for the rows that are given, but of very large matrices.
 
     Regions with fewer coordinates than there are residuals share one Jacobian, and cost what their own matrices do. The
     others go by the Gram matrix ``J J'``, which has the same eigenvalues and the square of the number of residuals as
-    entries. Leaves no trace, as :func:`lightning_physim.llc.estimate_llc` does.
+    entries. Where both have more than :data:`EXACT_SIZE` rows, the spectrum is a :class:`SampledSpectrum`, with a
+    standard error. Leaves no trace, as :func:`lightning_physim.llc.estimate_llc` does.
 
     Args:
         module: any ``nn.Module``; it is evaluated in ``eval`` mode.
@@ -61,16 +65,18 @@ def gauss_newton_spectra(
             raise InputError(f"a spectrum takes two rows of data or more; got {objective.n}")
         every = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
         ranks, per_row = Ranks(distributed), _residuals(objective)[0].numel()
-        small, large = _by_size(every, objective.n * per_row)
+        exact = [region for region in every if min(region.size, objective.n * per_row) <= EXACT_SIZE]
+        small, large = _by_size(exact, objective.n * per_row)
         matrices = _covariances(objective, small, per_row, ranks) | _grams(objective, large, per_row, ranks)
         _check_finite(matrices)
-        spectra = {}
+        spectra: dict[str, Spectrum] = {}
         for region in every:
             if stop is not None and ranks.any(stop()):
                 raise GivenUp
-            whole, half = matrices[region.name]
-            values, of_half = _eigenvalues(whole), _eigenvalues(half) if halves else None
-            spectra[region.name] = Spectrum(region.name, region.size, objective.n, values, of_half)
+            if region.name in matrices:
+                spectra[region.name] = _exact(region, objective.n, *matrices[region.name], halves)
+            else:
+                spectra[region.name] = sampled_spectrum(objective, region, ranks, halves)
     return spectra
 
 
@@ -221,6 +227,11 @@ def _one_by_one(objective: Objective, names: Sequence[str], samples: Samples) ->
         for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
             found[name].append((torch.zeros_like(leaf) if gradient is None else gradient).flatten())
     return {name: torch.stack(each) for name, each in found.items()}
+
+
+def _exact(region: Region, n_states: int, whole: Tensor, half: Tensor, halves: bool) -> Spectrum:
+    of_half = Spectrum(region.name, region.size, n_states // 2, _eigenvalues(half)) if halves else None
+    return Spectrum(region.name, region.size, n_states, _eigenvalues(whole), of_half)
 
 
 def _eigenvalues(matrix: Tensor) -> Tensor:

@@ -126,6 +126,17 @@ class Region:
             ]
         )
 
+    def moved(self, displacement: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Its parameters with the coordinates displaced by ``[size]``, out of full tensors; differentiable."""
+        lengths = [tensors[name].numel() if flat is None else len(flat) for name, flat in self.index.items()]
+        found = {}
+        for (name, flat), piece in zip(self.index.items(), displacement.split(lengths), strict=True):
+            full = tensors[name].reshape(-1)
+            piece = piece.to(full.dtype)
+            full = full + piece if flat is None else full.index_add(0, flat, piece)
+            found[name] = full.view_as(tensors[name])
+        return found
+
     def gather_columns(self, jacobian: Mapping[str, Tensor]) -> Tensor:
         """The region's columns ``[rows, ...]`` of derivatives ``[rows, entries]`` by some of its parameters."""
         return torch.cat(

@@ -98,16 +98,16 @@ def _add_occupancy(figure: "Figure", curves: Mapping[str, Curve], edge: float, r
 
 
 def _spectrum(metrics: Metrics, region: str, curvature: str) -> Estimates:
-    """Halves of the directions that count: what a learning coefficient would be, without an error of sampling."""
+    """Halves of the directions that count: what a learning coefficient would be. Only sampled spectra have errors."""
     steps, directions = metrics[_key("d_eff", curvature).of(region=region)]
-    occupancy, doubling = (
+    occupancy, doubling, error = (
         values_at(metrics.get(_key(quantity, curvature).of(region=region), NOTHING), steps)
-        for quantity in ("occupancy", "doubling")
+        for quantity in ("occupancy", "doubling", "d_eff_error")
     )
-    rows = zip(steps, directions, occupancy, doubling, strict=True)
+    rows = zip(steps, directions, occupancy, doubling, error, strict=True)
     hover = [_hover(region_name(region), *row) for row in rows]
-    known = np.isfinite(directions)
-    return Estimates(steps, directions / 2, directions / 2, directions / 2, known, known, hover)
+    known, half, around = np.isfinite(directions), directions / 2, np.nan_to_num(error) / 2
+    return Estimates(steps, half, half - around, half + around, known, known, hover)
 
 
 def _dots(metrics: Metrics, regions: Iterable[str], c: float) -> dict[str, Estimates]:
@@ -123,8 +123,12 @@ def _dots(metrics: Metrics, regions: Iterable[str], c: float) -> dict[str, Estim
     return {region: points for region, points in found.items() if len(points.x)}
 
 
-def _hover(name: str, step: int, directions: float, occupancy: float, doubling: float) -> str:
-    lines = [f"<b>{name}</b>, step {step:,}", f"{directions:.3g} directions count, half is {directions / 2:.3g}"]
+def _hover(name: str, step: int, directions: float, occupancy: float, doubling: float, error: float) -> str:
+    around = f" ± {error:.2g}" if error > 0 else ""
+    lines = [
+        f"<b>{name}</b>, step {step:,}",
+        f"{directions:.3g}{around} directions count, half is {directions / 2:.3g}",
+    ]
     lines += [f"occupancy {occupancy:.2f}: 1 counts directions, 0 measures sharpness"] if np.isfinite(occupancy) else []
     lines += [f"{doubling:+.0%} from half of the states to all"] if np.isfinite(doubling) else []
     return "<br>".join(lines)
