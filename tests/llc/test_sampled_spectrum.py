@@ -136,6 +136,7 @@ def test_where_derivatives_are_not_finite_there_is_none(network, sampled):
         gauss_newton_spectra(network[0], lambda m, b: residual_fn(m, b) * math.inf, network[1])
 
 
+@pytest.mark.slow
 @pytest.mark.ddp
 def test_two_ranks_give_what_one_gives(network, on_ranks, sampled):
     module, data = network
