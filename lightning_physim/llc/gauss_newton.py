@@ -48,7 +48,7 @@ def gauss_newton_spectra(
         regions: as of ``estimate_llc``; None for the whole model.
         distributed: share the work among the ranks of ``torch.distributed``. Every rank calls and gets all results.
         halves: find the eigenvalues over half of the rows too; they double the cost of small regions.
-        stop: asked before the eigenvalues of each region, which take longest, whether to give up.
+        stop: asked before the eigenvalues of each region, and each vector of a sampled spectrum, whether to give up.
 
     Returns:
         ``{name: Spectrum}``.
@@ -76,7 +76,7 @@ def gauss_newton_spectra(
             if region.name in matrices:
                 spectra[region.name] = _exact(region, objective.n, *matrices[region.name], halves)
             else:
-                spectra[region.name] = sampled_spectrum(objective, region, ranks, halves)
+                spectra[region.name] = sampled_spectrum(objective, region, ranks, halves, stop)
     return spectra
 
 

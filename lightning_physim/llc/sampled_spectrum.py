@@ -1,10 +1,12 @@
 """Spectra of Gauss-Newton matrices that are too large to be held, from products with random vectors."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lightning_physim.errors import Diverged
+from lightning_physim.errors import Diverged, GivenUp
 from lightning_physim.llc.curvature import bidiagonal_measure
 from lightning_physim.llc.objective import Objective, Samples
 from lightning_physim.llc.ranks import Ranks, stream
@@ -19,26 +21,46 @@ POINTS = 48
 48."""
 
 
-def sampled_spectrum(objective: Objective, region: Region, ranks: Ranks, halves: bool) -> SampledSpectrum:
+def sampled_spectrum(
+    objective: Objective, region: Region, ranks: Ranks, halves: bool, stop: Callable[[], bool] | None = None
+) -> SampledSpectrum:
     """Sums over the spectrum of one region by stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017).
 
     A vector v of random signs has ``E[v' f(G) v] = tr f(G)`` (Hutchinson 1989), and bidiagonalisation of the Jacobian
     gives the points and weights of the quadrature. The half sees the same vectors. Collective: ranks share them.
 
+    Args:
+        objective: of residuals, a row for each state.
+        region: whose coordinates move.
+        ranks: that share the vectors.
+        halves: sample the spectrum over half of the states too.
+        stop: asked before each vector whether to give up.
+
     Raises:
         Diverged: on every rank, as a derivative is not finite.
+        GivenUp: on every rank, as ``stop`` said so on one of them.
     """
-    half = _sampled(objective, region, ranks, objective.n // 2) if halves else None
-    return _sampled(objective, region, ranks, objective.n, half)
+    half = _sampled(objective, region, ranks, stop, objective.n // 2, None) if halves else None
+    return _sampled(objective, region, ranks, stop, objective.n, half)
 
 
 def _sampled(
-    objective: Objective, region: Region, ranks: Ranks, n_states: int, half: SampledSpectrum | None = None
+    objective: Objective,
+    region: Region,
+    ranks: Ranks,
+    stop: Callable[[], bool] | None,
+    n_states: int,
+    half: SampledSpectrum | None,
 ) -> SampledSpectrum:
     jacobian = Jacobian(objective, region, tuple(tensor[:n_states] for tensor in objective.data))
     like = jacobian.displacement
     mine: dict[int, tuple[Tensor, Tensor] | Diverged] = {}
-    for number in range(ranks.rank, VECTORS, ranks.world):
+    for first in range(0, VECTORS, ranks.world):
+        if stop is not None and ranks.any(stop()):
+            raise GivenUp
+        number = first + ranks.rank
+        if number >= VECTORS:
+            break
         generator = stream(like.device, region.name, "spectrum", number)
         signs = torch.randint(0, 2, like.shape, generator=generator, device=like.device).to(like.dtype) * 2 - 1
         try:

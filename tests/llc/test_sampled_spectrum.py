@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_physim import PhysicsTransformer
-from lightning_physim.errors import Diverged
+from lightning_physim.errors import Diverged, GivenUp
 from lightning_physim.llc import gauss_newton, gauss_newton_spectra, head_regions
 from lightning_physim.llc.curvature import bidiagonal_measure
 from lightning_physim.llc.objective import Objective
@@ -134,6 +134,13 @@ def test_a_region_that_the_residuals_do_not_depend_on_has_no_directions(sampled)
 def test_where_derivatives_are_not_finite_there_is_none(network, sampled):
     with pytest.raises(Diverged, match="not finite"):
         gauss_newton_spectra(network[0], lambda m, b: residual_fn(m, b) * math.inf, network[1])
+
+
+def test_it_is_given_up_between_vectors(network, sampled):
+    asked = iter([False] * 3 + [True])  # before the region, then before each vector
+    with pytest.raises(GivenUp):
+        gauss_newton_spectra(network[0], residual_fn, network[1], stop=asked.__next__)
+    assert next(asked, "all were asked") == "all were asked"
 
 
 @pytest.mark.slow
