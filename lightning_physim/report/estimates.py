@@ -206,6 +206,8 @@ def _hover(title: str, row: Mapping[str, float]) -> str:
         f"R-hat {rhat:.3f}, effective sample size {ess:.0f}",
     ]
     lines += [f"shift {shift:.3g}"] if np.isfinite(shift) else []
+    walk = row.get("walk", np.nan)
+    lines += [f"a walk without the loss would give {walk:.3g}"] if np.isfinite(walk) else []
     if not np.isfinite(mean):
         lines[1:] = ["no finite value"]
     if row.get("converged") == 0 or not np.isfinite(mean):

@@ -362,8 +362,9 @@ CONTENTS = {
         The axis is logarithmic where most estimates are above 0. Bands are two standard errors either way, cut at the
         ends of the axis. The pointer names the diagnostic that a <b>hollow</b> estimate failed. A <b>triangle</b> lies
         beyond the axis: too far off, or not above 0. A bar on it reaches up to two standard errors. A cross has no
-        finite value. <i>Do not believe</i> that a rise is detection of collisions, as any structure raises it. An LLC
-        compares only with others of the same n<sub>β</sub> and localization$settings. $order""",
+        finite value. The pointer also tells what a walk without the loss would give. An LLC that only follows this walk
+        says nothing new. <i>Do not believe</i> that a rise is detection of collisions, as any structure raises it. An
+        LLC compares only with others of the same n<sub>β</sub> and localization$settings. $order""",
         fill=_settings,
     ),
     "geometry": Content(

@@ -7,6 +7,7 @@ import pytest
 
 from lightning_physim.llc import LLCResult, RegionResult, diagnose
 from lightning_physim.report import llc_figure
+from lightning_physim.report.estimates import Estimates
 from lightning_physim.report.style import head_style
 from tests.helpers.estimates import ESTIMATES, INF, NAN, STEPS, as_metrics, drawn, estimate, hollow
 
@@ -121,3 +122,9 @@ def test_whatever_refuses_an_estimate_is_logged_and_told_on_the_page(quantity, c
 
 def test_a_row_of_which_nothing_was_logged_has_failed_in_nothing_but_its_mean():
     assert list(diagnose({})) == ["mean"] and diagnose({"mean": 1.0, "rhat": NAN}) == {}
+
+
+def test_the_pointer_tells_the_walk_that_an_estimate_must_differ_from():
+    row = {"mean": 2.0, "mcse": 0.1, "rhat": 1.0, "ess": 50.0}
+    told, silent = Estimates.of([1, 2], [row | {"walk": 3.21}, row], ["a", "b"]).hover
+    assert told.endswith("<br>a walk without the loss would give 3.21") and "walk" not in silent
