@@ -42,9 +42,9 @@ class Creep:
     hi: float
 
 
-WEAK = Creep(drift=-0.084, damping=1.637, lo=-0.162, hi=0.126)
+WEAK = Creep(drift=-0.077, damping=1.527, lo=-0.122, hi=0.12)
 """Of heads below :data:`lightning_physim.curves.COLLISION_HEAD` times their baseline, which others may displace."""
-STRONG = Creep(drift=0.035, damping=0.627, lo=-0.07, hi=0.095)
+STRONG = Creep(drift=0.021, damping=0.74, lo=-0.065, hi=0.064)
 """Of all others."""
 
 
