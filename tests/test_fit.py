@@ -159,6 +159,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, folder, tmp_path, killed
     assert {k: v for k, v in got.items() if k not in extra} == expected
 
 
+@pytest.mark.slow
 @pytest.mark.ddp
 def test_two_processes_train_probe_and_end_cleanly(run, folder, tmp_path):
     physim_process(

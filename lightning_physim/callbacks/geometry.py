@@ -29,8 +29,9 @@ class Geometry(Observer):
     ``estimation_residuals(batch)`` and a data module with ``estimation_set(n)``, such as ours, bring them along. Where
     several processes train, they share the states.
 
-    Where both a region's coordinates and its residuals are more than 4096, ``d_eff`` is sampled, and
-    ``d_eff_error`` is its standard error.
+    Where both a region's coordinates and its residuals are more than
+    :data:`lightning_physim.llc.gauss_newton.EXACT_SIZE`, ``d_eff`` is sampled, and ``d_eff_error`` is its standard
+    error.
 
     Choosing values: ``doubling`` says by how much ``d_eff`` changes from half of ``n_states`` to all of them. Most of
     the cost of a head is that of the eigenvalues of its matrix, whatever ``n_states``.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_physim.errors import Diverged
 
+NO_SPECTRUM = "the derivatives of the residuals are not finite: there is no spectrum"
 ROUNDING = 1e-5
 """Share of a vector, below which what is left of it beyond a basis is rounding, and the Krylov space is exhausted."""
 
@@ -173,7 +174,7 @@ def _beyond(vector: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     """
     scale = vector.norm()
     if not torch.isfinite(scale):
-        raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
+        raise Diverged(NO_SPECTRUM)
     for _ in range(2):
         vector = vector - (basis @ vector) @ basis
     norm = vector.norm()

@@ -9,6 +9,7 @@ from torch.func import jacrev
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
 from lightning_physim.llc.basin import Directions
+from lightning_physim.llc.curvature import NO_SPECTRUM
 from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
@@ -135,7 +136,7 @@ def _residuals(objective: Objective) -> Tensor:
 def _check_finite(matrices: Matrices) -> None:
     # Not where one rank finds it, with the others waiting: the sums are the same on all.
     if not all(torch.isfinite(whole).all() for whole, _ in matrices.values()):
-        raise Diverged("the derivatives of the residuals are not finite: there is no spectrum")
+        raise Diverged(NO_SPECTRUM)
 
 
 def _covariances(objective: Objective, regions: Sequence[Region], per_row: int, ranks: Ranks) -> Matrices:

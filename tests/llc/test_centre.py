@@ -42,7 +42,7 @@ def estimates(slope, n: int, **changes) -> list:
     "changes",
     [
         {},
-        {"step_size": 0.1},
+        pytest.param({"step_size": 0.1}, marks=pytest.mark.slow),
         pytest.param({"control_variate": False, "n_draws": 120}, marks=pytest.mark.slow),
         pytest.param({"batch_size": None}, marks=pytest.mark.slow),
     ],

@@ -44,6 +44,7 @@ def pairs() -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.rand(32, 5, 4, generator=generator, dtype=torch.float64) for _ in range(2))
 
 
+@pytest.mark.slow
 @pytest.mark.ddp
 def test_two_processes_share_the_chains_and_get_the_traces_of_one(network, pairs, on_ranks):
     regions = {"model": None, **head_regions(network)}
