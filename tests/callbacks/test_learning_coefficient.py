@@ -218,6 +218,7 @@ def test_heads_are_measured_and_the_model_where_it_is_asked_for_or_there_are_non
     assert list(default_regions(nn.Linear(2, 2), whole_model=False)) == ["model"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_alike_with_and_without_it_and_share_the_chains(tmp_path, on_ranks):
     results = on_ranks(_ddp_fit, str(tmp_path))
     for with_llc, without, _, given_up in results:

@@ -38,14 +38,9 @@ def estimates(slope, n: int, **changes) -> list:
     return [estimate_llc(module, loss_fn, data, config=replace(CONFIG, seed=s, **changes))["model"] for s in range(n)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        pytest.param({"step_size": 0.1}, marks=pytest.mark.slow),
-        pytest.param({"control_variate": False, "n_draws": 120}, marks=pytest.mark.slow),
-        pytest.param({"batch_size": None}, marks=pytest.mark.slow),
-    ],
+    "changes", [{}, {"step_size": 0.1}, {"control_variate": False, "n_draws": 120}, {"batch_size": None}]
 )
 def test_stated_errors_are_those_of_repeated_seeds(slope, changes):
     exact = gauss_newton_spectra(*(slope[0], residual_fn, slope[1]))["model"].d_eff(0.1) / 2
