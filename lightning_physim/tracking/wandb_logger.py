@@ -86,8 +86,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         self._data: dict[str, str] = {}
         self._checkpoint: Artifact | None = None
         """The last one that was uploaded."""
-        self._there: dict[str, Any] = {}
-        """The last value of every key that W&B has from the processes before this one."""
+        self._there: list[dict[str, Any]] = []
+        """The rows of the last step that W&B has from the processes before this one."""
         self._configured = False
         self._exit_code = 0
         self._warned = False
@@ -280,13 +280,28 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         """Whether W&B has this row already.
 
         A process may have been killed between two rows of one step. Training is deterministic, so that at the last
-        step W&B has those rows whose numbers it shows, less the times.
+        step W&B has those rows whose numbers one of its own has, less the times.
         """
-        last = self._there.get("trainer/global_step")
-        if last is None or step is None:
+        if not self._there or step is None:
             return False
-        shown = all(_same(self._there.get(key), value) for key, value in row.items() if key not in keys.TIME.values())
-        return step < last or (step == last and shown)
+        last = self._there[-1]["trainer/global_step"]
+        return step < last or (step == last and any(_shows(there, row) for there in self._there))
+
+    def _rows_there(self, summary: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows of the last step that W&B has, by the files here.
+
+        Args:
+            summary: the last value of every key, as the server has them; it may lack the last rows of the files, and
+                files of another machine are not here. Then it stands for its last row: a number that has not changed
+                since an earlier step counts as there.
+        """
+        rows = rows_in_files(self._run.path / "wandb")
+        if summary is not None:
+            rows = [row for row in rows if row["_step"] <= summary.get("_step", -1)]
+            if not rows or rows[-1]["_step"] != summary["_step"]:
+                rows = [dict(summary)]
+        rows = [row for row in rows if "trainer/global_step" in row]
+        return [row for row in rows if row["trainer/global_step"] == rows[-1]["trainer/global_step"]]
 
     def _start(self) -> "Run":
         import wandb
@@ -305,7 +320,7 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
             try:
                 if wandb.login(prompt=False, verify=False):
                     experiment = self._init(mode)
-                    self._there = dict(experiment.summary)
+                    self._there = self._rows_there(dict(experiment.summary))
                     rank_zero_info(f"W&B: {experiment.url}")
                     return experiment
             except Exception as error:  # whatever W&B's trouble is, it is not a reason not to train
@@ -313,8 +328,7 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
                 end_service()  # or the id counts as taken
                 wandb.setup(wandb.Settings(silent=True))
             mode = "offline"
-        for row in rows_in_files(self._run.path / "wandb"):
-            self._there |= row
+        self._there = self._rows_there()
         experiment = self._init(mode)
         if mode == "disabled":
             rank_zero_info("W&B: disabled, as its settings say")
@@ -365,6 +379,11 @@ def _one_line(error: Exception) -> str:
 def _log(experiment: "Run | RunDisabled", row: dict[str, Any], step: int | None) -> None:
     made = {key: value() if callable(value) else value for key, value in row.items()}
     experiment.log(made if step is None else made | {"trainer/global_step": step})
+
+
+def _shows(there: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    timed = keys.TIME.values()
+    return all(key in there and (key in timed or _same(there[key], value)) for key, value in row.items())
 
 
 def _same(shown: Any, value: Any) -> bool:

@@ -38,7 +38,7 @@ def test_what_wandb_lacks_is_sent_and_what_it_has_is_not_sent_again(run):
     for step, row in ((1, {"a": 1.0}), (2, {"a": 2.0}), (2, {"b": 5.0}), (3, {"a": 3.0}), (4, {"a": 4.0})):
         disk.log_metrics(row, step)
     # Killed, and resumed from step 3: row 4 comes again by training. The time of a row plays no part.
-    log(run, (4, {"a": 4.0}), resume_step=3)
+    log(run, (4, {"a": 4.0, "time/train": 8.0}), resume_step=3)
     sent = [(row["trainer/global_step"], row.get("a"), row.get("b")) for row in rows(read_back(run))]
     assert sent == [(1, 1, None), (2, 2, None), (2, None, 5), (3, 3, None), (4, 4, None)]
     assert not any("time" in row for row in rows(read_back(run)))
@@ -46,6 +46,28 @@ def test_what_wandb_lacks_is_sent_and_what_it_has_is_not_sent_again(run):
     log(run, (3, {"a": 3.0}), (4, {"a": 4.0, "time/train": 9.0}), (4, {"a": 5.0}), (5, {"a": 5.0}), resume_step=2)
     again = [(row["trainer/global_step"], row["a"]) for row in rows(read_back(run))[5:]]
     assert again == [(4, 5), (5, 5)]
+
+
+def test_a_row_whose_numbers_have_not_changed_since_an_earlier_step_is_sent(run):
+    log(run, (1, {"n": 0.0}), (1, {"a": 1.0}), (2, {"a": 2.0}))
+    disk = JsonlLogger(run.metrics)
+    for step, row in ((1, {"n": 0.0}), (1, {"a": 1.0}), (2, {"a": 2.0}), (2, {"n": 0.0}), (2, {"time/train": 1.0})):
+        disk.log_metrics(row, step)
+    log(run, (3, {"n": 0.0}), resume_step=2)
+    sent = [(row["trainer/global_step"], row.get("n"), row.get("time/train")) for row in rows(read_back(run))[3:]]
+    assert sent == [(2, 0, None), (2, None, 1), (3, 0, None)]
+
+
+def test_files_tell_rows_apart_where_they_have_what_the_server_has(run):
+    log(run, (1, {"n": 0.0}), (2, {"a": 2.0}), (2, {"n": 0.0}), (3, {"b": 3.0}))
+    there = PhysimWandbLogger(run)._rows_there
+    summary = {"trainer/global_step": 2, "n": 0.0, "a": 2.0}
+    for step, n_rows in ((1, 1), (2, 2)):
+        found = there(summary | {"_step": step})
+        assert ["n" in row for row in found] == [False, True][:n_rows]
+        assert all(row["trainer/global_step"] == 2 for row in found)
+    ahead = summary | {"_step": 4}  # of the files of this machine
+    assert there(ahead) == [ahead] and there({}) == []
 
 
 def test_a_new_run_asks_for_nothing_that_is_there(run):
