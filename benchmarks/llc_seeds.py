@@ -92,7 +92,7 @@ def repeat(
     """Estimates at one checkpoint, of the heads or of some regions."""
     module = run.model(step)
     data = run.data.estimation_set(run.config["llc"]["n_samples"])
-    every = {name: masks and dict(masks) for name, masks in default_regions(module, whole_model=True).items()}
+    every = default_regions(module, whole_model=True)
     if unknown := set(names or ()) - set(every):
         raise InputError(f"a region is one of {', '.join(every)}; got {', '.join(sorted(unknown))}")
     regions = {name: every[name] for name in names or (name for name in every if name != "model")}

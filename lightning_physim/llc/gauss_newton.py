@@ -1,5 +1,6 @@
 """Gauss-Newton matrices of regions: their spectra, and the directions of largest curvature."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ CHUNK_ENTRIES = 2**23
 """Entries of the Jacobian that are held at a time, at most, for regions with fewer coordinates than it has rows."""
 BLOCK_ENTRIES = 2**26
 """The same for larger ones, whose Gram matrix needs all rows at once: parameters go in blocks."""
+BLOCK_ROWS = 256
+"""Rows of a symmetric product that are computed together, from the diagonal on."""
 EXACT_SIZE = 4096
 """Rows of the largest matrix whose eigenvalues are found. They take a core 6 s and the cube of the size."""
 
@@ -111,7 +114,8 @@ def gauss_newton_directions(
 
 
 Matrices = dict[str, tuple[Tensor, Tensor]]
-"""By name of a region: a matrix with the eigenvalues of G over all rows, and over the first half, float64."""
+"""By name of a region: a matrix with the eigenvalues of G over all rows, and over the first half, float64. Both are
+symmetric, and not complete above the diagonal."""
 
 
 def _by_size(regions: Sequence[Region], n_residuals: int) -> tuple[list[Region], list[Region]]:
@@ -148,11 +152,9 @@ def _covariances(objective: Objective, regions: Sequence[Region], per_row: int, 
     middle = objective.n // 2
     chunk = max(1, CHUNK_ENTRIES // (per_row * sum(objective.frozen[name].numel() for name in names)))
     for half, rows in ((0, range(middle)), (1, range(middle, objective.n))):
-        for jacobian in _jacobians(objective, names, list(rows)[ranks.rank :: ranks.world], chunk):
+        for _, jacobian in _jacobians(objective, names, list(rows)[ranks.rank :: ranks.world], chunk):
             for region in regions:
-                own = region.gather_columns(jacobian)
-                # In the precision of the derivatives, whose own rounding is as large; their sum in float64.
-                sums[region.name][half] += own.mT @ own
+                _add_products(sums[region.name][half], region.gather_columns(jacobian).mT)
     scales = 2 / (per_row * objective.n), 2 / (per_row * max(middle, 1))  # of one row the half is empty
     found = {}
     for name, halves in sums.items():
@@ -172,13 +174,19 @@ def _grams(objective: Objective, regions: Sequence[Region], per_row: int, ranks:
             mine = list(range(objective.n))[ranks.rank :: ranks.world]
             width = sum(objective.frozen[x].numel() if (flat := region.index[x]) is None else len(flat) for x in names)
             rows = torch.zeros(objective.n, per_row, width, dtype=objective.dtype, device=objective.device)
-            parts = [region.gather_columns(each) for each in _jacobians(objective, names, mine, chunk)]
-            if mine:
-                rows[mine] = torch.cat(parts).view(len(mine), per_row, width).to(rows.dtype)
-            rows = ranks.add(rows).view(n, width)
-            gram += rows @ rows.mT
+            for some, jacobian in _jacobians(objective, names, mine, chunk):
+                rows[some] = region.gather_columns(jacobian).view(len(some), per_row, width).to(rows.dtype)
+            _add_products(gram, ranks.add(rows).view(n, width))
         found[region.name] = 2 / n * gram, 2 / middle * gram[:middle, :middle]
     return found
+
+
+def _add_products(total: Tensor, vectors: Tensor) -> None:
+    """Add ``vectors @ vectors.mT`` on and below the diagonal, which is all that ``torch.linalg.eigh`` reads."""
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        # In the precision of the derivatives, whose own rounding is as large; their sum in float64.
+        total[start:, block] += vectors[start:] @ vectors[block].mT
 
 
 def _zeros(objective: Objective, *sizes: int) -> Tensor:
@@ -199,15 +207,17 @@ def _blocks(objective: Objective, names: Sequence[str], room: int) -> Iterator[l
 
 def _jacobians(
     objective: Objective, names: Sequence[str], rows: Sequence[int], chunk: int
-) -> Iterator[dict[str, Tensor]]:
-    """Derivatives ``[rows of the chunk * residuals, entries]`` of the residuals by each named parameter."""
-    for start in range(0, len(rows), chunk):
-        some: Samples = tuple(tensor[rows[start : start + chunk]] for tensor in objective.data)
+) -> Iterator[tuple[Sequence[int], dict[str, Tensor]]]:
+    """Some of the rows, and derivatives ``[rows * residuals, entries]`` of their residuals by each named parameter."""
+    size = math.ceil(len(rows) / math.ceil(len(rows) / chunk)) if rows else 1  # no chunk is a small rest
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        samples: Samples = tuple(tensor[some] for tensor in objective.data)
         try:
-            found = _batched(objective, names, some)
+            found = _batched(objective, names, samples)
         except (RuntimeError, NotImplementedError, ValueError, TypeError):  # what torch.vmap cannot batch
-            found = _one_by_one(objective, names, some)
-        yield found
+            found = _one_by_one(objective, names, samples)
+        yield some, found
 
 
 def _batched(objective: Objective, names: Sequence[str], samples: Samples) -> dict[str, Tensor]:

@@ -99,6 +99,7 @@ def test_the_size_of_chunks_and_blocks_leaves_no_trace(network, monkeypatch):
     whole = gauss_newton_spectra(module, residual_fn, data, regions)
     monkeypatch.setattr(gauss_newton_module, "CHUNK_ENTRIES", 1)
     monkeypatch.setattr(gauss_newton_module, "BLOCK_ENTRIES", 120 * 200)
+    monkeypatch.setattr(gauss_newton_module, "BLOCK_ROWS", 50)  # divides neither 120 rows nor a head
     names = [name for name, _ in module.named_parameters()]
     objective = gauss_newton_module.Objective(module, residual_fn, data)
     blocks = list(gauss_newton_module._blocks(objective, names, 200))
