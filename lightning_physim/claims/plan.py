@@ -12,8 +12,12 @@ MIN_STEPS = 3000
 network without attention has. At this rate ``smoke`` leaves 62 % after its own 1000 steps and 40 % after 3000."""
 OF_TRAINED, OF_FLOW = "ab", "c"
 """Letters of the claims about what is trained as usual, and of that about gradient flow."""
-OF_SEEDS = ("--geometry.steps_per_decade=8", "--geometry.every=8")
-"""Options of the trainings of the seeds: half-rises of the spectra are compared with those of scores."""
+OF_SEEDS = ("--geometry.steps_per_decade=8", "--geometry.every=8", "--llc.steps_per_decade=2")
+"""Options of the trainings of the seeds: half-rises of the spectra are compared with those of scores. Of learning
+coefficients the claims ask for the end."""
+
+WITHOUT_GEOMETRY = ("--llc=false", "--geometry=false")
+"""Options of trainings of whose geometry no claim asks."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,7 @@ class Role:
 FLOW = (
     "--model.optimizer=rkc",
     "--model.warmup_steps=0",
-    "--llc=false",
-    "--geometry=false",
+    *WITHOUT_GEOMETRY,
     "--snapshots=false",
     "--emergence=false",
     "--probe.steps_per_decade=40",
@@ -90,8 +93,8 @@ ROLES = {
         every_seed=True,
     ),
     "interaction": Role(
-        "interaction network", "interaction network", ("--model.architecture=interaction", "--llc=false"), tag="peer"
+        "interaction network", "interaction network", ("--model.architecture=interaction", *WITHOUT_GEOMETRY), tag="peer"
     ),
-    "no_attention": Role("no attention", "no attention", ("--model.architecture=no_attention", "--llc=false")),
+    "no_attention": Role("no attention", "no attention", ("--model.architecture=no_attention", *WITHOUT_GEOMETRY)),
 }
 """By name, in the order in which they are trained."""
