@@ -93,7 +93,10 @@ ROLES = {
         every_seed=True,
     ),
     "interaction": Role(
-        "interaction network", "interaction network", ("--model.architecture=interaction", *WITHOUT_GEOMETRY), tag="peer"
+        "interaction network",
+        "interaction network",
+        ("--model.architecture=interaction", *WITHOUT_GEOMETRY),
+        tag="peer",
     ),
     "no_attention": Role("no attention", "no attention", ("--model.architecture=no_attention", *WITHOUT_GEOMETRY)),
 }

@@ -172,7 +172,7 @@ def _grams(objective: Objective, regions: Sequence[Region], per_row: int, ranks:
         for names in _blocks(objective, list(region.index), BLOCK_ENTRIES // n):
             chunk = max(1, CHUNK_ENTRIES // (per_row * sum(objective.frozen[name].numel() for name in names)))
             mine = list(range(objective.n))[ranks.rank :: ranks.world]
-            width = sum(objective.frozen[x].numel() if (flat := region.index[x]) is None else len(flat) for x in names)
+            width = sum(region.lengths[name] for name in names)
             rows = torch.zeros(objective.n, per_row, width, dtype=objective.dtype, device=objective.device)
             for some, jacobian in _jacobians(objective, names, mine, chunk):
                 rows[some] = region.gather_columns(jacobian).view(len(some), per_row, width).to(rows.dtype)

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from lightning_physim.errors import InputError
-from lightning_physim.llc.regions import Region
+from lightning_physim.llc.regions import Region, replaced
 from lightning_physim.modes import evaluating, plain_attention
 
 Samples = tuple[Tensor, ...]
@@ -110,10 +110,7 @@ class Group:
         self.chunk = chunk
         self.size = regions[0].size
         self.anchor = self.gather(objective.frozen).to(objective.dtype)
-        self.names = list(regions[0].index)
-        self.lengths = [
-            objective.frozen[name].numel() if flat is None else len(flat) for name, flat in regions[0].index.items()
-        ]
+        self.names, self.lengths = list(regions[0].lengths), list(regions[0].lengths.values())
         self.indices = {
             name: torch.stack([region.index[name] for region in regions])  # type: ignore[misc]
             for name, flat in regions[0].index.items()
@@ -177,13 +174,8 @@ class Group:
             with self._head_moved(pieces, region):
                 return self.objective.loss({}, samples)
         index = dict(zip(self.indices, indices, strict=True))
-        moved = {}
-        for name, piece in pieces.items():
-            full = self.objective.frozen[name]
-            piece = piece.to(full.dtype)
-            if name in index:
-                piece = full.flatten().scatter(0, index[name], piece)
-            moved[name] = piece.view_as(full)
+        frozen = self.objective.frozen
+        moved = {name: replaced(frozen[name], index.get(name), piece) for name, piece in pieces.items()}
         return self.objective.loss(moved, samples)
 
     def _attention_with_head_output(self) -> Any:

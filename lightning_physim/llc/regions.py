@@ -90,6 +90,7 @@ class Region:
 
     Attributes:
         index: for each parameter the flat positions that move, ascending, or None for all of it.
+        lengths: for each parameter how many move.
         size: number of coordinates.
     """
 
@@ -107,7 +108,8 @@ class Region:
             flat = _flat_index(name, parameter, parameters[parameter], selection)
             if flat is None or len(flat):
                 self.index[parameter] = flat
-        self.size = sum(parameters[p].numel() if flat is None else len(flat) for p, flat in self.index.items())
+        self.lengths = {p: parameters[p].numel() if flat is None else len(flat) for p, flat in self.index.items()}
+        self.size = sum(self.lengths.values())
         if not self.size:
             raise InputError(f"region {name!r} must have at least one coordinate; got none: check its masks")
 
@@ -128,14 +130,11 @@ class Region:
 
     def moved(self, displacement: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Its parameters with the coordinates displaced by ``[size]``, out of full tensors; differentiable."""
-        lengths = [tensors[name].numel() if flat is None else len(flat) for name, flat in self.index.items()]
-        found = {}
-        for (name, flat), piece in zip(self.index.items(), displacement.split(lengths), strict=True):
-            full = tensors[name].reshape(-1)
-            piece = piece.to(full.dtype)
-            full = full + piece if flat is None else full.index_add(0, flat, piece)
-            found[name] = full.view_as(tensors[name])
-        return found
+        values = (self.gather(tensors) + displacement).split([*self.lengths.values()])
+        return {
+            name: replaced(tensors[name], flat, own)
+            for (name, flat), own in zip(self.index.items(), values, strict=True)
+        }
 
     def gather_columns(self, jacobian: Mapping[str, Tensor]) -> Tensor:
         """The region's columns ``[rows, ...]`` of derivatives ``[rows, entries]`` by some of its parameters."""
@@ -147,6 +146,12 @@ class Region:
             ],
             dim=1,
         )
+
+
+def replaced(full: Tensor, flat: Tensor | None, values: Tensor) -> Tensor:
+    """A parameter with other values at some flat positions, or at all of them; differentiable by the values."""
+    values = values.to(full.dtype)
+    return (values if flat is None else full.reshape(-1).scatter(0, flat, values)).view_as(full)
 
 
 def _flat_index(region: str, parameter: str, tensor: Tensor, selection: Any) -> Tensor | None:
