@@ -335,7 +335,7 @@ CONTENTS = {
         that was made before a head began to rise.""",
         """The upper panel shows the scores of the strongest emerging heads. Beside each stand forecasts
         of its last value, at the steps where they were made, from a tenth of the run on. Their bars hold 95 %
-        of the errors of earlier runs, and held 98 % of those of fresh ones. The lower panel shows the exponent
+        of the errors of earlier runs, and held 97 % of those of fresh ones. The lower panel shows the exponent
         of a power law fitted to the approach, at the last step where one was fitted, with its 95 % interval for
         parameters and noise. <i>Do not believe</i> an exponent whose bar reaches across the panel. The table of
         heads tells where another law describes the growth better: no exponent is to be believed there.""",
