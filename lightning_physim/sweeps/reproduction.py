@@ -119,13 +119,18 @@ class Reproduction(Trainings):
         return self._id("reproduce", *OF_SEEDS, repr(ROLES))
 
     def trials(self, count: int | None = None, seed: int = 0) -> list[Trial]:
-        """One training of every role, with the first seed, then the seeds, then what every seed has of other roles."""
+        """The roles of the first seed, the seeds, the roles of the other seeds, and last what is trained once.
+
+        The shortest is the last one of all, so that no core waits long for another.
+        """
         first, *more = range(self.first_seed, self.first_seed + self.n_seeds)
         roles = {name: role for name, role in ROLES.items() if role.claims in self.claims}
-        named = [(role, first) for role in roles]
+        of_seeds = [name for name, role in roles.items() if role.every_seed]
+        named = [(name, first) for name in of_seeds]
         if OF_TRAINED in self.claims:
             named += [(SEED, number) for number in (first, *more)]
-        named += [(role, number) for number in more for role in roles if roles[role].every_seed]
+        named += [(name, number) for number in more for name in of_seeds]
+        named += [(name, first) for name in roles if name not in of_seeds]
         return [
             Trial(
                 index,

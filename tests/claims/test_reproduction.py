@@ -28,10 +28,10 @@ def test_every_training_is_a_fit_of_its_own(tmp_path):
     options = ("--model.lr=1e-3", "--trainer.max_steps=30")
     plan = Reproduction(tiny(tmp_path), n_seeds=2, options=options, runs=str(tmp_path / "runs"))
     commands = {trial.run_id.removeprefix(plan.id() + "-"): plan.command(trial) for trial in plan.trials()}
-    names = ["permuted-0", "interaction-0", "no-attention-0", "seed-0", "seed-1", "permuted-1"]
+    names = ["permuted-0", "seed-0", "seed-1", "permuted-1", "interaction-0", "no-attention-0"]
     assert list(commands) == names
-    assert [(trial.job_type, trial.tags) for trial in plan.trials()[:4]] == [
-        ("permuted", ("control",)), ("interaction", ("peer",)), ("no_attention", ("control",)), ("seed", ()),
+    assert [(trial.job_type, trial.tags) for trial in plan.trials()[2:]] == [
+        ("seed", ()), ("permuted", ("control",)), ("interaction", ("peer",)), ("no_attention", ("control",)),
     ]  # fmt: skip
     seed = commands["seed-1"]
     assert seed[2:4] == ["lightning_physim", "fit"] and seed[-1] == "--seed_everything=1"
@@ -51,7 +51,7 @@ def test_every_training_is_a_fit_of_its_own(tmp_path):
     )
     later = Reproduction(tiny(tmp_path), n_seeds=2, first_seed=5)
     assert [trial.run_id.removeprefix(later.id() + "-") for trial in later.trials()] == [
-        "permuted-5", "interaction-5", "no-attention-5", "seed-5", "seed-6", "permuted-6"
+        "permuted-5", "seed-5", "seed-6", "permuted-6", "interaction-5", "no-attention-5"
     ]  # fmt: skip
 
 
