@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import refusals
 from lightning_physim import Run
 from lightning_physim.claims.evidence import heads_of
 from lightning_physim.claims.growth import common_law, counted
@@ -114,4 +115,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with refusals():
+        main()

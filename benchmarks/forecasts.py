@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import refusals
 from lightning_physim import keys
 from lightning_physim.claims.statistics import bootstrap_clusters, interval
 from lightning_physim.curves import head_curves
@@ -145,4 +146,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with refusals():
+        main()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import refusals
 from benchmarks.llc_workers import run
 
 BETA = {"n_beta": 1000.0, "localization": 1000.0}
@@ -284,4 +285,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with refusals():
+        main()

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
+from benchmarks import refusals
 from benchmarks.worlds import one_core
 from lightning_physim import Run
 from lightning_physim.callbacks import NETWORK_SGLD
@@ -131,4 +132,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with refusals():
+        main()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import refusals
 from benchmarks.quadratic import INK, Landscape, measures
 from benchmarks.worlds import one_core
 from lightning_physim import Run
@@ -160,4 +161,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with refusals():
+        main()

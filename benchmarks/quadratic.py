@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import refusals
 from benchmarks.worlds import one_core
 from lightning_physim import Run, keys
 from lightning_physim.curves import head_curves
@@ -267,4 +268,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with refusals():
+        main()

@@ -203,3 +203,9 @@ def test_a_law_is_the_answer_where_four_of_five_heads_have_it():
     assert answer(3, 3, 3, 3, 3) == "of 5 heads 5 power law: power law"
     assert answer(1, 1, 1, 3, 3) == "of 5 heads 3 exponential, 2 power law: undecided"
     assert answer(1, 1, 1, 1) == "of 4 heads 4 exponential: undecided"
+
+
+def test_a_run_that_is_not_there_is_refused_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.forecasts", str(tmp_path / "none")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(tmp_path / "none") in done.stderr
