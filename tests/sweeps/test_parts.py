@@ -244,7 +244,7 @@ def test_a_reproduction_takes_its_steps_from_the_last_option_or_the_file(tmp_pat
     flow = Reproduction(config, n_seeds=1, options=given, claims="c")
     stretched = [word for word in flow.command(flow.trials()[0]) if word.startswith("--trainer.max_steps=")]
     assert stretched[-1] == f"--trainer.max_steps={round(30 * ROLES['flow_fine'].stretch)}"
-    assert plan.trials()[-1].parameters == {"role": "seed", "seed": 0}
+    assert {"role": "seed", "seed": 0} in [trial.parameters for trial in plan.trials()]
     with pytest.raises(InputError, match="trainings need an end"):
         Reproduction(config, options=("--trainer.max_steps=0",))
     for content, words in (("trainer: 3", "section trainer of"), ("trainer: {max_steps: many}", "a whole number")):
