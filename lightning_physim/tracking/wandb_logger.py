@@ -279,8 +279,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
     def _has(self, row: dict[str, Any], step: int | None) -> bool:
         """Whether W&B has this row already.
 
-        A process may have been killed between two rows of one step. Training is deterministic, so that at the last
-        step W&B has those rows whose numbers one of its own has, less the times.
+        A process may have been killed between two rows of one step. Training is deterministic, so that a row of the
+        last step is there where W&B has one with the same numbers. Times may differ.
         """
         if not self._there or step is None:
             return False
@@ -291,9 +291,9 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         """The rows of the last step that W&B has, by the files here.
 
         Args:
-            summary: the last value of every key, as the server has them; it may lack the last rows of the files, and
-                files of another machine are not here. Then it stands for its last row: a number that has not changed
-                since an earlier step counts as there.
+            summary: the last value of every key, as the server has them. The server may lack the last rows of the
+                files. Where the files lack its last row, as on another machine, the summary stands for that row: a
+                number that an earlier step had too then counts as there.
         """
         rows = rows_in_files(self._run.path / "wandb")
         if summary is not None:
