@@ -77,14 +77,10 @@ class Centres:
     Attributes:
         displacement: from w*, ``[rows, size]``.
         gradient: n_beta times that of the loss, ``[rows, size]``.
-        which: number of the region in the group, ``[rows]``.
-        row: of each replica, ``[replicas]``.
     """
 
     displacement: Tensor
     gradient: Tensor
-    which: Tensor
-    row: Tensor
 
     @classmethod
     def of(cls, replicas: Replicas, means: Mapping[int, Tensor]) -> "Centres":
@@ -94,16 +90,7 @@ class Centres:
             replicas: the replicas.
             means: displacement and gradient of each job, ``[2, size]``.
         """
-        jobs = [job for job, _ in replicas.keys]
-        rows = sorted(set(jobs))
-        first = torch.tensor([jobs.index(job) for job in rows], device=replicas.which.device)
-        displacement, gradient = torch.stack([means[job] for job in rows], 1)
-        return cls(
-            displacement,
-            gradient,
-            replicas.which[first],
-            torch.tensor([rows.index(job) for job in jobs], device=replicas.which.device),
-        )
+        return cls(*torch.stack([means[job] for job in replicas.rows], 1))
 
 
 class Chains:
@@ -134,19 +121,20 @@ class Chains:
         group = replicas.group
         self.replicas, self.kernel, self.basin, self.walk, self.noise = replicas, kernel, basin, walk, noise
         self.state = ChainState.at(displacement, self.noise.draw())
-        gradient = group.gather(minibatches.whole.gradients).to(displacement.dtype)
+        gradient = group.gather(minibatches.whole.gradients).to(displacement.dtype)[replicas.which_of_row]
         self.about_centre = config.about == "centre"
-        self.slope = gradient if self.about_centre else torch.zeros_like(gradient)
-        plain: GradientEstimator = PlainGradient(group, self.slope)
+        slope = gradient if self.about_centre else torch.zeros_like(gradient)
+        self.slope = slope[replicas.row]
+        plain = PlainGradient(group, replicas.which_of_row, slope)
         controlled = config.control_variate and not minibatches.full
-        self.estimator = ControlVariate(plain, group, minibatches.whole) if controlled else plain
+        self.estimator: GradientEstimator = ControlVariate.at_anchor(plain, minibatches.whole) if controlled else plain
         self.minibatches, self.seed = minibatches, config.seed
         self.values: list[Tensor] = []
         # In one piece: small tensors that stay, between large ones that go, would leave memory in shreds.
         self.kept = torch.empty(0, 2, *displacement.shape).to(displacement)
         self.keeps = True
         self.expect(config.n_draws)
-        self.sums = torch.zeros(2, *displacement.shape).to(displacement)
+        self.sums, self.summed = torch.zeros(2, *displacement.shape).to(displacement), 0
         self.sum_localization = torch.zeros_like(displacement[:, 0])
 
     def expect(self, n_draws: int) -> None:
@@ -163,25 +151,43 @@ class Chains:
         chosen.replicas, chosen.noise = self.replicas.select(rows), self.noise.select(rows)
         chosen.kernel, chosen.basin = self.kernel.select(row), self.basin.select(row)
         chosen.walk, chosen.state = self.walk.select(row), self.state.select(row)
+        kept = [self.replicas.rows.index(number) for number in chosen.replicas.rows]
+        chosen.estimator, chosen.slope = self.estimator.select(torch.tensor(kept, device=row.device)), self.slope[row]
         chosen.sums, chosen.sum_localization = self.sums[:, row], self.sum_localization[row]
         chosen.values, chosen.kept = [value[row] for value in self.values], self.kept[:, :, row]
         chosen.expect(n_draws)
         return chosen
 
     def step(self, minibatch: Minibatch, record: bool) -> None:
-        """Move by one step; the draw before it is recorded or not."""
+        """Move by one step; the draw before it is recorded, or counts in :meth:`means` alone."""
         u = self.state.displacement
         self.state, draw = step(self.state, minibatch, self.noise.draw(), self.replicas, self.estimator, self.kernel)
+        self.sums += torch.stack([u, draw.gradient])
+        self.summed += 1
         if record:
-            self.sums += torch.stack([u, draw.gradient])
             if self.keeps:
                 self.kept[len(self.values)] = torch.stack([u, draw.gradient])
             self.sum_localization += self.replicas.gamma[:, 0] * u.square().mean(1)
             self.values.append(draw.value)
 
     def means(self) -> Tensor:
-        """Of the recorded draws: displacement and n_beta times the gradient, ``[2, replicas, size]``."""
-        return self.sums / len(self.values)
+        """Over all draws since :meth:`forget`: displacement and n_beta times the gradient, ``[2, replicas, size]``."""
+        return self.sums / self.summed
+
+    def forget(self) -> None:
+        """Begin the means anew."""
+        self.sums, self.summed = torch.zeros_like(self.sums), 0
+
+    def refer_to(self, means: Mapping[int, Tensor]) -> None:
+        """Take what minibatches err by at the centres of jobs from now on, before the first draw that is recorded.
+
+        The noise of gradients grows with the distance from there, and w* may lie far from the centre.
+
+        Args:
+            means: displacement and gradient of each job, ``[2, size]``.
+        """
+        if isinstance(self.estimator, ControlVariate):
+            self.estimator = self.estimator.at(Centres.of(self.replicas, means).displacement, self.minibatches)
 
     def _draws(self, centres: Centres, drawn: Sequence[int]) -> Quantities:
         """All draws, ``[replicas, draws]``, against the centres of their jobs.
@@ -190,8 +196,8 @@ class Chains:
         of all chains, and would count as an error of each until then. What is left is
         ``n_beta (L_B(w) - L_B(c) - grad L_B(c) (w - c))``, which no minibatch makes negative where the loss is convex.
         """
-        n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope[self.replicas.which]
-        base, reference = torch.zeros_like(n_beta[:, 0]), centres.gradient[centres.row]
+        n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope
+        base, reference = torch.zeros_like(n_beta[:, 0]), centres.gradient[self.replicas.row]
         lean = torch.zeros_like(reference) if self.about_centre else self.basin.lean(reference, self.replicas.gamma)
         by_minibatch: dict[int, list[int]] = {}
         for i, t in enumerate(drawn):
@@ -206,7 +212,7 @@ class Chains:
                     found[i] = Quantities(value, *[value * torch.nan] * 4)
                     continue
                 displacement, gradient = self.kept[i]
-                away = displacement - centres.displacement[centres.row]
+                away = displacement - centres.displacement[self.replicas.row]
                 if self.about_centre:
                     value = value - ((reference - left_out) * away).sum(1)
                 against = *self._against(away, gradient - reference), self._along(lean, displacement, gradient)
@@ -230,22 +236,23 @@ class Chains:
     def _tangent(self, centres: Centres, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
         """n_beta times the rise beyond the slope at w*, and the gradient, at each replica's centre ``[replicas]``,
         ``[replicas, size]``."""
-        rise, gradient = self.estimator.rise_and_gradient(centres.displacement, centres.which, minibatch)
-        n_beta = self.replicas.n_beta
-        return n_beta[:, 0] * rise.beyond_slope(centres.displacement)[centres.row], n_beta * gradient[centres.row]
+        n_beta, row = self.replicas.n_beta, self.replicas.row
+        every = torch.arange(len(self.replicas.rows), device=row.device)
+        rise, gradient = self.estimator.rise_and_gradient(centres.displacement, every, minibatch)
+        return n_beta[:, 0] * rise.beyond_slope(centres.displacement)[row], n_beta * gradient[row]
 
     def _own(self, centres: Centres, minibatches: Sequence[Minibatch]) -> Quantities:
         """What the means of each replica's own draws add, ``[replicas]``; the loss there on a few minibatches."""
         n_beta, (own, gradient) = self.replicas.n_beta, self.means()
-        away = own - centres.displacement[centres.row]
-        left_out = n_beta * self.slope[self.replicas.which]
+        away = own - centres.displacement[self.replicas.row]
+        left_out = n_beta * self.slope
         value = torch.zeros_like(away[:, 0])
         for minibatch in minibatches:
             base, slope = self._tangent(centres, minibatch)
-            there = n_beta[:, 0] * self.estimator.rise(own, self.replicas.which, minibatch).beyond_slope(own)
+            there = n_beta[:, 0] * self.estimator.rise(own, self.replicas.row, minibatch).beyond_slope(own)
             weight = len(minibatch) / sum(map(len, minibatches))
             value += weight * (there - base - ((slope - left_out) * away).sum(1))
-        differs = gradient - centres.gradient[centres.row]
+        differs = gradient - centres.gradient[self.replicas.row]
         against = self._against(away, differs, of_draw=False)
         # A centre that is off leans by as much: what a drift has too much, in place of what it lacks.
         lean = torch.zeros_like(away) if self.about_centre else self.basin.lean(differs, self.replicas.gamma)
@@ -267,7 +274,7 @@ class Chains:
         # Not the noise of the next step: chains go on where the error is not small enough yet.
         proposed = Noise(self.replicas, self.seed, "acceptance").draw()
         accepted = acceptance(self.state, upcoming[0].samples, proposed, self.replicas, self.kernel)
-        rise = rise_over_all(self.replicas.group, centres.displacement, centres.which, self.minibatches)
+        rise = rise_over_all(self.replicas.group, centres.displacement, self.replicas.which_of_row, self.minibatches)
         draws, own = self._draws(centres, drawn), self._own(centres, upcoming)
         return {
             key: ChainRecord(
@@ -278,7 +285,7 @@ class Chains:
                 noise_ratio=float(noise[row]),
                 acceptance=float(accepted[row]),
                 localization_share=float(self.sum_localization[row] / len(self.values)),
-                shift=float(self.replicas.n_beta[row, 0] * rise[centres.row[row]]),
+                shift=float(self.replicas.n_beta[row, 0] * rise[self.replicas.row[row]]),
                 walk=float(self.walk.mean[row]),
                 walk_mcse=float(self.walk.mcse[row]),
                 covered=float(self.basin.share[row].sum() / 2),

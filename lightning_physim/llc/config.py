@@ -60,9 +60,10 @@ class SGLDConfig:
             is set so that the softest direction that is known is damped critically. Where curvatures differ by a
             factor k, chains need about sqrt(k) steps to forget their start, and k without inertia. Noise of gradients
             heats such chains more.
-        control_variate: sample with ``grad L_B(w) - grad L_B(w*) + grad L(w*)`` in place of ``grad L_B(w)``: the same
-            mean and, near ``w*``, much less noise (SGLD-CV, Baker et al. 2019, arXiv 1706.05439). Draws lose their
-            noise of first order in the same way.
+        control_variate: sample with ``grad L_B(w) - grad L_B(r) + grad L(r)`` in place of ``grad L_B(w)``: the same
+            mean and, near the reference r, much less noise (SGLD-CV, Baker et al. 2019, arXiv 1706.05439). It is w*
+            during burn-in, and then the mean of the chains over the second half of burn-in. Draws lose their noise of
+            first order in the same way.
         about: what the estimate is relative to. ``"anchor"``: L(w*), as published. ``"centre"``: the loss at the mean
             of the chains. That leaves out how far w* lies from a minimum, and is for networks in training
             (docs/llc.md).

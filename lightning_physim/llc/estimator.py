@@ -115,7 +115,7 @@ def sample(
     objective.buffers = ranks.of_first(objective.buffers)
     regions = list({job.region.name: job.region for job in jobs}.values())
     names = list(dict.fromkeys(name for region in regions for name in region.index))
-    minibatches = Minibatches(objective, names, config.batch_size, config.seed, config.control_variate)
+    minibatches = Minibatches(objective, names, config.batch_size, config.seed)
     _check_loss(objective, minibatches.samples(0))
     groups, note = _groups(objective, regions, minibatches.samples(0))
     chains = _started(jobs, groups, config, minibatches, ranks, directions, stop)
@@ -175,6 +175,14 @@ def _run(
     while going:
         if stop is not None and ranks.any(stop()):
             raise GivenUp
+        if t == first and config.control_variate and config.n_burn_in > 1:
+            # By the second half of burn-in, when chains have mostly forgotten where they started.
+            means = _means(jobs, chains, minibatches.objective, ranks)
+            for each in chains:
+                each.refer_to(means)
+        if t in (first - config.n_burn_in // 2, first):
+            for each in chains:
+                each.forget()
         minibatch = minibatches[t]
         for each in chains:
             each.step(minibatch, record=t >= first)
@@ -215,7 +223,7 @@ def _results(
     end: int,
 ) -> dict[int, RegionResult]:
     """What the draws up to minibatch ``end`` say of some jobs. Collective."""
-    upcoming = [minibatches.with_gradients(end + i) for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
+    upcoming = [minibatches[end + i] for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
     means = _means(jobs, chains, minibatches.objective, ranks)
     drawn = range(_first_draw(config, minibatches), end)
     records = _of_all(ranks, [each.records(means, drawn, upcoming) for each in chains])

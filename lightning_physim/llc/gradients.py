@@ -9,6 +9,9 @@ from torch import Tensor
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, Minibatch
 
+KEPT_ERRORS = 2**24
+"""Entries of gradients at a reference that are kept, at most."""
+
 
 class Rise(NamedTuple):
     """Rise of the loss above w*, ``L_B(w) - L_B(w*)``, and the part of it that is linear in the displacement.
@@ -27,13 +30,16 @@ class Rise(NamedTuple):
 
 
 class GradientEstimator(Protocol):
-    """Estimates at displacements ``[replicas, size]`` from w* of the regions ``which`` ``[replicas]`` of a group."""
+    """Estimates at displacements ``[n, size]`` from w*, each for a job: ``row`` ``[n]`` are those of the replicas."""
 
-    def rise(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> Rise:
+    def rise(self, displacement: Tensor, row: Tensor, minibatch: Minibatch) -> Rise:
         """The rise of the loss alone."""
 
-    def rise_and_gradient(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
-        """The rise of the loss, and its gradient ``[replicas, size]``."""
+    def rise_and_gradient(self, displacement: Tensor, row: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
+        """The rise of the loss, and its gradient ``[n, size]``."""
+
+    def select(self, rows: Tensor) -> "GradientEstimator":
+        """That of these jobs."""
 
 
 @dataclass(frozen=True)
@@ -42,57 +48,92 @@ class PlainGradient:
 
     Args:
         group: of the regions.
-        slope: what every rise leaves out, ``[regions, size]``: the gradient at w* over the whole estimation set for
+        which: number of each job's region in the group, ``[rows]``.
+        slope: what every rise leaves out, ``[rows, size]``: the gradient at w* over the whole estimation set for
             estimates about the centre, where the same slope is left out at the centre; else zero.
     """
 
     group: Group
+    which: Tensor
     slope: Tensor
 
-    def rise(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> Rise:
-        loss = self.group.values(displacement, which, minibatch.samples)
-        return Rise(loss - minibatch.loss, self.slope[which])
+    def rise(self, displacement: Tensor, row: Tensor, minibatch: Minibatch) -> Rise:
+        loss = self.group.values(displacement, self.which[row], minibatch.samples)
+        return Rise(loss - minibatch.loss, self.slope[row])
 
-    def rise_and_gradient(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
-        loss, gradient = self.group.loss_and_gradient(displacement, which, minibatch.samples)
-        return Rise(loss - minibatch.loss, self.slope[which]), gradient
+    def rise_and_gradient(self, displacement: Tensor, row: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
+        loss, gradient = self.group.loss_and_gradient(displacement, self.which[row], minibatch.samples)
+        return Rise(loss - minibatch.loss, self.slope[row]), gradient
+
+    def select(self, rows: Tensor) -> "PlainGradient":
+        return PlainGradient(self.group, self.which[rows], self.slope[rows])
 
 
 class ControlVariate:
-    """Another estimator less the minibatch's error at w*, which is known (Baker et al. 2019, arXiv 1706.05439).
+    """The minibatch's loss and gradient, less its error of both at a reference (Baker et al. 2019, arXiv 1706.05439).
 
-    The means stay the same; near w* little of the noise is left.
+    With a reference r, ``L_B(w)`` is less ``L_B(r) - L(r)`` and ``(grad L_B(r) - grad L(r)) (w - r)``. The means over
+    minibatches stay the same, whatever the reference is. Near it little of the noise is left.
 
     Args:
-        estimator: to improve.
-        group: of the regions.
-        whole: the estimation set, with gradients. Minibatches need gradients too.
+        plain: the minibatch's own.
+        reference: of each job, from w*, ``[rows, size]``.
+        rise: of the loss over the whole estimation set there, ``[rows]``.
+        gradient: of that loss there, ``[rows, size]``.
     """
 
-    def __init__(self, estimator: GradientEstimator, group: Group, whole: Minibatch) -> None:
-        self.estimator = estimator
-        self.group = group
-        self.exact = group.gather(whole.gradients)
+    def __init__(self, plain: PlainGradient, reference: Tensor, rise: Tensor, gradient: Tensor) -> None:
+        self.plain, self.reference, self.exact = plain, reference, (rise, gradient)
+        self.kept: dict[Minibatch, tuple[Tensor, Tensor]] = {}
 
-    def rise(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> Rise:
-        rise = self.estimator.rise(displacement, which, minibatch)
-        return Rise(rise.total, self._error(minibatch)[which] + rise.slope)
+    @classmethod
+    def at_anchor(cls, plain: PlainGradient, whole: Minibatch) -> "ControlVariate":
+        """With w* as the reference of every job."""
+        gradient = plain.group.gather(whole.gradients).to(plain.slope)[plain.which]
+        return cls(plain, torch.zeros_like(gradient), torch.zeros_like(gradient[:, 0]), gradient)
 
-    def rise_and_gradient(self, displacement: Tensor, which: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
-        rise, gradient = self.estimator.rise_and_gradient(displacement, which, minibatch)
-        error = self._error(minibatch)[which]
-        return Rise(rise.total, error + rise.slope), gradient - error
+    def at(self, reference: Tensor, minibatches: Minibatches) -> "ControlVariate":
+        """The same with another reference, ``[rows, size]``."""
+        loss, gradient = torch.zeros_like(reference[:, 0]), torch.zeros_like(reference)
+        for part, weight in minibatches.parts():
+            some = self.plain.group.loss_and_gradient(reference, self.plain.which, part)
+            loss, gradient = loss + weight * some[0], gradient + weight * some[1]
+        return ControlVariate(self.plain, reference, loss - minibatches.whole.loss, gradient)
 
-    def _error(self, minibatch: Minibatch) -> Tensor:
-        """What the minibatch's gradient at w* has too much, ``[regions, size]``."""
-        return self.group.gather(minibatch.gradients) - self.exact
+    def rise(self, displacement: Tensor, row: Tensor, minibatch: Minibatch) -> Rise:
+        return self._less_error(self.plain.rise(displacement, row, minibatch), row, minibatch)
+
+    def rise_and_gradient(self, displacement: Tensor, row: Tensor, minibatch: Minibatch) -> tuple[Rise, Tensor]:
+        rise, gradient = self.plain.rise_and_gradient(displacement, row, minibatch)
+        return self._less_error(rise, row, minibatch), gradient - self._error(minibatch)[1][row]
+
+    def select(self, rows: Tensor) -> "ControlVariate":
+        rise, gradient = self.exact
+        chosen = ControlVariate(self.plain.select(rows), self.reference[rows], rise[rows], gradient[rows])
+        chosen.kept = {minibatch: (value[rows], slope[rows]) for minibatch, (value, slope) in self.kept.items()}
+        return chosen
+
+    def _less_error(self, rise: Rise, row: Tensor, minibatch: Minibatch) -> Rise:
+        value, slope = self._error(minibatch)
+        return Rise(rise.total - value[row], rise.slope + slope[row])
+
+    def _error(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
+        """What the minibatch's rise has too much, as it is continued to w* ``[rows]``, and its gradient
+        ``[rows, size]``."""
+        if minibatch in self.kept:
+            return self.kept[minibatch]
+        loss, gradient = self.plain.group.loss_and_gradient(self.reference, self.plain.which, minibatch.samples)
+        rise, exact = self.exact
+        slope = gradient - exact
+        value = loss - minibatch.loss - rise - (slope * self.reference).sum(1)
+        if slope.numel() * (len(self.kept) + 1) <= KEPT_ERRORS:
+            self.kept[minibatch] = value, slope
+        return value, slope
 
 
 def rise_over_all(group: Group, displacement: Tensor, which: Tensor, minibatches: Minibatches) -> Tensor:
     """Rise of the loss over the whole estimation set, ``[replicas]``."""
-    whole, size = minibatches.whole, minibatches.part_size
     total = torch.zeros_like(displacement[:, 0])
-    for start in range(0, len(whole), size):
-        part = tuple(tensor[start : start + size] for tensor in whole.samples)
-        total += len(part[0]) / len(whole) * group.values(displacement, which, part)
-    return total - whole.loss
+    for part, weight in minibatches.parts():
+        total += weight * group.values(displacement, which, part)
+    return total - minibatches.whole.loss

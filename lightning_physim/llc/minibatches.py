@@ -1,6 +1,6 @@
 """The endless stream of minibatches that all chains share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -10,32 +10,26 @@ from lightning_physim.llc.ranks import stream
 
 MIN_PART = 256
 """Samples at a time, at least, where the loss is computed over the whole estimation set."""
-KEPT_GRADIENTS = 2**24
-"""Entries of gradients at w* that are kept, at most."""
 
 
 class Minibatches:
     """Minibatch ``t``, the same for every chain, region and rank.
 
     The estimation set is dealt into minibatches once; every pass goes through all of them, in an order of its own.
-    What is known of a minibatch, its gradients at w* or the loss at a centre, then serves all passes. Samples that do
-    not fill a last minibatch are left out.
+    What is known of a minibatch, its gradients at a reference or the loss at a centre, then serves all passes. Samples
+    that do not fill a last minibatch are left out.
 
     Args:
         objective: of the module.
-        names: of the parameters that gradients at w* are taken with respect to.
+        names: of the parameters that the gradient at w* over the whole set is taken with respect to.
         batch_size: samples of a minibatch; None, or as many as there are, for the whole set every time.
         seed: of the order.
-        with_gradients: whether ``minibatches[t]`` has gradients at w*. The whole set has them in any case.
     """
 
-    def __init__(
-        self, objective: Objective, names: Sequence[str], batch_size: int | None, seed: int, with_gradients: bool
-    ) -> None:
+    def __init__(self, objective: Objective, names: Sequence[str], batch_size: int | None, seed: int) -> None:
         self.objective, self.names, self.seed = objective, names, seed
         self.size = objective.n if batch_size is None else min(batch_size, objective.n)
         self.full = self.size == objective.n
-        self.wanted = names if with_gradients else ()
         self.kept: dict[int, Minibatch] = {}
         self.dealt = self._shuffled(self.objective.n, "dealt")
         self.epoch, self.order = -1, torch.empty(0, dtype=torch.long)
@@ -55,6 +49,12 @@ class Minibatches:
         """Samples at a time where the whole estimation set is gone through."""
         return self.size if self.full else max(self.size, MIN_PART)
 
+    def parts(self) -> Iterator[tuple[Samples, float]]:
+        """The whole estimation set in parts, each with its share of all samples."""
+        for start in range(0, self.objective.n, self.part_size):
+            part = tuple(tensor[start : start + self.part_size] for tensor in self.objective.data)
+            yield part, len(part[0]) / self.objective.n
+
     def number(self, t: int) -> int:
         """Which of the minibatches of a pass minibatch ``t`` is."""
         epoch, position = divmod(t, self.per_pass)
@@ -66,18 +66,9 @@ class Minibatches:
         if self.full:
             return self.whole
         number = self.number(t)
-        if number in self.kept:
-            return self.kept[number]
-        minibatch = self.objective.minibatch(self.samples(t), self.wanted)
-        if sum(gradient.numel() for gradient in minibatch.gradients.values()) * (len(self.kept) + 1) <= KEPT_GRADIENTS:
-            self.kept[number] = minibatch
-        return minibatch
-
-    def with_gradients(self, t: int) -> Minibatch:
-        """Minibatch ``t`` with gradients, whatever the others have."""
-        if self.full or self.wanted:
-            return self[t]
-        return self.objective.minibatch(self.samples(t), self.names)
+        if number not in self.kept:
+            self.kept[number] = self.objective.minibatch(self.samples(t))
+        return self.kept[number]
 
     def samples(self, t: int) -> Samples:
         """The samples of minibatch ``t`` alone."""

@@ -45,6 +45,9 @@ class Replicas:
     Attributes:
         jobs: of each replica.
         which: number of each replica's region in the group, ``[replicas]``.
+        row: of each replica, that of its job among those with replicas here, ``[replicas]``.
+        rows: number of each such job, ascending.
+        which_of_row: number of each such job's region in the group, ``[rows]``.
         n_beta: inverse temperatures, ``[replicas, 1]``.
         gamma: localizations, ``[replicas, 1]``.
     """
@@ -55,6 +58,9 @@ class Replicas:
         self.jobs = [jobs[job] for job, _ in keys]
         like = group.anchor
         self.which = torch.tensor([group.regions.index(job.region) for job in self.jobs], device=like.device)
+        self.rows = sorted({job for job, _ in keys})
+        self.row = torch.tensor([self.rows.index(job) for job, _ in keys], device=like.device)
+        self.which_of_row = torch.tensor([group.regions.index(jobs[job].region) for job in self.rows]).to(self.row)
         self.n_beta = torch.tensor([[job.n_beta] for job in self.jobs], device=like.device, dtype=like.dtype)
         self.gamma = torch.tensor([[job.localization] for job in self.jobs], device=like.device, dtype=like.dtype)
 
@@ -211,7 +217,7 @@ def step(
         kernel: how the replicas move.
     """
     u, size = state.displacement, replicas.group.size
-    rise, gradient = estimator.rise_and_gradient(u, replicas.which, minibatch)
+    rise, gradient = estimator.rise_and_gradient(u, replicas.row, minibatch)
     value = replicas.n_beta[:, 0] * rise.beyond_slope(u)
     gradient = replicas.n_beta * gradient
     limit = size / 2 + ABSURD * (1 + (size / 2) ** 0.5)
@@ -238,7 +244,7 @@ def noise_ratio(
         return torch.zeros_like(kernel.stability)
     whitened = []
     for minibatch in minibatches:
-        _, gradient = estimator.rise_and_gradient(state.displacement, replicas.which, minibatch)
+        _, gradient = estimator.rise_and_gradient(state.displacement, replicas.row, minibatch)
         whitened.append(kernel.preconditioner.root(replicas.n_beta * gradient))
     along = torch.einsum("brd,rkd->brk", torch.stack(whitened), kernel.leading)
     ratio = kernel.step_size * along.var(0) / 4

@@ -204,7 +204,7 @@ def leading(module, loss_fn, data, spec, config):
     """Leading curvature of the potential at w*, by Hessian-vector products."""
     objective = Objective(module, loss_fn, data)
     region = Region("some", spec, objective.frozen)
-    whole = Minibatches(objective, list(spec), None, 0, True).whole
+    whole = Minibatches(objective, list(spec), None, 0).whole
     replicas = Replicas(
         Group(objective, [region], True, 1), [Job(region, config.n_beta, config.localization, 1.0)], [(0, 0)]
     )
