@@ -1,6 +1,6 @@
 """Are the stated errors of learning coefficients true? Estimates at checkpoints of a run, repeated with other seeds.
 
-    python -m benchmarks.llc_seeds RUN [--steps 100 1000 10000] [--seeds=32] [--regions L0H2 ...] [--draws=560]
+    python -m benchmarks.llc_seeds RUN [--steps 100 1000 10000] [--seeds=32] [--first_seed=100] [--regions L0H2 ...] [--draws=560]
 
 A stated error is true where repeated estimates spread by it. The ratio of the two is that of a sample of normal numbers
 to their standard deviation, so that chance alone exceeds the limit of the table once in a thousand.
@@ -110,12 +110,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.llc_seeds", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--steps", type=int, nargs="+", default=[100, 1000, 10_000], help="of checkpoints")
-    parser.add_argument("--seeds", type=int, default=32, help=f"of the sampler, from {FIRST_SEED} on (default: 32)")
+    parser.add_argument("--seeds", type=int, default=32, help="how many (default: 32)")
+    parser.add_argument("--first_seed", type=int, default=FIRST_SEED, help=f"of the sampler (default: {FIRST_SEED})")
     parser.add_argument("--regions", nargs="+", help="in place of all heads")
     parser.add_argument("--draws", type=int, help="of a chain, and no more, in place of those that an error asks for")
     given = parser.parse_args()
     one_core()
-    seeds = range(FIRST_SEED, FIRST_SEED + given.seeds)
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for step in given.steps:
         began = time.process_time()

@@ -83,7 +83,8 @@ class Basin:
     def lean(self, force: Tensor, gamma: Tensor) -> Tensor:
         """How far forces move the mean, ``[replicas, size]``, in directions that the loss or the localization holds."""
         known = self.covariance
-        values = torch.where((self.share > 0) | (gamma > 0), known.values, torch.inf)
+        # Both shares make up the curvature, where it is not the least that is followed.
+        values = torch.where(self.share + gamma / known.values > 0.5, known.values, torch.inf)
         rest = torch.where(gamma[:, 0] > 0, known.rest, torch.inf)
         return LowRank(known.vectors, values, rest).apply(force)
 

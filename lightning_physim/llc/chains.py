@@ -260,22 +260,22 @@ class Chains:
         return Quantities(*(each.double().cpu() for each in (value, *against, drift)))
 
     def records(
-        self, means: Mapping[int, Tensor], drawn: Sequence[int], upcoming: Sequence[Minibatch]
+        self, means: Mapping[int, Tensor], drawn: Sequence[int], some: Sequence[Minibatch]
     ) -> dict[Key, ChainRecord]:
         """What is known of each chain so far; it may go on.
 
         Args:
             means: displacement and gradient of each job, ``[2, size]``.
             drawn: numbers of the minibatches of the draws.
-            upcoming: minibatches with gradients, behind the last one that moved the chains.
+            some: different minibatches, for what need not be known of all.
         """
         centres = Centres.of(self.replicas, means)
-        noise = noise_ratio(self.state, upcoming, self.replicas, self.estimator, self.kernel)
+        noise = noise_ratio(self.state, some, self.replicas, self.estimator, self.kernel)
         # Not the noise of the next step: chains go on where the error is not small enough yet.
         proposed = Noise(self.replicas, self.seed, "acceptance").draw()
-        accepted = acceptance(self.state, upcoming[0].samples, proposed, self.replicas, self.kernel)
+        accepted = acceptance(self.state, some[0].samples, proposed, self.replicas, self.kernel)
         rise = rise_over_all(self.replicas.group, centres.displacement, self.replicas.which_of_row, self.minibatches)
-        draws, own = self._draws(centres, drawn), self._own(centres, upcoming)
+        draws, own = self._draws(centres, drawn), self._own(centres, some)
         return {
             key: ChainRecord(
                 draws=Quantities(*(each[row] for each in draws)),

@@ -12,7 +12,7 @@ from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.result import RegionResult
 from lightning_physim.llc.sampler import Job
-from lightning_physim.llc.summary import Passes, Summary, off, summarize
+from lightning_physim.llc.summary import Shared, Summary, off, summarize
 
 COVERED = 0.5
 """Share of the estimate, at least, that directions must make up for the virial to be weighted by them."""
@@ -27,7 +27,7 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     own = torch.tensor([[*chain.own] for chain in alive], dtype=torch.float64).view(-1, 5)
     own_plain, own_virials, own_alike, own_halves, own_drifts = own.unbind(1)
     noise = _mean([chain.noise_ratio for chain in alive])
-    told = partial(_estimate, passes=_passes(config, minibatches), noise_ratio=noise)
+    told = partial(_estimate, shared=_shared(config, minibatches), noise_ratio=noise)
     shift = _mean([chain.shift for chain in alive]) - off(own_plain).mean
     if config.about == "anchor":
         own_plain = torch.zeros_like(own_plain)
@@ -82,15 +82,16 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     )
 
 
-def _passes(config: SGLDConfig, minibatches: Minibatches) -> Passes | None:
+def _shared(config: SGLDConfig, minibatches: Minibatches) -> Shared | None:
     if minibatches.full:
         return None
-    return Passes(minibatches.per_pass, minibatches.size, minibatches.objective.n, config.control_variate)
+    dealt = minibatches.count * minibatches.size
+    return Shared(minibatches.size, dealt, minibatches.objective.n, config.control_variate)
 
 
-def _estimate(draws: Tensor, own: Tensor, passes: Passes | None, noise_ratio: float) -> Summary:
+def _estimate(draws: Tensor, own: Tensor, shared: Shared | None, noise_ratio: float) -> Summary:
     """Of draws ``[chains, draws]``, with what is missing as their centre is off."""
-    found, missing = summarize(draws.numpy(), passes, noise_ratio), off(own)
+    found, missing = summarize(draws.numpy(), shared, noise_ratio), off(own)
     return found._replace(mean=found.mean + missing.mean, mcse=math.hypot(found.mcse, missing.mcse))
 
 

@@ -167,8 +167,8 @@ def _run(
     Raises:
         GivenUp: on every rank.
     """
-    start, first = time.perf_counter(), _first_draw(config, minibatches)
-    t, end = first - config.n_burn_in, first + config.n_draws
+    start, first = time.perf_counter(), config.n_burn_in
+    t, end = 0, first + config.n_draws
     last = first + config.n_draws * 2**config.doublings
     target, look = config.target_mcse or 0.0, first + CHECK_EVERY
     going, found = list(range(len(jobs))), dict[int, RegionResult]()
@@ -223,21 +223,16 @@ def _results(
     end: int,
 ) -> dict[int, RegionResult]:
     """What the draws up to minibatch ``end`` say of some jobs. Collective."""
-    upcoming = [minibatches[end + i] for i in range(1 if minibatches.full else DIAGNOSTIC_BATCHES)]
+    some = minibatches.different(DIAGNOSTIC_BATCHES)
     means = _means(jobs, chains, minibatches.objective, ranks)
-    drawn = range(_first_draw(config, minibatches), end)
-    records = _of_all(ranks, [each.records(means, drawn, upcoming) for each in chains])
+    drawn = range(config.n_burn_in, end)
+    records = _of_all(ranks, [each.records(means, drawn, some) for each in chains])
     return {
         number: conclude(
             jobs[number], config, [records[number, chain] for chain in range(config.n_chains)], minibatches
         )
         for number in numbers
     }
-
-
-def _first_draw(config: SGLDConfig, minibatches: Minibatches) -> int:
-    """Number of the minibatch of the first draw: the first of a pass, so that what minibatches differ by cancels."""
-    return -(-config.n_burn_in // minibatches.per_pass) * minibatches.per_pass
 
 
 def _means(jobs: Sequence[Job], chains: Sequence[Chains], objective: Objective, ranks: Ranks) -> dict[int, Tensor]:

@@ -8,6 +8,9 @@ import torch
 from lightning_physim.llc.objective import Minibatch, Objective, Samples
 from lightning_physim.llc.ranks import stream
 
+AHEAD = 64
+"""Minibatches that are drawn at a time."""
+
 MIN_PART = 256
 """Samples at a time, at least, where the loss is computed over the whole estimation set."""
 
@@ -15,15 +18,18 @@ MIN_PART = 256
 class Minibatches:
     """Minibatch ``t``, the same for every chain, region and rank.
 
-    The estimation set is dealt into minibatches once; every pass goes through all of them, in an order of its own.
-    What is known of a minibatch, its gradients at a reference or the loss at a centre, then serves all passes. Samples
+    The estimation set is dealt into minibatches once, and each step draws one of them, whatever those before it were.
+    What is known of a minibatch, its gradients at a reference or the loss at a centre, then serves many steps. Samples
     that do not fill a last minibatch are left out.
+
+    Passes through all of them in a shuffled order would bias the draws. In a pass, those that have pushed the chains
+    sum up to the opposite of those to come. Chains then stand where the loss of the minibatch to come is high.
 
     Args:
         objective: of the module.
         names: of the parameters that the gradient at w* over the whole set is taken with respect to.
         batch_size: samples of a minibatch; None, or as many as there are, for the whole set every time.
-        seed: of the order.
+        seed: of the draws.
     """
 
     def __init__(self, objective: Objective, names: Sequence[str], batch_size: int | None, seed: int) -> None:
@@ -32,7 +38,7 @@ class Minibatches:
         self.full = self.size == objective.n
         self.kept: dict[int, Minibatch] = {}
         self.dealt = self._shuffled(self.objective.n, "dealt")
-        self.epoch, self.order = -1, torch.empty(0, dtype=torch.long)
+        self.block, self.drawn = -1, torch.empty(0, dtype=torch.long)
 
     @cached_property
     def whole(self) -> Minibatch:
@@ -40,8 +46,8 @@ class Minibatches:
         return self.objective.whole(self.names, self.part_size)
 
     @property
-    def per_pass(self) -> int:
-        """Minibatches that a pass is made of."""
+    def count(self) -> int:
+        """Minibatches that there are."""
         return self.objective.n // self.size
 
     @property
@@ -56,28 +62,36 @@ class Minibatches:
             yield part, len(part[0]) / self.objective.n
 
     def number(self, t: int) -> int:
-        """Which of the minibatches of a pass minibatch ``t`` is."""
-        epoch, position = divmod(t, self.per_pass)
-        if epoch != self.epoch:
-            self.epoch, self.order = epoch, self._shuffled(self.per_pass, "batches", epoch)
-        return int(self.order[position])
+        """Which of the minibatches minibatch ``t`` is."""
+        block, position = divmod(t, AHEAD)
+        if block != self.block:
+            generator = stream(torch.device("cpu"), self.seed, "batches", block)
+            self.block, self.drawn = block, torch.randint(self.count, (AHEAD,), generator=generator)
+        return int(self.drawn[position])
 
     def __getitem__(self, t: int) -> Minibatch:
-        if self.full:
-            return self.whole
-        number = self.number(t)
-        if number not in self.kept:
-            self.kept[number] = self.objective.minibatch(self.samples(t))
-        return self.kept[number]
+        return self._numbered(self.number(t))
+
+    def different(self, n: int) -> list[Minibatch]:
+        """The first ``n`` of the minibatches, or all, each once."""
+        return [self._numbered(number) for number in range(min(n, self.count))]
 
     def samples(self, t: int) -> Samples:
         """The samples of minibatch ``t`` alone."""
-        data = self.objective.data
+        return self._samples(self.number(t))
+
+    def _numbered(self, number: int) -> Minibatch:
         if self.full:
-            return data
-        first = self.number(t) * self.size
-        rows = self.dealt[first : first + self.size]
-        return tuple(tensor[rows] for tensor in data)
+            return self.whole
+        if number not in self.kept:
+            self.kept[number] = self.objective.minibatch(self._samples(number))
+        return self.kept[number]
+
+    def _samples(self, number: int) -> Samples:
+        if self.full:
+            return self.objective.data
+        rows = self.dealt[number * self.size : (number + 1) * self.size]
+        return tuple(tensor[rows] for tensor in self.objective.data)
 
     def _shuffled(self, n: int, *purpose: str | int) -> torch.Tensor:
         generator = stream(torch.device("cpu"), self.seed, *purpose)

@@ -23,32 +23,30 @@ class Summary(NamedTuple):
     ess: float
 
 
-class Passes(NamedTuple):
-    """Minibatches that all chains share; the first draw is the first of a pass.
+class Shared(NamedTuple):
+    """Minibatches that all chains share, one of them at each draw, whatever the others were.
 
     Attributes:
-        length: minibatches of a pass, the same in all passes.
         size: samples of each.
+        dealt: samples that are in one of them.
         n: samples of the estimation set.
         controlled: gradients and draws lack the minibatch's error of first order.
     """
 
-    length: int
     size: int
+    dealt: int
     n: int
     controlled: bool
 
     def factor(self, n_draws: int) -> float:
         """Variance of the mean of so many draws, for a variance 1 of what minibatches differ by.
 
-        Over a whole pass that cancels, but for the samples that fill no minibatch, which no pass has.
+        Samples that fill no minibatch add to it.
         """
-        rest = n_draws % self.length
-        left_out = self.size * (1 / (self.length * self.size) - 1 / self.n)
-        return rest * (1 - rest / self.length) / n_draws**2 + left_out
+        return 1 / n_draws + self.size * (1 / self.dealt - 1 / self.n)
 
 
-def summarize(trace: np.ndarray, shared: Passes | None = None, noise_ratio: float = 0.0) -> Summary:
+def summarize(trace: np.ndarray, shared: Shared | None = None, noise_ratio: float = 0.0) -> Summary:
     """Of draws ``[chains, draws]``, without chains that hold a NaN; all NaN without a chain of four draws.
 
     Args:

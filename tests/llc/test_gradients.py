@@ -49,7 +49,7 @@ ROW = torch.tensor([0, 1])
 def of_every(
     estimator: ControlVariate, minibatches: Minibatches, where: torch.Tensor
 ) -> list[tuple[Rise, torch.Tensor]]:
-    return [estimator.rise_and_gradient(where, ROW, minibatches[t]) for t in range(minibatches.per_pass)]
+    return [estimator.rise_and_gradient(where, ROW, minibatch) for minibatch in minibatches.different(8)]
 
 
 def exactly(minibatches: Minibatches, where: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,9 +93,9 @@ def test_a_selection_keeps_what_it_knew_of_its_jobs(controlled):
     estimator = estimator.at(REFERENCE, minibatches)
     every = of_every(estimator, minibatches, 2 * REFERENCE)
     second = estimator.select(torch.tensor([1]))
-    assert set(second.kept) == set(estimator.kept) and len(second.kept) == minibatches.per_pass
-    for t, (rise, gradient) in enumerate(every):
-        alone = second.rise_and_gradient(2 * REFERENCE[1:], torch.tensor([0]), minibatches[t])
+    assert set(second.kept) == set(estimator.kept) and len(second.kept) == minibatches.count
+    for minibatch, (rise, gradient) in zip(minibatches.different(8), every, strict=True):
+        alone = second.rise_and_gradient(2 * REFERENCE[1:], torch.tensor([0]), minibatch)
         assert alone[0].total.allclose(rise.total[1:]) and alone[1].allclose(gradient[1:])
 
 
