@@ -1,6 +1,6 @@
 """Are the stated errors of learning coefficients true? Estimates at checkpoints of a run, repeated with other seeds.
 
-    python -m benchmarks.llc_seeds RUN [--steps 100 1000 10000] [--seeds=32] [--first_seed=100] [--regions L0H2 ...] [--draws=560]
+    python -m benchmarks.llc_seeds RUN [--steps 100 1000] [--seeds=32] [--first_seed=100] [--regions L0H2] [--draws=560]
 
 A stated error is true where repeated estimates spread by it. The ratio of the two is that of a sample of normal numbers
 to their standard deviation, so that chance alone exceeds the limit of the table once in a thousand.

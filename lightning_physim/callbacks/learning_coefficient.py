@@ -36,9 +36,8 @@ NETWORK_SGLD = SGLDConfig(
     zero_variance=True,
     about="centre",
 )
-"""Settings for the heads of a network in the middle of training. Draws go six times, and burn-in four times, through an
-estimation set of 512 states: over a whole pass what minibatches differ by cancels. A head whose chains have not arrived
-goes on for twice and four times as many."""
+"""Settings for the heads of a network in the middle of training. A head whose chains have not arrived goes on for twice
+and four times as many draws."""
 
 
 class LearningCoefficient(Observer):
