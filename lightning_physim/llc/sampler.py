@@ -57,10 +57,10 @@ class Replicas:
         self.keys = list(keys)
         self.jobs = [jobs[job] for job, _ in keys]
         like = group.anchor
-        self.which = torch.tensor([group.regions.index(job.region) for job in self.jobs], device=like.device)
         self.rows = sorted({job for job, _ in keys})
         self.row = torch.tensor([self.rows.index(job) for job, _ in keys], device=like.device)
         self.which_of_row = torch.tensor([group.regions.index(jobs[job].region) for job in self.rows]).to(self.row)
+        self.which = self.which_of_row[self.row]
         self.n_beta = torch.tensor([[job.n_beta] for job in self.jobs], device=like.device, dtype=like.dtype)
         self.gamma = torch.tensor([[job.localization] for job in self.jobs], device=like.device, dtype=like.dtype)
 
