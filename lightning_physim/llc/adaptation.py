@@ -44,7 +44,7 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
     samples, whole, seed = minibatches.samples(0), minibatches.whole, config.seed
     scale: Preconditioner = Identity()
     if config.preconditioner == "curvature" and is_exact:
-        known, leading, share = basin.covariance, basin.covariance.vectors, basin.share
+        known, leading, share = basin.covariance, basin.covariance.directions, basin.share
         missed = _missed(replicas, basin, samples, known, seed)
         scale = LowRank(leading, known.values * missed[:, None], known.rest * missed)
         largest = torch.ones_like(known.values[:, :1])
@@ -54,8 +54,8 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
             scale = Diagonal(_mean_square(replicas, basin, minibatches, seed))
         there = basin.draw(random_directions(replicas, seed, "there"), replicas, samples)
         values, leading = leading_curvature(replicas, there, samples, whole, scale, seed)
-        rank = range(values.shape[1])
-        localization = torch.stack([scale.root(leading[:, i]).square().sum(1) for i in rank], 1) * replicas.gamma
+        each = (scale.root(vectors).square().sum(1) for vectors in leading.vectors.unbind(1))
+        localization = torch.stack(list(each), 1) * replicas.gamma
         share = 1 - localization / torch.maximum(values, localization + TINY)
         followed = follow(values, replicas.gamma)
         largest, softest = values[:, :1].clamp_min(0), followed[:, -1:]

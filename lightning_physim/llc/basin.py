@@ -8,11 +8,11 @@ from torch import Tensor
 
 from lightning_physim.llc.curvature import lanczos
 from lightning_physim.llc.objective import Minibatch, Samples
-from lightning_physim.llc.preconditioner import TINY, Identity, LowRank, Preconditioner
+from lightning_physim.llc.preconditioner import TINY, Directions, Identity, LowRank, Preconditioner
 from lightning_physim.llc.ranks import stream
 from lightning_physim.llc.sampler import Replicas, normal
 
-Directions = Mapping[str, tuple[Tensor, Tensor]]
+KnownDirections = Mapping[str, tuple[Tensor, Tensor]]
 """By name of a region: leading eigenvalues of the curvature of its loss ``[rank]``, descending, and their vectors
 ``[rank, size]``."""
 Product = Callable[[Tensor], Tensor]
@@ -41,20 +41,20 @@ class Basin:
     share: Tensor
 
     @classmethod
-    def of(cls, replicas: Replicas, whole: Minibatch, curvature: Tensor, vectors: Tensor) -> "Basin":
+    def of(cls, replicas: Replicas, whole: Minibatch, curvature: Tensor, directions: Directions) -> "Basin":
         """By the leading curvature of U that is known.
 
         Args:
             replicas: what is sampled.
             whole: the estimation set, with gradients at w*.
             curvature: ``[replicas, rank]``, descending.
-            vectors: their directions, ``[replicas, rank, size]``.
+            directions: of these.
         """
         slope = replicas.n_beta * replicas.group.gather(whole.gradients).to(curvature.dtype)[replicas.which]
         followed = follow(curvature, replicas.gamma)
         return cls(
             slope,
-            LowRank(vectors, followed, followed[:, -1]),
+            LowRank(directions, followed, followed[:, -1]),
             ((curvature - replicas.gamma).clamp_min(0) / followed).clamp_max(1),
         )
 
@@ -69,12 +69,12 @@ class Basin:
         return cls.of(replicas, whole, *leading_curvature(replicas, origin, samples, whole, Identity(), seed))
 
     @classmethod
-    def known(cls, replicas: Replicas, whole: Minibatch, directions: Directions) -> "Basin":
+    def known(cls, replicas: Replicas, whole: Minibatch, directions: KnownDirections) -> "Basin":
         """By directions of the loss that were found elsewhere."""
         values, vectors = (
             torch.stack([directions[job.region.name][i].to(replicas.gamma) for job in replicas.jobs]) for i in range(2)
         )
-        return cls.of(replicas, whole, replicas.n_beta * values + replicas.gamma, vectors)
+        return cls.of(replicas, whole, replicas.n_beta * values + replicas.gamma, Directions.of_each(vectors))
 
     def select(self, rows: Tensor) -> "Basin":
         """The basins of these replicas."""
@@ -86,7 +86,7 @@ class Basin:
         # Both shares make up the curvature, where it is not the least that is followed.
         values = torch.where(self.share + gamma / known.values > 0.5, known.values, torch.inf)
         rest = torch.where(gamma[:, 0] > 0, known.rest, torch.inf)
-        return LowRank(known.vectors, values, rest).apply(force)
+        return LowRank(known.directions, values, rest).apply(force)
 
     def draw(self, noise: Tensor, replicas: Replicas, samples: Samples) -> Tensor:
         """Displacements ``[replicas, size]`` drawn from the Gaussian, by standard normal noise of that shape.
@@ -111,8 +111,8 @@ class Basin:
 
 def leading_curvature(
     replicas: Replicas, displacement: Tensor, samples: Samples, whole: Minibatch, scale: Preconditioner, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Leading eigenvalues of the Hessian of U, in units of a preconditioner, and their vectors.
+) -> tuple[Tensor, Directions]:
+    """Leading eigenvalues of the Hessian of U, in units of a preconditioner, and their directions.
 
     Args:
         replicas: one chain of each job.
@@ -123,7 +123,7 @@ def leading_curvature(
         seed: of the sampler.
 
     Returns:
-        ``[replicas, rank]``, descending, and orthonormal ``[replicas, rank, size]``.
+        ``[replicas, rank]``, descending, and their directions.
 
     Raises:
         Diverged: the curvature is not finite.
@@ -134,7 +134,7 @@ def leading_curvature(
     values, vectors = lanczos(potential_product(replicas, displacement, samples, scale), start, LANCZOS_STEPS)
     n_steps = values.shape[1]
     rank = n_steps if n_steps == replicas.group.size else (n_steps + 1) // 2  # of all coordinates all are exact
-    return values[:, :rank], vectors[:, :rank]
+    return values[:, :rank], Directions.of_each(vectors[:, :rank])
 
 
 def potential_product(replicas: Replicas, displacement: Tensor, samples: Samples, scale: Preconditioner) -> Product:

@@ -222,10 +222,9 @@ class Chains:
 
     def _against(self, away: Tensor, gradient: Tensor, of_draw: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Virials and equipartition ``[replicas]`` of differences from the centre, both ``[replicas, size]``."""
-        share, vectors = self.basin.share, self.basin.covariance.vectors
+        share, known = self.basin.share, self.basin.covariance.directions
         force = gradient + self.replicas.gamma * away
-        along, pull = (torch.einsum("rkd,rd->rk", vectors, each) for each in (away, force))
-        weighted = (share * along * pull).sum(1) - of_draw * share.sum(1)
+        weighted = (share * known.along(away) * known.along(force)).sum(1) - of_draw * share.sum(1)
         plain = (away * force).sum(1) - of_draw * away.shape[1]
         return weighted / 2, plain / 2, (away * gradient).sum(1) / 2
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
-from lightning_physim.llc.basin import Directions
+from lightning_physim.llc.basin import KnownDirections
 from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.conclusion import conclude
 from lightning_physim.llc.config import SGLDConfig
@@ -94,7 +94,7 @@ def default_n_beta(n: int) -> float:
 
 def known_directions(
     module: nn.Module, residual_fn: LossFn | None, objective: Objective, regions: Sequence[Region], ranks: Ranks
-) -> Directions:
+) -> KnownDirections:
     """Curvature of regions by their residuals, where these are given. Collective."""
     if residual_fn is None:
         return {}
@@ -107,7 +107,7 @@ def sample(
     jobs: Sequence[Job],
     config: SGLDConfig,
     ranks: Ranks,
-    directions: Directions,
+    directions: KnownDirections,
     stop: Stop | None = None,
 ) -> tuple[list[RegionResult], str]:
     """Run every chain of every job in one loop; results in the order of the jobs. Collective."""
@@ -128,7 +128,7 @@ def _started(
     config: SGLDConfig,
     minibatches: Minibatches,
     ranks: Ranks,
-    directions: Directions,
+    directions: KnownDirections,
     stop: Stop | None,
 ) -> list[Chains]:
     """The chains of this rank with their kernels, where they start. Collective.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import jacrev
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
-from lightning_physim.llc.basin import Directions
+from lightning_physim.llc.basin import KnownDirections
 from lightning_physim.llc.curvature import NO_SPECTRUM
 from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
@@ -92,7 +92,7 @@ DIRECTIONS = 128
 
 def gauss_newton_directions(
     module: nn.Module, residual_fn: LossFn, data: Samples, regions: Sequence[Region], ranks: Ranks
-) -> Directions:
+) -> KnownDirections:
     """Leading eigenvalues and vectors of the Gauss-Newton matrices of regions, over the first rows of some data.
 
     Those of regions with no more coordinates than there are residuals, which share one Jacobian. Collective.

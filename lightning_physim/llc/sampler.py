@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_physim.llc.gradients import GradientEstimator
 from lightning_physim.llc.objective import Group, Minibatch, Samples
-from lightning_physim.llc.preconditioner import Preconditioner
+from lightning_physim.llc.preconditioner import Directions, Preconditioner
 from lightning_physim.llc.ranks import stream
 from lightning_physim.llc.regions import Region
 
@@ -144,7 +144,7 @@ class Kernel:
         persistence: fraction of its velocity that a chain keeps from one step to the next, ``[replicas, 1]``: 0 in the
             limit of strong friction. None for Euler's scheme.
         stability: ``step_size a_max / 4`` with the largest curvature a_max, ``[replicas]``.
-        leading: directions of largest curvature, in units of the preconditioner, ``[replicas, rank, size]``.
+        leading: directions of largest curvature, in units of the preconditioner.
         loss_fraction: how much of the curvature in these is the loss's; the rest is the localization's.
             ``[replicas, rank]``.
     """
@@ -153,7 +153,7 @@ class Kernel:
     preconditioner: Preconditioner
     persistence: Tensor | None
     stability: Tensor
-    leading: Tensor
+    leading: Directions
     loss_fraction: Tensor
 
     def select(self, rows: Tensor) -> "Kernel":
@@ -163,7 +163,7 @@ class Kernel:
             preconditioner=self.preconditioner.select(rows),
             persistence=None if self.persistence is None else self.persistence[rows],
             stability=self.stability[rows],
-            leading=self.leading[rows],
+            leading=self.leading.select(rows),
             loss_fraction=self.loss_fraction[rows],
         )
 
@@ -242,12 +242,11 @@ def noise_ratio(
     """
     if len(minibatches) < 2:
         return torch.zeros_like(kernel.stability)
-    whitened = []
+    along = []
     for minibatch in minibatches:
         _, gradient = estimator.rise_and_gradient(state.displacement, replicas.row, minibatch)
-        whitened.append(kernel.preconditioner.root(replicas.n_beta * gradient))
-    along = torch.einsum("brd,rkd->brk", torch.stack(whitened), kernel.leading)
-    ratio = kernel.step_size * along.var(0) / 4
+        along.append(kernel.leading.along(kernel.preconditioner.root(replicas.n_beta * gradient)))
+    ratio = kernel.step_size * torch.stack(along).var(0) / 4
     if kernel.persistence is not None:
         ratio = ratio * (1 + kernel.persistence) / (1 - kernel.persistence)
     return (ratio * kernel.loss_fraction).sum(1) / kernel.loss_fraction.sum(1)

@@ -6,7 +6,7 @@ import torch
 
 from lightning_physim.errors import GivenUp
 from lightning_physim.llc.adaptation import adapt
-from lightning_physim.llc.basin import Basin, Directions
+from lightning_physim.llc.basin import Basin, KnownDirections
 from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.minibatches import Minibatches
@@ -23,7 +23,7 @@ def start_chains(
     dealt: Sequence[tuple[Group, Sequence[Key]]],
     config: SGLDConfig,
     minibatches: Minibatches,
-    directions: Directions,
+    directions: KnownDirections,
     stop: Callable[[], bool] | None = None,
 ) -> list[Chains]:
     """The chains of each group: those of even number at w*, the others at draws of their basin.

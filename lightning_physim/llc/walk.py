@@ -44,7 +44,7 @@ class Walk(NamedTuple):
             minibatch = minibatches[i]
             u = random_directions(replicas, seed, "walk", i) / replicas.gamma.sqrt()
             there, opposite = (replicas.group.values(x, replicas.which, minibatch.samples) for x in (u, -u))
-            along = torch.einsum("rkd,rd->rk", basin.covariance.vectors, u)
+            along = basin.covariance.directions.along(u)
             known = (of_loss * (along.square() - 1 / replicas.gamma)).sum(1) / 2
             found.append(n_beta * ((there + opposite) / 2 - minibatch.loss) - known)
         draws = torch.where(gamma > 0, torch.stack(found).double(), torch.nan)

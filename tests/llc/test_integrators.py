@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 from torch import nn
 
 from lightning_physim.llc import SGLDConfig, estimate_llc
-from lightning_physim.llc.preconditioner import Identity
+from lightning_physim.llc.preconditioner import Directions, Identity
 from lightning_physim.llc.sampler import ChainState, Kernel
 
 
@@ -18,7 +18,7 @@ def test_a_chain_without_noise_moves_as_a_damped_oscillator_does(curvature, fric
     kernel = Kernel(
         step_size=torch.full((1, 1), time**2, dtype=torch.float64), preconditioner=Identity(),
         persistence=torch.full((1, 1), math.exp(-friction * time), dtype=torch.float64),
-        stability=torch.zeros(1), leading=torch.zeros(1, 0, 1), loss_fraction=torch.zeros(1, 0),
+        stability=torch.zeros(1), leading=Directions.of_each(torch.zeros(1, 0, 1)), loss_fraction=torch.zeros(1, 0),
     )  # fmt: skip
     state, still = ChainState.at(torch.ones(1, 1).double(), torch.zeros(1, 1).double()), torch.zeros(1, 1).double()
     for _ in range(steps):
