@@ -182,6 +182,9 @@ LLC_MCSE = Key("llc/{region}/mcse", "standard error of the coefficient", "1", No
 LLC_RHAT = Key(
     "llc/{region}/rhat", "split R-hat of the chains", "ratio", "minimize", Chart("R-hat", "llc_trace", log=False)
 )
+LLC_RHAT_POSITION = Key(
+    "llc/{region}/rhat_position", "R-hat of where the chains are, all coordinates together", "ratio", "minimize"
+)
 LLC_ESS = Key(
     "llc/{region}/ess", "effective sample size of all draws", "draws", "maximize",
     Chart("Effective sample size", "llc_trace"),

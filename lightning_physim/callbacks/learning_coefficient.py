@@ -24,7 +24,7 @@ from lightning_physim.stopwatch import Stopwatch
 NETWORK_SGLD = SGLDConfig(
     n_beta=1000.0,
     localization=1000.0,
-    step_size=1.2,
+    step_size=0.8,
     n_chains=3,
     n_draws=48,
     doublings=2,

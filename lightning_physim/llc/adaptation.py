@@ -1,20 +1,29 @@
 """How chains move: step size and preconditioner, from the curvature where they will live."""
 
+from itertools import cycle
+
 import torch
 from torch import Tensor
 
 from lightning_physim.errors import InputError
-from lightning_physim.llc.basin import Basin, follow, leading_curvature, potential_product, random_directions
+from lightning_physim.llc.basin import (
+    Basin,
+    Product,
+    follow,
+    leading_curvature,
+    least_followed,
+    potential_product,
+    random_directions,
+    unit,
+)
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.curvature import lanczos
 from lightning_physim.llc.minibatches import Minibatches
-from lightning_physim.llc.objective import Samples
 from lightning_physim.llc.preconditioner import TINY, Diagonal, Identity, LowRank, Preconditioner
 from lightning_physim.llc.sampler import Job, Kernel, Replicas
 
 CHECK_STEPS, CHECK_DRAWS = 3, 4
-"""Hessian-vector products that look for stiff directions which a preconditioner has missed, at each of so many draws:
-curvature differs from draw to draw."""
+"""Steps of Lanczos that look for stiff directions which a preconditioner has missed, in the mean over so many draws."""
 MAX_PERSISTENCE = 0.9
 """Fraction of its velocity that a chain keeps at most. In a direction without curvature critical friction is none."""
 SQUARES = 30
@@ -45,10 +54,13 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
     scale: Preconditioner = Identity()
     if config.preconditioner == "curvature" and is_exact:
         known, leading, share = basin.covariance, basin.covariance.directions, basin.share
-        missed = _missed(replicas, basin, samples, known, seed)
+        missed = _missed(replicas, basin, minibatches, known, seed)
         scale = LowRank(leading, known.values * missed[:, None], known.rest * missed)
         largest = torch.ones_like(known.values[:, :1])
         softest = largest / missed[:, None]
+        if leading.vectors.shape[1] < replicas.group.size:
+            # The others are taken to be as stiff as the last that is known, and may be as soft as localization alone.
+            softest = softest * (least_followed(known.values, replicas.gamma)[:, 0] / known.rest)[:, None]
     else:
         if config.preconditioner == "rmsprop":
             scale = Diagonal(_mean_square(replicas, basin, minibatches, seed))
@@ -62,7 +74,7 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
         if config.preconditioner == "curvature":
             largest = (largest > 0).to(largest.dtype)
             # What is not among the leading directions should be no stiffer than the last of them.
-            missed = _missed(replicas, basin, samples, LowRank(leading, followed, followed[:, -1]), seed)
+            missed = _missed(replicas, basin, minibatches, LowRank(leading, followed, followed[:, -1]), seed)
             scale = LowRank(leading, followed, followed[:, -1] * missed)
             softest = largest / missed[:, None]
     step_size = _step_sizes(replicas.jobs, largest)
@@ -76,15 +88,26 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
     )
 
 
-def _missed(replicas: Replicas, basin: Basin, samples: Samples, scale: Preconditioner, seed: int) -> Tensor:
-    """Largest curvature in units of a preconditioner ``[replicas]``, 1 where it has missed none."""
-    missed = torch.ones_like(replicas.gamma[:, 0])
-    for i in range(CHECK_DRAWS):
-        there = basin.draw(random_directions(replicas, seed, "check", i), replicas, samples)
-        product = potential_product(replicas, there, samples, scale)
-        found, _ = lanczos(product, random_directions(replicas, seed, "missed", i), CHECK_STEPS)
-        missed = torch.maximum(missed, found[:, 0])
-    return missed
+def _missed(replicas: Replicas, basin: Basin, minibatches: Minibatches, scale: Preconditioner, seed: int) -> Tensor:
+    """Largest curvature in units of a preconditioner ``[replicas]``, 1 where it has missed none.
+
+    Of the mean Hessian over draws, each with another minibatch. Single samples can be very stiff at single draws, and
+    steps that such a one scales down would be too small everywhere else.
+    """
+    products: list[Product] = []
+    start = unit(random_directions(replicas, seed, "missed"))
+    for i, minibatch in zip(range(CHECK_DRAWS), cycle(minibatches.different(CHECK_DRAWS)), strict=False):
+        there = basin.draw(random_directions(replicas, seed, "check", i), replicas, minibatches.samples(0))
+        products.append(potential_product(replicas, there, minibatch.samples, scale))
+        # The force at a draw lies in the stiff directions; a random vector hardly does, among many.
+        _, force = replicas.potential(there, minibatch.samples)
+        start = start + unit(scale.root(force))
+
+    def mean(vector: Tensor) -> Tensor:
+        return torch.stack([product(vector) for product in products]).mean(0)
+
+    found, _ = lanczos(mean, start, CHECK_STEPS)
+    return found[:, 0].clamp_min(1)
 
 
 def _persistence(config: SGLDConfig, step_size: Tensor, softest: Tensor) -> Tensor | None:

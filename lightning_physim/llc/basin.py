@@ -1,24 +1,24 @@
 """The quadratic approximation of what chains sample: where they start, and which directions count."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lightning_physim.llc.curvature import lanczos
+from lightning_physim.llc.leading_directions import Sketch
 from lightning_physim.llc.objective import Minibatch, Samples
 from lightning_physim.llc.preconditioner import TINY, Directions, Identity, LowRank, Preconditioner
 from lightning_physim.llc.ranks import stream
 from lightning_physim.llc.sampler import Replicas, normal
 
-KnownDirections = Mapping[str, tuple[Tensor, Tensor]]
-"""By name of a region: leading eigenvalues of the curvature of its loss ``[rank]``, descending, and their vectors
-``[rank, size]``."""
 Product = Callable[[Tensor], Tensor]
 LANCZOS_STEPS = 10
 """Hessian-vector products behind the leading curvature; half of the Ritz pairs, the converged ones, are used."""
 CURVATURE_SAMPLES = 256
+CURVATURE_DRAWS = 16
+"""Draws of the basin at w* whose curvature is averaged."""
 SOFTEST = 1e-6
 """Smallest curvature that is followed, of the largest."""
 HALVINGS = 8
@@ -27,11 +27,12 @@ HALVINGS = 8
 
 @dataclass(frozen=True)
 class Basin:
-    """The potential ``U = n_beta L + gamma/2 |w - w*|^2`` of each replica to second order about w*.
+    """A quadratic potential in place of ``U = n_beta L + gamma/2 |w - w*|^2`` of each replica: its slope at w*, and its
+    curvature there or in the mean over where chains are to be expected.
 
     Attributes:
         slope: gradient of U at w*, ``[replicas, size]``.
-        covariance: inverse of the Hessian of U: that of a Gaussian ``exp(-U)``.
+        covariance: inverse of that curvature.
         share: of the loss in the curvature of each leading direction, ``f = n_beta h / (n_beta h + gamma)``
             ``[replicas, rank]``. Half their sum is the learning coefficient of a quadratic loss.
     """
@@ -69,12 +70,27 @@ class Basin:
         return cls.of(replicas, whole, *leading_curvature(replicas, origin, samples, whole, Identity(), seed))
 
     @classmethod
-    def known(cls, replicas: Replicas, whole: Minibatch, directions: KnownDirections) -> "Basin":
-        """By directions of the loss that were found elsewhere."""
-        values, vectors = (
-            torch.stack([directions[job.region.name][i].to(replicas.gamma) for job in replicas.jobs]) for i in range(2)
-        )
-        return cls.of(replicas, whole, replicas.n_beta * values + replicas.gamma, Directions.of_each(vectors))
+    def by_residuals(cls, replicas: Replicas, whole: Minibatch, samples: Samples, sketch: Sketch, seed: int) -> "Basin":
+        """By the mean Gauss-Newton matrix over draws of the basin at w*, where chains are to be expected.
+
+        A region can be flat at w*, and stiff in other directions at every draw.
+
+        Raises:
+            Diverged: a derivative is not finite.
+        """
+
+        def of(values: Tensor, directions: Directions) -> "Basin":
+            return cls.of(replicas, whole, replicas.n_beta * values + replicas.gamma, directions)
+
+        origin = torch.zeros(1, replicas.group.size).to(replicas.gamma)
+        at_anchor = [sketch.leading(region, origin) for region in range(len(replicas.group.regions))]
+        values, vectors = (torch.stack(each) for each in zip(*at_anchor, strict=True))
+        basin = of(values[replicas.which], Directions(vectors, replicas.which))
+        noises = (random_directions(replicas, seed, "curvature", i) for i in range(CURVATURE_DRAWS))
+        draws = torch.stack([basin.draw(noise, replicas, samples) for noise in noises], 1)
+        where_chains_live = [sketch.leading(int(region), u) for region, u in zip(replicas.which, draws, strict=True)]
+        values, vectors = (torch.stack(each) for each in zip(*where_chains_live, strict=True))
+        return of(values, Directions.of_each(vectors))
 
     def select(self, rows: Tensor) -> "Basin":
         """The basins of these replicas."""
@@ -130,7 +146,7 @@ def leading_curvature(
     """
     # The gradient at w* lies in the stiff directions; the random part is for a w* that has none.
     gradients = replicas.group.gather(whole.gradients).to(displacement.dtype)[replicas.which]
-    start = _unit(random_directions(replicas, seed)) + _unit(gradients)
+    start = unit(random_directions(replicas, seed)) + unit(gradients)
     values, vectors = lanczos(potential_product(replicas, displacement, samples, scale), start, LANCZOS_STEPS)
     n_steps = values.shape[1]
     rank = n_steps if n_steps == replicas.group.size else (n_steps + 1) // 2  # of all coordinates all are exact
@@ -158,9 +174,14 @@ def random_directions(replicas: Replicas, seed: int, *purpose: str | int) -> Ten
 
 def follow(curvature: Tensor, gamma: Tensor) -> Tensor:
     """Positive curvatures ``[replicas, rank]``, none softer than the localization ``[replicas, 1]``."""
-    floor = torch.maximum(gamma, SOFTEST * curvature[:, :1].clamp_min(0)).clamp_min(TINY)
-    return torch.maximum(curvature, floor)
+    return torch.maximum(curvature, least_followed(curvature, gamma))
 
 
-def _unit(vectors: Tensor) -> Tensor:
+def least_followed(curvature: Tensor, gamma: Tensor) -> Tensor:
+    """The smallest curvature that is followed, ``[replicas, 1]``."""
+    return torch.maximum(gamma, SOFTEST * curvature[:, :1].clamp_min(0)).clamp_min(TINY)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors ``[replicas, size]`` of length 1."""
     return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(TINY)

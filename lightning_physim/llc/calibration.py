@@ -11,7 +11,7 @@ from torch import nn
 from lightning_physim import keys
 from lightning_physim.errors import InputError
 from lightning_physim.llc.config import SGLDConfig
-from lightning_physim.llc.estimator import default_n_beta, known_directions, sample
+from lightning_physim.llc.estimator import default_n_beta, sample
 from lightning_physim.llc.objective import LossFn, Objective, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
 from lightning_physim.llc.regions import Region, RegionSpec
@@ -86,7 +86,7 @@ def calibrate(
     config = replace(config or SGLDConfig(), doublings=0)
     regions = {"model": None} if regions is None else regions
     with without_trace(module):
-        objective = Objective(module, loss_fn, as_tensors(data))
+        objective = Objective(module, loss_fn, as_tensors(data), residual_fn)
         n_beta = config.n_beta or default_n_beta(objective.n)
         axes = (
             _axis("step_factors", step_factors),
@@ -102,8 +102,7 @@ def calibrate(
                 jobs.append(Job(region, axes[1][j], axes[2][k], config.step_size, axes[0][i]))
                 settings.append((name, (i, j, k)))
         ranks = Ranks(distributed)
-        directions = known_directions(module, residual_fn, objective, [job.region for job in jobs], ranks)
-        estimates, _ = sample(objective, jobs, config, ranks, directions)
+        estimates, _ = sample(objective, jobs, config, ranks)
     results = dict(zip(settings, estimates, strict=True))
     return Calibration(axes, results, _widest_plateau(results))
 

@@ -50,6 +50,8 @@ class ChainRecord:
             off adds as there are chains.
         step_size, step_stability: of its kernel.
         noise_ratio, acceptance: where it ended.
+        away: squared distance of the mean of its draws from the centre of all.
+        within: mean squared distance of its draws from their mean.
         localization_share: localization |w - w*|^2 / d, mean over draws.
         shift: n_beta times the rise of the loss, over the whole estimation set, at the centre: the mean over the draws
             of all living chains of its job.
@@ -63,6 +65,8 @@ class ChainRecord:
     step_stability: float
     noise_ratio: float
     acceptance: float
+    away: float
+    within: float
     localization_share: float
     shift: float
     walk: float
@@ -135,7 +139,7 @@ class Chains:
         self.keeps = True
         self.expect(config.n_draws)
         self.sums, self.summed = torch.zeros(2, *displacement.shape).to(displacement), 0
-        self.sum_localization = torch.zeros_like(displacement[:, 0])
+        self.sum_squares = torch.zeros_like(displacement[:, 0])
 
     def expect(self, n_draws: int) -> None:
         """Make room for so many draws in all, unless they are too many to be kept."""
@@ -153,7 +157,7 @@ class Chains:
         chosen.walk, chosen.state = self.walk.select(row), self.state.select(row)
         kept = [self.replicas.rows.index(number) for number in chosen.replicas.rows]
         chosen.estimator, chosen.slope = self.estimator.select(torch.tensor(kept, device=row.device)), self.slope[row]
-        chosen.sums, chosen.sum_localization = self.sums[:, row], self.sum_localization[row]
+        chosen.sums, chosen.sum_squares = self.sums[:, row], self.sum_squares[row]
         chosen.values, chosen.kept = [value[row] for value in self.values], self.kept[:, :, row]
         chosen.expect(n_draws)
         return chosen
@@ -167,7 +171,7 @@ class Chains:
         if record:
             if self.keeps:
                 self.kept[len(self.values)] = torch.stack([u, draw.gradient])
-            self.sum_localization += self.replicas.gamma[:, 0] * u.square().mean(1)
+            self.sum_squares += u.square().sum(1)
             self.values.append(draw.value)
 
     def means(self) -> Tensor:
@@ -275,6 +279,10 @@ class Chains:
         accepted = acceptance(self.state, some[0].samples, proposed, self.replicas, self.kernel)
         rise = rise_over_all(self.replicas.group, centres.displacement, self.replicas.which_of_row, self.minibatches)
         draws, own = self._draws(centres, drawn), self._own(centres, some)
+        mean, squares = self.means()[0], self.sum_squares / len(self.values)
+        away = (mean - centres.displacement[self.replicas.row]).square().sum(1)
+        within = squares - mean.square().sum(1)
+        localized = self.replicas.gamma[:, 0] * squares / mean.shape[1]
         return {
             key: ChainRecord(
                 draws=Quantities(*(each[row] for each in draws)),
@@ -283,7 +291,9 @@ class Chains:
                 step_stability=float(self.kernel.stability[row]),
                 noise_ratio=float(noise[row]),
                 acceptance=float(accepted[row]),
-                localization_share=float(self.sum_localization[row] / len(self.values)),
+                away=float(away[row]),
+                within=float(within[row]),
+                localization_share=float(localized[row]),
                 shift=float(self.replicas.n_beta[row, 0] * rise[self.replicas.row[row]]),
                 walk=float(self.walk.mean[row]),
                 walk_mcse=float(self.walk.mcse[row]),

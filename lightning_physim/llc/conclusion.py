@@ -12,7 +12,7 @@ from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.result import RegionResult
 from lightning_physim.llc.sampler import Job
-from lightning_physim.llc.summary import Shared, Summary, off, summarize
+from lightning_physim.llc.summary import Shared, Summary, off, rhat_of_positions, summarize
 
 COVERED = 0.5
 """Share of the estimate, at least, that directions must make up for the virial to be weighted by them."""
@@ -61,6 +61,8 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         shift=shift,
         mcse=values.mcse,
         rhat=summarize(plain.numpy()).rhat,  # of what has not arrived, where they have not
+        # Without localization flat directions have no end, where chains would arrive.
+        rhat_position=_rhat_of_positions(alive, plain.shape[1]) if job.localization else math.nan,
         ess=values.ess,
         n_dead=len(chains) - len(alive),
         step_stability=max(chain.step_stability for chain in chains),
@@ -80,6 +82,10 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         grad_norm=float(job.region.gather(minibatches.whole.gradients).norm()),
         weight_norm=float(job.region.gather(minibatches.objective.frozen).norm()),
     )
+
+
+def _rhat_of_positions(alive: Sequence[ChainRecord], n_draws: int) -> float:
+    return rhat_of_positions([chain.away for chain in alive], [chain.within for chain in alive], n_draws)
 
 
 def _shared(config: SGLDConfig, minibatches: Minibatches) -> Shared | None:

@@ -13,13 +13,14 @@ MAX_VIRIAL_ERROR = 0.25
 """Standard error of the virial over the estimate, from which it tests nothing."""
 MAX_FAILED = 0.2
 """Fraction of the estimates of a run that may fail. With few draws every rule fails some by chance."""
-MENDED_BY_DRAWS = {"rhat", "ess", "virial"}
+MENDED_BY_DRAWS = {"rhat", "rhat_position", "ess", "virial"}
 """What tells that chains have not arrived, or are too short to tell."""
 FAR_OFF_RHAT, FAR_OFF_NOISE_RATIO = 2.0, 5 * MAX_NOISE_RATIO
 """Values from which an estimate can be anything."""
 
 LIMITS = {
     "rhat": f"at most {MAX_RHAT:g}",
+    "rhat_position": f"at most {MAX_RHAT:g}",
     "ess": f"at least {MIN_ESS:g}",
     "step_stability": f"at most {MAX_STABILITY:g}",
     "noise_ratio": f"at most {MAX_NOISE_RATIO:g}",
@@ -44,12 +45,13 @@ def diagnose(values: Mapping[str, float]) -> dict[str, str]:
         return float(values.get(name, math.nan))
 
     mean, n_dead, stability, rhat, ess = map(value, ("mean", "n_dead", "step_stability", "rhat", "ess"))
-    noise, virial, virial_mcse = map(value, ("noise_ratio", "virial", "virial_mcse"))
+    position, noise, virial, virial_mcse = map(value, ("rhat_position", "noise_ratio", "virial", "virial_mcse"))
     rules = {
         "mean": (not math.isfinite(mean), "no chain survived"),
         "n_dead": (n_dead > 0, f"{n_dead:.0f} chain{'' if n_dead == 1 else 's'} diverged"),
         "step_stability": (stability > MAX_STABILITY, f"step size {stability:.2g} times the limit of stability"),
         "rhat": (rhat > MAX_RHAT, f"R-hat {rhat:.2f} above {MAX_RHAT:g}"),
+        "rhat_position": (position > MAX_RHAT, f"R-hat of positions {position:.2f} above {MAX_RHAT:g}"),
         "ess": (ess < MIN_ESS, f"effective sample size {ess:.0f} below {MIN_ESS:g}"),
         "noise_ratio": (noise > MAX_NOISE_RATIO, f"gradient noise ratio {noise:.2f} above {MAX_NOISE_RATIO:g}"),
         "virial": (

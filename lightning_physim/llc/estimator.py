@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
-from lightning_physim.llc.basin import KnownDirections
 from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.conclusion import conclude
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.diagnostics import more_draws_may_mend
-from lightning_physim.llc.gauss_newton import gauss_newton_directions
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group, LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
@@ -61,7 +59,8 @@ def estimate_llc(
         distributed: share the chains among the ranks of ``torch.distributed``. Every rank calls and gets all results.
         stop: asked between draws whether to give up.
         residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss. Their Gauss-Newton
-            matrix then says which directions count, in place of the few that Hessian-vector products find.
+            matrix then says which directions count, in place of the few that Hessian-vector products find. Each row's
+            residuals must depend on that row alone. Regions of up to :data:`~.leading_directions.LARGEST` coordinates.
 
     Returns:
         ``{name: RegionResult}``.
@@ -75,13 +74,12 @@ def estimate_llc(
     regions = {"model": None} if regions is None else regions
     start = time.perf_counter()
     with without_trace(module):
-        objective = Objective(module, loss_fn, as_tensors(data))
+        objective = Objective(module, loss_fn, as_tensors(data), residual_fn)
         resolved = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
         n_beta = config.n_beta or default_n_beta(objective.n)
         jobs = [Job(region, n_beta, config.localization, config.step_size) for region in resolved]
         ranks = Ranks(distributed)
-        directions = known_directions(module, residual_fn, objective, resolved, ranks)
-        results, note = sample(objective, jobs, config, ranks, directions, stop)
+        results, note = sample(objective, jobs, config, ranks, stop)
     result = LLCResult(zip(regions, results, strict=True))
     result.seconds, result.note = time.perf_counter() - start, note
     return result
@@ -92,22 +90,11 @@ def default_n_beta(n: int) -> float:
     return n / math.log(max(n, 3))
 
 
-def known_directions(
-    module: nn.Module, residual_fn: LossFn | None, objective: Objective, regions: Sequence[Region], ranks: Ranks
-) -> KnownDirections:
-    """Curvature of regions by their residuals, where these are given. Collective."""
-    if residual_fn is None:
-        return {}
-    unique = list({region.name: region for region in regions}.values())
-    return gauss_newton_directions(module, residual_fn, objective.data, unique, ranks)
-
-
 def sample(
     objective: Objective,
     jobs: Sequence[Job],
     config: SGLDConfig,
     ranks: Ranks,
-    directions: KnownDirections,
     stop: Stop | None = None,
 ) -> tuple[list[RegionResult], str]:
     """Run every chain of every job in one loop; results in the order of the jobs. Collective."""
@@ -118,7 +105,7 @@ def sample(
     minibatches = Minibatches(objective, names, config.batch_size, config.seed)
     _check_loss(objective, minibatches.samples(0))
     groups, note = _groups(objective, regions, minibatches.samples(0))
-    chains = _started(jobs, groups, config, minibatches, ranks, directions, stop)
+    chains = _started(jobs, groups, config, minibatches, ranks, stop)
     return _run(jobs, chains, config, minibatches, ranks, stop), note
 
 
@@ -128,7 +115,6 @@ def _started(
     config: SGLDConfig,
     minibatches: Minibatches,
     ranks: Ranks,
-    directions: KnownDirections,
     stop: Stop | None,
 ) -> list[Chains]:
     """The chains of this rank with their kernels, where they start. Collective.
@@ -142,9 +128,7 @@ def _started(
     refusal: InputError | GivenUp | Diverged | None = None
     chains: list[Chains] = []
     try:
-        chains = start_chains(
-            jobs, [(group, keys) for group, keys in dealt if keys], config, minibatches, directions, stop
-        )
+        chains = start_chains(jobs, [(group, keys) for group, keys in dealt if keys], config, minibatches, stop)
     except (InputError, GivenUp, Diverged) as error:
         refusal = error
     # Collective: a rank that holds no chain of the region at fault would wait for the others for ever.
@@ -277,18 +261,14 @@ def _groups(objective: Objective, regions: Sequence[Region], samples: Samples) -
     for members in by_key.values():
         # With nothing frozen there is nothing to share, and on a CPU the matrices of a network are large enough alone.
         wanted = objective.device.type != "cpu" or not members[0].whole or members[0].size < LARGE
-        group = Group(objective, members, wanted, max(CHUNK, CHUNK_WEIGHTS // members[0].size))
-        two = torch.zeros(2, group.size, dtype=objective.dtype, device=objective.device)
-        which = torch.zeros(2, dtype=torch.long, device=objective.device)
-        tiny = tuple(tensor[:2] for tensor in samples)
-        if wanted:
-            try:
-                group.loss_and_gradient(two, which, tiny)
-            except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
-                group.batched = False
-                first_line = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
-                note = f"torch.vmap cannot batch this loss, chains run one after the other: {first_line}"
+        group = Group(objective, members, max(CHUNK, CHUNK_WEIGHTS // members[0].size))
+        if wanted and (reason := group.try_batching(samples)):
+            note = f"torch.vmap cannot batch this loss, chains run one after the other: {reason}"
+        group.batched = group.batched and wanted
         if not group.batched:
-            group.loss_and_gradient(two, which, tiny)
+            # What no replica can do alone is told before there are chains.
+            one = torch.zeros(1, group.size, dtype=objective.dtype, device=objective.device)
+            which = torch.zeros(1, dtype=torch.long, device=objective.device)
+            group.loss_and_gradient(one, which, tuple(tensor[:2] for tensor in samples))
         groups.append(group)
     return groups, note

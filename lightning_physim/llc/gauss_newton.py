@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.func import jacrev
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
-from lightning_physim.llc.basin import KnownDirections
 from lightning_physim.llc.curvature import NO_SPECTRUM
 from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
@@ -68,7 +67,7 @@ def gauss_newton_spectra(
         if objective.n < 2:
             raise InputError(f"a spectrum takes two rows of data or more; got {objective.n}")
         every = [Region(name, spec, objective.frozen) for name, spec in regions.items()]
-        ranks, per_row = Ranks(distributed), _residuals(objective)[0].numel()
+        ranks, per_row = Ranks(distributed), residuals_of(objective)[0].numel()
         exact = [region for region in every if min(region.size, objective.n * per_row) <= EXACT_SIZE]
         small, large = _by_size(exact, objective.n * per_row)
         matrices = _covariances(objective, small, per_row, ranks) | _grams(objective, large, per_row, ranks)
@@ -84,35 +83,6 @@ def gauss_newton_spectra(
     return spectra
 
 
-DIRECTION_STATES = 32
-"""Rows of the data behind the directions that a sampler follows, at most."""
-DIRECTIONS = 128
-"""Directions of each region, at most."""
-
-
-def gauss_newton_directions(
-    module: nn.Module, residual_fn: LossFn, data: Samples, regions: Sequence[Region], ranks: Ranks
-) -> KnownDirections:
-    """Leading eigenvalues and vectors of the Gauss-Newton matrices of regions, over the first rows of some data.
-
-    Those of regions with no more coordinates than there are residuals, which share one Jacobian. Collective.
-
-    Raises:
-        Diverged: on every rank, as a derivative is not finite.
-    """
-    objective = Objective(module, residual_fn, tuple(tensor[:DIRECTION_STATES] for tensor in data))
-    per_row = _residuals(objective)[0].numel()
-    small, _ = _by_size(regions, objective.n * per_row)
-    matrices = _covariances(objective, small, per_row, ranks)
-    _check_finite(matrices)
-    found = {}
-    for name, (matrix, _) in matrices.items():
-        # Single precision is enough for what only scales steps and weighs draws.
-        values, vectors = torch.linalg.eigh(matrix.float())
-        found[name] = values.flip(0)[:DIRECTIONS].clamp_min(0), vectors.flip(1)[:, :DIRECTIONS].T
-    return found
-
-
 Matrices = dict[str, tuple[Tensor, Tensor]]
 """By name of a region: a matrix with the eigenvalues of G over all rows, and over the first half, float64. Both are
 symmetric, and not complete above the diagonal."""
@@ -124,7 +94,7 @@ def _by_size(regions: Sequence[Region], n_residuals: int) -> tuple[list[Region],
     return small, [region for region in regions if region not in small]
 
 
-def _residuals(objective: Objective) -> Tensor:
+def residuals_of(objective: Objective) -> Tensor:
     """The residuals at w*, a row for each of the data.
 
     Raises:

@@ -1,9 +1,11 @@
 """The loss as a function of what is free to move, for many chains and regions at once."""
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from lightning_physim.modes import evaluating, plain_attention
 Samples = tuple[Tensor, ...]
 """Rows of the estimation set: tensors with a common first dimension."""
 LossFn = Callable[[Any, Any], Tensor]
+SAMPLES_AT_A_TIME, ENTRIES_AT_A_TIME = 256, 2**24
+"""Samples that each have weights of their own in one batched computation, and their coordinates together, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +51,12 @@ class Objective:
         module: any ``nn.Module``.
         loss_fn: ``(module, batch) -> scalar mean loss`` of a tuple of tensors.
         data: the estimation set, tensors with a common first dimension.
+        residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss, where they are known.
     """
 
-    def __init__(self, module: nn.Module, loss_fn: LossFn, data: Samples) -> None:
+    def __init__(self, module: nn.Module, loss_fn: LossFn, data: Samples, residual_fn: LossFn | None = None) -> None:
         self.wrapped = _Loss(module, loss_fn)
+        self.residual_fn = residual_fn
         self.module = module
         self.frozen = {name: p.detach() for name, p in module.named_parameters()}
         self.buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
@@ -65,6 +71,12 @@ class Objective:
         """Loss with the named parameters replaced."""
         state = {f"module.{name}": tensor for name, tensor in (self.frozen | self.buffers | dict(moved)).items()}
         return functional_call(self.wrapped, state, (samples,))
+
+    def exchanged(self, loss_fn: LossFn, data: Samples) -> "Objective":
+        """Another function of the same module, over other data."""
+        other = copy.copy(self)
+        other.wrapped, other.data, other.n = _Loss(self.module, loss_fn), data, len(data[0])
+        return other
 
     def minibatch(self, samples: Samples, names: Sequence[str] = ()) -> Minibatch:
         """These samples with gradients with respect to the named parameters (none: no gradient is computed)."""
@@ -99,14 +111,16 @@ class Group:
     Args:
         objective: of the module.
         regions: with one :attr:`Region.key`.
-        batched: go through ``torch.vmap``; otherwise one replica after the other.
         chunk: replicas at a time. Beyond ten or so a CPU gains nothing, and caches and memory run out.
+
+    Attributes:
+        batched: go through ``torch.vmap``; otherwise one replica after the other.
     """
 
-    def __init__(self, objective: Objective, regions: Sequence[Region], batched: bool, chunk: int) -> None:
+    def __init__(self, objective: Objective, regions: Sequence[Region], chunk: int) -> None:
         self.objective = objective
         self.regions = list(regions)
-        self.batched = batched
+        self.batched = True
         self.chunk = chunk
         self.size = regions[0].size
         self.anchor = self.gather(objective.frozen).to(objective.dtype)
@@ -118,23 +132,55 @@ class Group:
         }
         self.attention = self._attention_with_head_output()
 
+    def try_batching(self, samples: Samples, each_its_own: bool = False) -> str:
+        """Whether ``torch.vmap`` can batch the loss of these samples: why not, in a line, or nothing."""
+        two = torch.zeros(2, self.size, dtype=self.objective.dtype, device=self.objective.device)
+        which, tiny = torch.zeros(2, dtype=torch.long, device=two.device), tuple(tensor[:2] for tensor in samples)
+        self.batched = True
+        try:
+            u = two.requires_grad_()
+            torch.autograd.grad(self.loss(u, which, tiny, each_its_own).sum(), u)
+        except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+            self.batched = False
+            return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+        return ""
+
     def gather(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Coordinates of every region ``[regions, size]`` out of full tensors by parameter name."""
         return torch.stack([region.gather(tensors) for region in self.regions])
 
-    def loss(self, displacement: Tensor, which: Tensor, samples: Samples) -> Tensor:
-        """Losses ``[replicas]`` at ``anchor[which] + displacement`` ``[replicas, size]``, differentiable."""
+    def loss(self, displacement: Tensor, which: Tensor, samples: Samples, each_its_own: bool = False) -> Tensor:
+        """Losses ``[replicas]`` at ``anchor[which] + displacement`` ``[replicas, size]``, differentiable.
+
+        Args:
+            displacement: from w*.
+            which: region of each replica, ``[replicas]``.
+            samples: that all replicas see.
+            each_its_own: there are as many samples as replicas, and each replica sees one of them.
+        """
         values = self.anchor[which] + displacement
         indices = [table[which] for table in self.indices.values()]
+
+        def one(value: Tensor, region: Tensor, own: Samples, *index: Tensor) -> Tensor:
+            seen = tuple(tensor.unsqueeze(0) for tensor in own) if each_its_own else own
+            return self._one(value, region, index, seen)
+
         if not self.batched:
-            rows = zip(values, which, *indices, strict=True)
-            return torch.stack([self._one(value, region, index, samples) for value, region, *index in rows])
-
-        def one(value: Tensor, region: Tensor, *index: Tensor) -> Tensor:
-            return self._one(value, region, index, samples)
-
+            owns = zip(*samples, strict=True) if each_its_own else repeat(samples)
+            rows = zip(values, which, owns, *indices, strict=False)
+            return torch.stack([one(value, region, own, *index) for value, region, own, *index in rows])
         with plain_attention():
-            return torch.vmap(one, randomness="same")(values, which, *indices)
+            in_dims = (0, 0, 0 if each_its_own else None, *[0] * len(indices))
+            return torch.vmap(one, in_dims, randomness="same")(values, which, samples, *indices)
+
+    def gradients_of_each(self, displacement: Tensor, which: Tensor, samples: Samples) -> Tensor:
+        """Gradients ``[samples, size]`` of the loss of each sample at a displacement of its own."""
+        gradients = []
+        for rows in self._chunks(len(which), max(1, min(SAMPLES_AT_A_TIME, ENTRIES_AT_A_TIME // self.size))):
+            u = displacement[rows].detach().requires_grad_()
+            own = tuple(tensor[rows] for tensor in samples)
+            gradients.append(torch.autograd.grad(self.loss(u, which[rows], own, each_its_own=True).sum(), u)[0])
+        return torch.cat(gradients)
 
     def loss_and_gradient(self, displacement: Tensor, which: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
         """Losses ``[replicas]`` and their gradients ``[replicas, size]``, detached."""
@@ -163,8 +209,8 @@ class Group:
             products.append(torch.zeros_like(u) if product is None else product)
         return torch.cat(products)
 
-    def _chunks(self, n: int) -> Iterator[slice]:
-        size = self.chunk if self.batched else 1
+    def _chunks(self, n: int, most: int | None = None) -> Iterator[slice]:
+        size = (most or self.chunk) if self.batched else 1
         for start in range(0, n, size):
             yield slice(start, start + size)
 

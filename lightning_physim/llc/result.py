@@ -36,6 +36,8 @@ class RegionResult:
         mcse: standard error of ``mean`` over chains and draws, autocorrelation, shared minibatches and what the centre
             is off included.
         rhat: split R-hat (Vehtari et al. 2021, arXiv 1903.08008).
+        rhat_position: R-hat of where the chains are, all coordinates together
+            (:func:`lightning_physim.llc.summary.rhat_of_positions`). NaN without localization.
         ess: effective sample size of all draws together (ibid.).
         n_dead: chains that diverged; they count in nothing else.
         step_stability: ``step_size a_max / 4`` with the largest curvature a_max that was met; diverges at 1.
@@ -75,6 +77,7 @@ class RegionResult:
     shift: float
     mcse: float
     rhat: float
+    rhat_position: float
     ess: float
     n_dead: int
     step_stability: float

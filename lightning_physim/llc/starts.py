@@ -6,9 +6,10 @@ import torch
 
 from lightning_physim.errors import GivenUp
 from lightning_physim.llc.adaptation import adapt
-from lightning_physim.llc.basin import Basin, KnownDirections
+from lightning_physim.llc.basin import Basin
 from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.config import SGLDConfig
+from lightning_physim.llc.leading_directions import LARGEST, Sketch
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group
 from lightning_physim.llc.sampler import Job, Key, Noise, Replicas
@@ -23,7 +24,6 @@ def start_chains(
     dealt: Sequence[tuple[Group, Sequence[Key]]],
     config: SGLDConfig,
     minibatches: Minibatches,
-    directions: KnownDirections,
     stop: Callable[[], bool] | None = None,
 ) -> list[Chains]:
     """The chains of each group: those of even number at w*, the others at draws of their basin.
@@ -35,11 +35,10 @@ def start_chains(
         dealt: groups, and the chains of each that this rank holds: at least one.
         config: of the sampler.
         minibatches: of the chains.
-        directions: curvature of regions where it is known.
         stop: asked between groups whether to give up.
 
     Raises:
-        InputError: an automatic step size where there is no curvature at all.
+        InputError: an automatic step size where there is no curvature at all; residuals without a row for each sample.
         GivenUp: as ``stop`` said so.
         Diverged: the curvature is not finite.
     """
@@ -49,12 +48,13 @@ def start_chains(
         if stop is not None and stop():
             raise GivenUp
         one_each = Replicas(group, jobs, [(job, ADAPTED) for job in sorted({job for job, _ in keys})])
-        known = all(region.name in directions for region in group.regions)
-        if known:
-            basin = Basin.known(one_each, whole, directions)
+        residual_fn = group.objective.residual_fn
+        sketch = Sketch(group, residual_fn, config.seed) if residual_fn and group.size <= LARGEST else None
+        if sketch is not None:
+            basin = Basin.by_residuals(one_each, whole, samples, sketch, config.seed)
         else:
             basin = Basin.measured(one_each, whole, samples, config.seed)
-        kernel = adapt(one_each, basin, known, config, minibatches)
+        kernel = adapt(one_each, basin, sketch is not None, config, minibatches)
         walk = Walk.of(one_each, basin, minibatches, config.seed)
         row_of = {job: row for row, (job, _) in enumerate(one_each.keys)}
         rows = torch.tensor([row_of[job] for job, _ in keys], device=one_each.which.device)

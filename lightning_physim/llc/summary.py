@@ -1,6 +1,7 @@
 """What draws of several chains amount to: mean, standard error, R-hat, effective sample size."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,6 +97,23 @@ def _long_run_variance(series: np.ndarray, lags: int) -> float:
     x = series - series.mean()
     covariances = [float(x[: len(x) - k] @ x[k:]) / len(x) for k in range(lags + 1)]
     return covariances[0] + 2 * sum((1 - k / (lags + 1)) * c for k, c in enumerate(covariances) if k)
+
+
+def rhat_of_positions(away: Sequence[float], within: Sequence[float], n_draws: int) -> float:
+    """R-hat of where chains are, by traces of the covariances between and within them; NaN for a single chain.
+
+    It has the noise of all directions together. In a region of many parameters it sees chains that are still on their
+    way in soft ones, which hardly change the loss, though the centre lies where they lead.
+
+    Args:
+        away: squared distance of the mean of each chain from that of all.
+        within: mean squared distance of each chain's draws from their mean.
+        n_draws: of each chain.
+    """
+    variance = sum(within) / max(len(within), 1) * n_draws / (n_draws - 1)
+    if len(away) < 2 or variance <= 0:
+        return math.nan
+    return math.sqrt((n_draws - 1) / n_draws + sum(away) / (len(away) - 1) / variance)
 
 
 class Off(NamedTuple):

@@ -46,7 +46,7 @@ def test_an_empty_schedule_is_refused():
 
 
 NETWORK_SGLD = SGLDConfig(
-    n_beta=1000.0, step_size=1.2, localization=1000.0, n_chains=3, n_draws=48, doublings=2, n_burn_in=32,
+    n_beta=1000.0, step_size=0.8, localization=1000.0, n_chains=3, n_draws=48, doublings=2, n_burn_in=32,
     batch_size=64, preconditioner="curvature", integrator="baoab", control_variate=True,
     zero_variance=True, about="centre", seed=0,
 )  # fmt: skip

@@ -36,7 +36,7 @@ def samples(n: int, spread: float) -> tuple[torch.Tensor]:
 def controlled() -> tuple[ControlVariate, Minibatches]:
     """For two jobs of one region."""
     objective = Objective(Bowls(0.3), Bowls.loss, samples(64, 0.5))
-    group = Group(objective, [Region("all", None, objective.frozen)], True, 16)
+    group = Group(objective, [Region("all", None, objective.frozen)], 16)
     minibatches = Minibatches(objective, ["w"], 8, 0)
     plain = PlainGradient(group, torch.zeros(2, dtype=torch.long), torch.tensor([[0.1, 0.0, -0.2], [0.0, 0.3, 0.0]]))
     return ControlVariate.at_anchor(plain, minibatches.whole), minibatches

@@ -205,9 +205,7 @@ def leading(module, loss_fn, data, spec, config):
     objective = Objective(module, loss_fn, data)
     region = Region("some", spec, objective.frozen)
     whole = Minibatches(objective, list(spec), None, 0).whole
-    replicas = Replicas(
-        Group(objective, [region], True, 1), [Job(region, config.n_beta, config.localization, 1.0)], [(0, 0)]
-    )
+    replicas = Replicas(Group(objective, [region], 1), [Job(region, config.n_beta, config.localization, 1.0)], [(0, 0)])
     origin = torch.zeros(1, region.size, dtype=objective.dtype)
     return leading_curvature(replicas, origin, data, whole, Identity(), 0)[0]
 
