@@ -20,6 +20,7 @@ GOOD = {
         ("n_dead", 0, 2, "2 chains diverged"),
         ("step_stability", 1.0, 1.25, "step size 1.2 times the limit of stability"),
         ("rhat", 1.1, 1.11, "R-hat 1.11 above 1.1"),
+        ("rhat_position", 1.1, 1.11, "R-hat of positions 1.11 above 1.1"),
         ("ess", 20.0, 19.0, "effective sample size 19 below 20"),
         ("noise_ratio", 0.1, 0.11, "gradient noise ratio 0.11 above 0.1"),
         ("virial", 0.3, 0.31, "chains hotter than what they sample, by 0.31: more localization, less step"),

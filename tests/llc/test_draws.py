@@ -1,10 +1,14 @@
 """As many draws as a region needs: those that have not arrived go on, and the others do not notice."""
 
+import math
+
 import pytest
 import torch
+from arviz_stats.base import array_stats
 from torch import nn
 
-from lightning_physim.llc import LLCResult, SGLDConfig, estimate_llc
+from lightning_physim.llc import LLCResult, RegionResult, SGLDConfig, estimate_llc
+from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.diagnostics import more_draws_may_mend
 
 SETTINGS = {"n_beta": 100.0, "n_chains": 8, "n_draws": 100, "n_burn_in": 10, "batch_size": 16}
@@ -44,6 +48,40 @@ def test_a_region_that_goes_on_is_what_it_would_have_been_and_the_others_do_not_
 def test_no_region_has_more_draws_than_its_doublings_give():
     draws = {name: result.trace.shape[1] for name, result in estimate(doublings=1).items()}
     assert draws == {"quick": 100, "slow": 200}
+
+
+class Plane(nn.Module):
+    """One stiff direction and many that localization alone holds."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(size, dtype=torch.float64))
+
+
+def of_plane(size: int, **settings) -> RegionResult:
+    loss = lambda module, _: 0.5 * module.w[0].square()  # noqa: E731
+    config = SGLDConfig(**({"n_beta": 100.0, "localization": 1.0, "n_chains": 4, "n_burn_in": 100} | settings))
+    return estimate_llc(Plane(size), loss, (torch.zeros(4),), config=config)["model"]
+
+
+def test_r_hat_of_the_positions_in_one_dimension_is_that_of_arviz(monkeypatch):
+    kept = []
+    records = Chains.records
+    monkeypatch.setattr(
+        Chains, "records", lambda self, *args: kept.append(self.kept[:, 0, :, 0]) or records(self, *args)
+    )
+    result = of_plane(1, n_draws=50)
+    exact = array_stats.rhat(kept[-1].T.numpy(), chain_axis=0, draw_axis=1, method="identity")
+    assert result.rhat_position == pytest.approx(float(exact), rel=1e-6)
+
+
+def test_chains_that_have_not_crossed_the_soft_directions_are_told_by_their_positions():
+    """The step is for a curvature of 101, so that those of curvature 1 take a thousand steps and more."""
+    short, soft_alone = of_plane(400, n_draws=400), of_plane(400, n_draws=400, step_size=1.0, n_beta=1e-6)
+    assert short.rhat < 1.05 and short.failures.keys() == {"rhat_position"}
+    assert soft_alone.rhat_position < 1.02
+    without = of_plane(400, n_draws=400, localization=0.0)
+    assert math.isnan(without.rhat_position) and without.converged
 
 
 @pytest.mark.slow
