@@ -63,8 +63,8 @@ class LearningCoefficient(Observer):
       steps, heads and seeds that are to be compared; :func:`lightning_physim.llc.calibrate` shows where estimates do
       not depend on them.
     - ``sgld.about="anchor"`` gives the textbook estimate, which turns negative while the weights are no minimum.
-    - If ``converged`` is 0: ``rhat`` or ``ess`` asks for more draws, ``noise_ratio`` for a larger batch,
-      ``step_stability``, ``n_dead`` and ``virial`` for a smaller step or more localization.
+    - If ``converged`` is 0: ``rhat``, ``rhat_position`` or ``ess`` asks for more draws, ``noise_ratio`` for a larger
+      batch, ``step_stability``, ``n_dead`` and ``virial`` for a smaller step or more localization.
 
     Args:
         sgld: settings of the sampler.
@@ -79,7 +79,7 @@ class LearningCoefficient(Observer):
         residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss. With them
             errors are smaller.
         regions: ``{name: None or {parameter: mask}}``; None for the heads, or the model where there are none.
-        whole_model: the model beside its heads. In ``demo`` its chains are too hot for these settings (docs/llc.md).
+        whole_model: the model beside its heads. In ``demo`` it wants a ``batch_size`` of 128 (docs/llc.md).
 
     Raises:
         InputError: a value out of its range, or no loss or data to be found.

@@ -60,7 +60,7 @@ def estimate_llc(
         stop: asked between draws whether to give up.
         residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss. Their Gauss-Newton
             matrix then says which directions count, in place of the few that Hessian-vector products find. Each row's
-            residuals must depend on that row alone. Regions of up to :data:`~.leading_directions.LARGEST` coordinates.
+            residuals must depend on that row alone. Regions of up to 131 072 coordinates.
 
     Returns:
         ``{name: RegionResult}``.

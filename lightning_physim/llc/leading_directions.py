@@ -16,7 +16,7 @@ COMBINATIONS = 512
 """Combinations of residuals behind the matrix of a region, at most."""
 DIRECTIONS = 128
 """Directions of each region, at most."""
-LARGEST = 2**17
+MAX_SKETCHED = 2**17
 """Coordinates of a region whose directions are found so: gradients of all combinations take 0.3 GB."""
 
 

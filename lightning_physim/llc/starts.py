@@ -9,7 +9,7 @@ from lightning_physim.llc.adaptation import adapt
 from lightning_physim.llc.basin import Basin
 from lightning_physim.llc.chains import Chains
 from lightning_physim.llc.config import SGLDConfig
-from lightning_physim.llc.leading_directions import LARGEST, Sketch
+from lightning_physim.llc.leading_directions import MAX_SKETCHED, Sketch
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Group
 from lightning_physim.llc.sampler import Job, Key, Noise, Replicas
@@ -49,7 +49,7 @@ def start_chains(
             raise GivenUp
         one_each = Replicas(group, jobs, [(job, ADAPTED) for job in sorted({job for job, _ in keys})])
         residual_fn = group.objective.residual_fn
-        sketch = Sketch(group, residual_fn, config.seed) if residual_fn and group.size <= LARGEST else None
+        sketch = Sketch(group, residual_fn, config.seed) if residual_fn and group.size <= MAX_SKETCHED else None
         if sketch is not None:
             basin = Basin.by_residuals(one_each, whole, samples, sketch, config.seed)
         else:
