@@ -33,7 +33,7 @@ DISTANCE_TO_INSTABILITY = 0.1
 bias of the stiffest direction."""
 
 
-def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, minibatches: Minibatches) -> Kernel:
+def adapt(replicas: Replicas, basin: Basin, by_residuals: bool, config: SGLDConfig, minibatches: Minibatches) -> Kernel:
     """How replicas are to move.
 
     Curvature is measured at draws of the basin, where chains are to be expected: a region can be flat at w* and far
@@ -42,7 +42,7 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
     Args:
         replicas: one chain of each job.
         basin: of each.
-        is_exact: the basin's curvature is that of all directions that count, in place of a few leading ones.
+        by_residuals: the basin has the directions where chains will live, in place of the few stiffest at w*.
         config: of the sampler.
         minibatches: for gradients.
 
@@ -52,7 +52,7 @@ def adapt(replicas: Replicas, basin: Basin, is_exact: bool, config: SGLDConfig, 
     """
     samples, whole, seed = minibatches.samples(0), minibatches.whole, config.seed
     scale: Preconditioner = Identity()
-    if config.preconditioner == "curvature" and is_exact:
+    if config.preconditioner == "curvature" and by_residuals:
         known, leading, share = basin.covariance, basin.covariance.directions, basin.share
         missed = _missed(replicas, basin, minibatches, known, seed)
         scale = LowRank(leading, known.values * missed[:, None], known.rest * missed)

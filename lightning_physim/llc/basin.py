@@ -79,18 +79,17 @@ class Basin:
             Diverged: a derivative is not finite.
         """
 
-        def of(values: Tensor, directions: Directions) -> "Basin":
-            return cls.of(replicas, whole, replicas.n_beta * values + replicas.gamma, directions)
+        def of(found: list[tuple[Tensor, Tensor]], which: Tensor) -> "Basin":
+            values, vectors = (torch.stack(each) for each in zip(*found, strict=True))
+            return cls.of(replicas, whole, replicas.n_beta * values[which] + replicas.gamma, Directions(vectors, which))
 
         origin = torch.zeros(1, replicas.group.size).to(replicas.gamma)
-        at_anchor = [sketch.leading(region, origin) for region in range(len(replicas.group.regions))]
-        values, vectors = (torch.stack(each) for each in zip(*at_anchor, strict=True))
-        basin = of(values[replicas.which], Directions(vectors, replicas.which))
+        regions = range(len(replicas.group.regions))
+        basin = of([sketch.leading(region, origin) for region in regions], replicas.which)
         noises = (random_directions(replicas, seed, "curvature", i) for i in range(CURVATURE_DRAWS))
         draws = torch.stack([basin.draw(noise, replicas, samples) for noise in noises], 1)
         where_chains_live = [sketch.leading(int(region), u) for region, u in zip(replicas.which, draws, strict=True)]
-        values, vectors = (torch.stack(each) for each in zip(*where_chains_live, strict=True))
-        return of(values, Directions.of_each(vectors))
+        return of(where_chains_live, torch.arange(len(replicas)).to(replicas.which))
 
     def select(self, rows: Tensor) -> "Basin":
         """The basins of these replicas."""

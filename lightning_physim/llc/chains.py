@@ -51,7 +51,7 @@ class ChainRecord:
         step_size, step_stability: of its kernel.
         noise_ratio, acceptance: where it ended.
         away: squared distance of the mean of its draws from the centre of all.
-        within: mean squared distance of its draws from their mean.
+        within: mean squared distance of its draws from their mean; NaN where draws could not be kept.
         localization_share: localization |w - w*|^2 / d, mean over draws.
         shift: n_beta times the rise of the loss, over the whole estimation set, at the centre: the mean over the draws
             of all living chains of its job.
@@ -139,7 +139,7 @@ class Chains:
         self.keeps = True
         self.expect(config.n_draws)
         self.sums, self.summed = torch.zeros(2, *displacement.shape).to(displacement), 0
-        self.sum_squares = torch.zeros_like(displacement[:, 0])
+        self.sum_localization = torch.zeros_like(displacement[:, 0])
 
     def expect(self, n_draws: int) -> None:
         """Make room for so many draws in all, unless they are too many to be kept."""
@@ -157,7 +157,7 @@ class Chains:
         chosen.walk, chosen.state = self.walk.select(row), self.state.select(row)
         kept = [self.replicas.rows.index(number) for number in chosen.replicas.rows]
         chosen.estimator, chosen.slope = self.estimator.select(torch.tensor(kept, device=row.device)), self.slope[row]
-        chosen.sums, chosen.sum_squares = self.sums[:, row], self.sum_squares[row]
+        chosen.sums, chosen.sum_localization = self.sums[:, row], self.sum_localization[row]
         chosen.values, chosen.kept = [value[row] for value in self.values], self.kept[:, :, row]
         chosen.expect(n_draws)
         return chosen
@@ -171,7 +171,7 @@ class Chains:
         if record:
             if self.keeps:
                 self.kept[len(self.values)] = torch.stack([u, draw.gradient])
-            self.sum_squares += u.square().sum(1)
+            self.sum_localization += self.replicas.gamma[:, 0] * u.square().mean(1)
             self.values.append(draw.value)
 
     def means(self) -> Tensor:
@@ -262,6 +262,16 @@ class Chains:
         drift = -self._along(lean, away, differs)
         return Quantities(*(each.double().cpu() for each in (value, *against, drift)))
 
+    def _distances(self, centres: Centres) -> tuple[Tensor, Tensor]:
+        """Squared distances ``[replicas]``: of the draws' mean from the centre, and of the draws from their mean."""
+        centre = centres.displacement[self.replicas.row]
+        away = (self.means()[0] - centre).square().sum(1)
+        if not self.keeps:
+            return away, away * torch.nan
+        # From the centre, as w* may lie so far away that nothing but rounding would be left of the difference.
+        from_centre = [(displacement - centre).square().sum(1) for displacement, _ in self.kept[: len(self.values)]]
+        return away, torch.stack(from_centre).mean(0) - away
+
     def records(
         self, means: Mapping[int, Tensor], drawn: Sequence[int], some: Sequence[Minibatch]
     ) -> dict[Key, ChainRecord]:
@@ -279,10 +289,7 @@ class Chains:
         accepted = acceptance(self.state, some[0].samples, proposed, self.replicas, self.kernel)
         rise = rise_over_all(self.replicas.group, centres.displacement, self.replicas.which_of_row, self.minibatches)
         draws, own = self._draws(centres, drawn), self._own(centres, some)
-        mean, squares = self.means()[0], self.sum_squares / len(self.values)
-        away = (mean - centres.displacement[self.replicas.row]).square().sum(1)
-        within = squares - mean.square().sum(1)
-        localized = self.replicas.gamma[:, 0] * squares / mean.shape[1]
+        away, within = self._distances(centres)
         return {
             key: ChainRecord(
                 draws=Quantities(*(each[row] for each in draws)),
@@ -293,7 +300,7 @@ class Chains:
                 acceptance=float(accepted[row]),
                 away=float(away[row]),
                 within=float(within[row]),
-                localization_share=float(localized[row]),
+                localization_share=float(self.sum_localization[row] / len(self.values)),
                 shift=float(self.replicas.n_beta[row, 0] * rise[self.replicas.row[row]]),
                 walk=float(self.walk.mean[row]),
                 walk_mcse=float(self.walk.mcse[row]),

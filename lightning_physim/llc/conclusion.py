@@ -46,6 +46,7 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     order = 2 * equipartition.mean / about_centre if about_centre else math.nan
     slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
     margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse else math.nan
+    position = rhat_of_positions([chain.away for chain in alive], [chain.within for chain in alive], plain.shape[1])
     trace = draws + off(own).mean
     kept = trace[torch.isfinite(trace).all(1)]
     return RegionResult(
@@ -62,7 +63,7 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         mcse=values.mcse,
         rhat=summarize(plain.numpy()).rhat,  # of what has not arrived, where they have not
         # Without localization flat directions have no end, where chains would arrive.
-        rhat_position=_rhat_of_positions(alive, plain.shape[1]) if job.localization else math.nan,
+        rhat_position=position if job.localization else math.nan,
         ess=values.ess,
         n_dead=len(chains) - len(alive),
         step_stability=max(chain.step_stability for chain in chains),
@@ -82,10 +83,6 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         grad_norm=float(job.region.gather(minibatches.whole.gradients).norm()),
         weight_norm=float(job.region.gather(minibatches.objective.frozen).norm()),
     )
-
-
-def _rhat_of_positions(alive: Sequence[ChainRecord], n_draws: int) -> float:
-    return rhat_of_positions([chain.away for chain in alive], [chain.within for chain in alive], n_draws)
 
 
 def _shared(config: SGLDConfig, minibatches: Minibatches) -> Shared | None:

@@ -133,7 +133,7 @@ class Group:
         self.attention = self._attention_with_head_output()
 
     def try_batching(self, samples: Samples, each_its_own: bool = False) -> str:
-        """Whether ``torch.vmap`` can batch the loss of these samples: why not, in a line, or nothing."""
+        """Go through ``torch.vmap`` if it can batch the loss of these samples; returns why it cannot, or ""."""
         two = torch.zeros(2, self.size, dtype=self.objective.dtype, device=self.objective.device)
         which, tiny = torch.zeros(2, dtype=torch.long, device=two.device), tuple(tensor[:2] for tensor in samples)
         self.batched = True

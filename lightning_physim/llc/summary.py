@@ -111,7 +111,7 @@ def rhat_of_positions(away: Sequence[float], within: Sequence[float], n_draws: i
         n_draws: of each chain.
     """
     variance = sum(within) / max(len(within), 1) * n_draws / (n_draws - 1)
-    if len(away) < 2 or variance <= 0:
+    if len(away) < 2 or not variance > 0:
         return math.nan
     return math.sqrt((n_draws - 1) / n_draws + sum(away) / (len(away) - 1) / variance)
 

@@ -84,6 +84,15 @@ def test_chains_that_have_not_crossed_the_soft_directions_are_told_by_their_posi
     assert math.isnan(without.rhat_position) and without.converged
 
 
+def test_positions_are_told_apart_where_the_chains_are_far_from_their_weights():
+    """In single precision, with squared distances from w* a billion times those within the chains."""
+    module = Plane(5).float()
+    loss = lambda module, _: 0.5 * (module.w - 300).square().sum()  # noqa: E731
+    config = SGLDConfig(n_beta=1e4, localization=1.0, n_burn_in=200, preconditioner="curvature")
+    result = estimate_llc(module, loss, (torch.zeros(4),), config=config)["model"]
+    assert 0.99 < result.rhat_position < 1.1
+
+
 @pytest.mark.slow
 @pytest.mark.ddp
 def test_two_processes_agree_on_who_goes_on(on_ranks):
