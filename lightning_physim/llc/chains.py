@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_physim.llc.basin import Basin
 from lightning_physim.llc.config import SGLDConfig
-from lightning_physim.llc.gradients import ControlVariate, GradientEstimator, PlainGradient, rise_over_all
+from lightning_physim.llc.gradients import ControlVariate, GradientEstimator, PlainGradient, over_all
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Minibatch
 from lightning_physim.llc.sampler import ChainState, Kernel, Key, Noise, Replicas, acceptance, noise_ratio, step
@@ -26,7 +26,7 @@ class Quantities(NamedTuple):
     Attributes:
         value: n_beta times the rise of the loss. About the anchor, from w*. About the centre, from the tangent there.
         virial: ``((w - c) . B (grad U - g) - tr B)/2`` with the Hessian's share ``B = sum f v v'`` of the loss, and g
-            the mean force, or that at the centre. Partial integration makes its mean zero under ``exp(-U)``.
+            the mean of grad U. Partial integration makes its mean zero under ``exp(-U)``.
         plain_virial: the same with ``B = 1``: all directions alike.
         equipartition: ``(w - c) . (n_beta grad L - g)/2``.
         drift: ``a . grad U`` with ``a = C g`` and the covariance C of the basin, whose mean is zero too: what the value
@@ -193,23 +193,34 @@ class Chains:
         if isinstance(self.estimator, ControlVariate):
             self.estimator = self.estimator.at(Centres.of(self.replicas, means).displacement, self.minibatches)
 
-    def _draws(self, centres: Centres, drawn: Sequence[int]) -> Quantities:
+    def _draws(self, centres: Centres, at_centre: Tensor, drawn: Sequence[int]) -> Quantities:
         """All draws, ``[replicas, draws]``, against the centres of their jobs.
 
         About the centre they lie beyond the tangent there of their own minibatch. Its slope averages out over the draws
         of all chains, and would count as an error of each until then. What is left is
         ``n_beta (L_B(w) - L_B(c) - grad L_B(c) (w - c))``, which no minibatch makes negative where the loss is convex.
+
+        Virials and equipartition take the mean of the gradients, and not the gradient at c. Where the loss is not
+        quadratic the two differ, by a term that is linear in ``w - c``. It has no part in the mean of all draws, as
+        that is c, but it has one in how much single draws and chains differ: it hides what c is off by.
+
+        Args:
+            centres: of the jobs.
+            at_centre: gradient of the loss over the whole estimation set there, ``[rows, size]``.
+            drawn: numbers of the minibatches of the draws.
         """
         n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope
-        base, reference = torch.zeros_like(n_beta[:, 0]), centres.gradient[self.replicas.row]
-        lean = torch.zeros_like(reference) if self.about_centre else self.basin.lean(reference, self.replicas.gamma)
+        base, tangent = torch.zeros_like(n_beta[:, 0]), torch.zeros_like(self.slope)
+        mean = reference = centres.gradient[self.replicas.row]
+        lean = torch.zeros_like(mean) if self.about_centre else self.basin.lean(mean, self.replicas.gamma)
         by_minibatch: dict[int, list[int]] = {}
         for i, t in enumerate(drawn):
             by_minibatch.setdefault(self.minibatches.number(t), []).append(i)
         found: dict[int, Quantities] = {}
         for members in by_minibatch.values():
             if self.about_centre:
-                base, reference = self._tangent(centres, self.minibatches[drawn[members[0]]])
+                base, tangent = self._tangent(centres, self.minibatches[drawn[members[0]]])
+                reference = mean + tangent - n_beta * at_centre[self.replicas.row]  # with the minibatch's error
             for i in members:
                 value = self.values[i] - base
                 if not self.keeps:
@@ -218,7 +229,7 @@ class Chains:
                 displacement, gradient = self.kept[i]
                 away = displacement - centres.displacement[self.replicas.row]
                 if self.about_centre:
-                    value = value - ((reference - left_out) * away).sum(1)
+                    value = value - ((tangent - left_out) * away).sum(1)
                 against = *self._against(away, gradient - reference), self._along(lean, displacement, gradient)
                 found[i] = Quantities(value, *(torch.where(value.isfinite(), each, torch.nan) for each in against))
         rows = zip(*(found[i] for i in range(len(drawn))), strict=True)
@@ -287,8 +298,9 @@ class Chains:
         # Not the noise of the next step: chains go on where the error is not small enough yet.
         proposed = Noise(self.replicas, self.seed, "acceptance").draw()
         accepted = acceptance(self.state, some[0].samples, proposed, self.replicas, self.kernel)
-        rise = rise_over_all(self.replicas.group, centres.displacement, self.replicas.which_of_row, self.minibatches)
-        draws, own = self._draws(centres, drawn), self._own(centres, some)
+        group, which = self.replicas.group, self.replicas.which_of_row
+        rise, gradient = over_all(group, centres.displacement, which, self.minibatches)
+        draws, own = self._draws(centres, gradient, drawn), self._own(centres, some)
         away, within = self._distances(centres)
         return {
             key: ChainRecord(

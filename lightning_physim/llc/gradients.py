@@ -94,11 +94,8 @@ class ControlVariate:
 
     def at(self, reference: Tensor, minibatches: Minibatches) -> "ControlVariate":
         """The same with another reference, ``[rows, size]``."""
-        loss, gradient = torch.zeros_like(reference[:, 0]), torch.zeros_like(reference)
-        for part, weight in minibatches.parts():
-            some = self.plain.group.loss_and_gradient(reference, self.plain.which, part)
-            loss, gradient = loss + weight * some[0], gradient + weight * some[1]
-        return ControlVariate(self.plain, reference, loss - minibatches.whole.loss, gradient)
+        rise, gradient = over_all(self.plain.group, reference, self.plain.which, minibatches)
+        return ControlVariate(self.plain, reference, rise, gradient)
 
     def rise(self, displacement: Tensor, row: Tensor, minibatch: Minibatch) -> Rise:
         return self._less_error(self.plain.rise(displacement, row, minibatch), row, minibatch)
@@ -131,9 +128,10 @@ class ControlVariate:
         return value, slope
 
 
-def rise_over_all(group: Group, displacement: Tensor, which: Tensor, minibatches: Minibatches) -> Tensor:
-    """Rise of the loss over the whole estimation set, ``[replicas]``."""
-    total = torch.zeros_like(displacement[:, 0])
+def over_all(group: Group, displacement: Tensor, which: Tensor, minibatches: Minibatches) -> tuple[Tensor, Tensor]:
+    """Rise of the loss over the whole estimation set ``[replicas]``, and its gradient ``[replicas, size]``."""
+    loss, gradient = torch.zeros_like(displacement[:, 0]), torch.zeros_like(displacement)
     for part, weight in minibatches.parts():
-        total += weight * group.values(displacement, which, part)
-    return total - minibatches.whole.loss
+        some = group.loss_and_gradient(displacement, which, part)
+        loss, gradient = loss + weight * some[0], gradient + weight * some[1]
+    return loss - minibatches.whole.loss, gradient

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
 from torch import nn
 
 from lightning_physim.llc import SGLDConfig, estimate_llc, gauss_newton_spectra
@@ -67,3 +68,36 @@ def test_where_draws_cannot_be_kept_the_error_is_larger_and_not_too_small(slope,
     assert errors.mean() > 1.2 * np.mean([r.mcse for r in kept])
     assert abs(means.mean() - np.mean([r.mean for r in kept])) < errors.mean()
     assert means.std(ddof=1) < 1.5 * errors.mean()
+
+
+def test_down_a_valley_that_bends_errors_are_those_of_repeated_seeds():
+    """``L = (x + a |y|^2)^2 / 2``: the centre lies beside the valley, so that every draw has a slope there.
+
+    The stated error was 0.57 times the spread while draws were told against the gradient at the centre.
+    """
+    a, n, n_beta, gamma = 0.3, 10, 1000.0, 100.0
+    module = nn.Linear(1 + n, 1, bias=False).double()
+    nn.init.zeros_(module.weight)
+
+    def loss_fn(module, batch):
+        x, y = module.weight[0].split((1, n))
+        return (x + a * y.square().sum()).square().sum() / 2 + 0 * batch[0].sum()
+
+    config = replace(
+        CONFIG, n_beta=n_beta, localization=gamma, n_draws=200, batch_size=None, integrator="baoab", zero_variance=True
+    )
+    data = (torch.zeros(8, 1, dtype=torch.float64),)
+    found = [estimate_llc(module, loss_fn, data, config=replace(config, seed=s))["model"] for s in range(16)]
+
+    def mean(of) -> float:  # over t = |y|^2, where x is integrated out
+        held = n_beta * gamma / (n_beta + gamma)
+        weight = lambda t: t ** (n / 2 - 1) * np.exp(-gamma * t / 2 - held * (a * t) ** 2 / 2)  # noqa: E731
+        return quad(lambda t: of(t) * weight(t), 0, 2)[0] / quad(weight, 0, 2)[0]
+
+    stiff = n_beta + gamma
+    square = mean(lambda t: 1 / stiff + (gamma * a * t / stiff) ** 2)
+    exact = n_beta / 2 * (square - (n_beta * a * mean(lambda t: t) / stiff) ** 2)
+    means, errors = (np.array([getattr(r, name) for r in found]) for name in ("mean", "mcse"))
+    assert means.mean() == pytest.approx(exact, abs=4 * means.std(ddof=1) / 16**0.5)
+    # 16 seeds tell a standard deviation to 18 %.
+    assert 0.65 < means.std(ddof=1) / np.sqrt((errors**2).mean()) < 1.4
