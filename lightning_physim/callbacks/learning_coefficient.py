@@ -79,8 +79,7 @@ class LearningCoefficient(Observer):
         residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss. With them
             errors are smaller.
         regions: ``{name: None or {parameter: mask}}``; None for the heads, or the model where there are none.
-        whole_model: the model beside its heads. In ``demo`` it wants a ``batch_size`` of 128, and its errors about the
-            centre are too small (docs/llc.md).
+        whole_model: the model beside its heads. In ``demo`` it wants a ``batch_size`` of 128 (docs/llc.md).
 
     Raises:
         InputError: a value out of its range, or no loss or data to be found.
