@@ -200,9 +200,9 @@ class Chains:
         of all chains, and would count as an error of each until then. What is left is
         ``n_beta (L_B(w) - L_B(c) - grad L_B(c) (w - c))``, which no minibatch makes negative where the loss is convex.
 
-        Virials and equipartition take the mean of the gradients, and not the gradient at c. Where the loss is not
-        quadratic the two differ, by a term that is linear in ``w - c``. It has no part in the mean of all draws, as
-        that is c, but it has one in how much single draws and chains differ: it hides what c is off by.
+        Virials and equipartition are against the mean of the gradients, and not against the gradient at c. Where the
+        loss is not quadratic these differ. The choice adds a term linear in ``w - c`` to each draw. Its mean over all
+        draws is zero, as c is the mean of w. But draws would differ by less, and the stated error be too small.
 
         Args:
             centres: of the jobs.
