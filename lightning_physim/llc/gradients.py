@@ -131,7 +131,7 @@ class ControlVariate:
 def over_all(group: Group, displacement: Tensor, which: Tensor, minibatches: Minibatches) -> tuple[Tensor, Tensor]:
     """Rise of the loss over the whole estimation set ``[replicas]``, and its gradient ``[replicas, size]``."""
     loss, gradient = torch.zeros_like(displacement[:, 0]), torch.zeros_like(displacement)
-    for part, weight in minibatches.parts():
+    for part, weight in minibatches.objective.parts(minibatches.part_size):
         some = group.loss_and_gradient(displacement, which, part)
         loss, gradient = loss + weight * some[0], gradient + weight * some[1]
     return loss - minibatches.whole.loss, gradient

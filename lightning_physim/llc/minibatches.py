@@ -1,6 +1,6 @@
 """The endless stream of minibatches that all chains share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -54,12 +54,6 @@ class Minibatches:
     def part_size(self) -> int:
         """Samples at a time where the whole estimation set is gone through."""
         return self.size if self.full else max(self.size, MIN_PART)
-
-    def parts(self) -> Iterator[tuple[Samples, float]]:
-        """The whole estimation set in parts, each with its share of all samples."""
-        for start in range(0, self.objective.n, self.part_size):
-            part = tuple(tensor[start : start + self.part_size] for tensor in self.objective.data)
-            yield part, len(part[0]) / self.objective.n
 
     def number(self, t: int) -> int:
         """Which of the minibatches minibatch ``t`` is."""

@@ -89,13 +89,18 @@ class Objective:
         filled = (torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(names, gradients, strict=True))
         return Minibatch(samples, loss.detach(), dict(zip(names, filled, strict=True)))
 
+    def parts(self, size: int) -> Iterator[tuple[Samples, float]]:
+        """The whole estimation set in parts of at most ``size``, each with its share of all samples."""
+        for start in range(0, self.n, size):
+            part = tuple(tensor[start : start + size] for tensor in self.data)
+            yield part, len(part[0]) / self.n
+
     def whole(self, names: Sequence[str], part_size: int) -> Minibatch:
         """:meth:`minibatch` of the whole estimation set, computed in parts of at most ``part_size``."""
         total = torch.zeros((), dtype=self.dtype, device=self.device)
         sums = {name: torch.zeros_like(self.frozen[name]) for name in names}
-        for start in range(0, self.n, part_size):
-            part = self.minibatch(tuple(tensor[start : start + part_size] for tensor in self.data), names)
-            weight = len(part) / self.n
+        for samples, weight in self.parts(part_size):
+            part = self.minibatch(samples, names)
             total += weight * part.loss
             for name in names:
                 sums[name] += weight * part.gradients[name]
