@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-import numpy as np
-
 from lightning_physim import keys
 from lightning_physim.claims.evidence import heads_of
 from lightning_physim.claims.geometry import log_directions
 from lightning_physim.claims.heads import FEW, HEADS_EXIST, MOST
-from lightning_physim.claims.statistics import SIGNIFICANCE, p_text, t_answer
-from lightning_physim.claims.verdict import NOT_SUPPORTED, SUPPORTED, Claim
+from lightning_physim.claims.statistics import MIN_FOR_T, SIGNIFICANCE, mean_of_known, p_text, t_answer
+from lightning_physim.claims.verdict import NOT_SUPPORTED, SUPPORTED, Claim, highest
 from lightning_physim.curves import COLLISION_HEAD, NOTHING, Metrics, final, first_collision_step
 from lightning_physim.emergence import UNDECIDED
 
@@ -114,7 +112,7 @@ def measure(metrics: Metrics) -> Effects:
     losses = [metrics.get(key, NOTHING) for key in (keys.VAL_LOSS_COLLIDING, keys.FLOOR_NO_PAIR_COLLIDING)]
     return Effects(
         used=float(len(used)),
-        enrichment=max((final(head.enrichment) for head in heads), default=math.nan),
+        enrichment=highest(final(head.enrichment) for head in heads),
         step=first_collision_step(metrics),
         loss=final(losses[0]) / final(losses[1]),
         directions=log_directions(used) - log_directions([head for head in heads if head not in used]),
@@ -144,19 +142,16 @@ def _heads(cells: Map) -> Claim:
 
 def _directions(cells: Map) -> Claim:
     """By Student's t over cells, each the mean of its seeds."""
-    answer = t_answer([_mean([effects.directions for effects in found]) for found in cells.values()])
+    answer = t_answer([mean_of_known(effects.directions for effects in found) for found in cells.values()])
     low, high = answer.interval
     verdict = UNDECIDED
     if answer.p < SIGNIFICANCE:
         verdict = SUPPORTED if answer.effect < 0 else NOT_SUPPORTED
-    reason = (
-        f"over {answer.n} cells, collision heads that are used have {10**answer.effect:.2f} times "
-        f"({10**low:.2f} to {10**high:.2f}) the directions of the other heads of their networks, {p_text(answer.p)}"
-    )
+    reason = f"directions of both kinds of heads were measured in {answer.n} cells, and it takes {MIN_FOR_T}"
+    if math.isfinite(answer.p):
+        reason = (
+            f"over {answer.n} cells, collision heads that are used have {10**answer.effect:.2f} times "
+            f"({10**low:.2f} to {10**high:.2f}) the directions of the other heads of their networks, {p_text(answer.p)}"
+        )
     numbers = {"cells": float(answer.n), "decades": answer.effect, "low": low, "high": high, "p": answer.p}
     return Claim(FEWER_DIRECTIONS, verdict, (reason,), numbers)
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan

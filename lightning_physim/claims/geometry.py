@@ -17,6 +17,7 @@ from lightning_physim.claims.statistics import (
     holm,
     interval,
     limit_answer,
+    mean_of_known,
     p_text,
     partial_rank_correlation,
     permutation_answer,
@@ -125,9 +126,9 @@ def measure(study: Study) -> Numbers:
     }
     over_initial = {seed: [_directions(head) - _at_first(head) for head in heads] for seed, heads in used.items()}
     over_others = [log_directions(used[seed]) - log_directions(others[seed]) for seed in every]
-    orders = {seed: _mean(map(_order, heads)) for seed, heads in used.items()}
+    orders = {seed: mean_of_known(map(_order, heads)) for seed, heads in used.items()}
     order_over_others, is_flatter = limit_answer(
-        [orders[seed] - _mean(map(_order, others[seed])) for seed in every], ORDER_MARGIN
+        [orders[seed] - mean_of_known(map(_order, others[seed])) for seed in every], ORDER_MARGIN
     )
     order_over_permuted = {
         seed: [_order(head) - _order(permuted.get(seed, {}).get(head.name)) for head in heads]
@@ -139,13 +140,13 @@ def measure(study: Study) -> Numbers:
     passed = sum(len(head.llc[1]) for heads in every.values() for head in heads)
     enough = len(tables) >= MIN_SEEDS
     return Numbers(
-        rank=t_answer([*map(_mean, rank.values())]),
-        over_initial=t_answer([*map(_mean, over_initial.values())]),
+        rank=t_answer([*map(mean_of_known, rank.values())]),
+        over_initial=t_answer([*map(mean_of_known, over_initial.values())]),
         over_others=t_answer(over_others),
         order=t_answer([*orders.values()]),
         order_over_others=order_over_others,
         is_flatter=is_flatter,
-        order_over_permuted=t_answer([*map(_mean, order_over_permuted.values())]),
+        order_over_permuted=t_answer([*map(mean_of_known, order_over_permuted.values())]),
         timing=permutation_answer(half_ways),
         timing_at_half=permutation_answer([half_rises(heads, 0.5) for heads in used.values()]).effect,
         failed=1 - passed / estimates if estimates else math.nan,
@@ -216,7 +217,7 @@ def emergence_goes_with_degeneracy(study: Study) -> Claim:
 
 def log_directions(heads: Iterable[Head]) -> float:
     """Decimal logarithm of the directions that count of a head at the end, mean over heads; NaN without any."""
-    return _mean(map(_directions, heads))
+    return mean_of_known(map(_directions, heads))
 
 
 def half_rises(heads: Sequence[Head], until: float = 1.0) -> np.ndarray:
@@ -270,12 +271,6 @@ def _rises(heads: Sequence[Head]) -> np.ndarray:
     rows = [[rise(head.d_eff, N_GEOMETRY), rise(head.score), rise(head.weight_norm, N_GEOMETRY)] for head in heads]
     table = np.array(rows).reshape(-1, 3)
     return table[np.isfinite(table).all(1)]
-
-
-def _mean(values: Iterable[float]) -> float:
-    """Without NaN."""
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.mean(finite)) if finite else math.nan
 
 
 def _median(values: Iterable[float]) -> float:

@@ -1,7 +1,7 @@
 """Statistics over heads that share networks: ranks, permutations and bootstraps within a network, t over networks."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,7 +96,13 @@ def permutation_answer(pairs: Sequence[np.ndarray], seed: int = 0) -> Answer:
 
 def p_text(p: float) -> str:
     """A p value in words; a very small one as less than a ten-thousandth."""
-    return f"p {p:.2g}" if p >= LEAST_P else f"p < {LEAST_P:.4f}"
+    return f"p < {LEAST_P:.4f}" if p < LEAST_P else f"p {p:.2g}"
+
+
+def mean_of_known(values: Iterable[float]) -> float:
+    """The mean without what is not finite; NaN where nothing is."""
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

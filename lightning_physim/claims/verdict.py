@@ -4,8 +4,11 @@ Each claim is three functions: ``measure`` takes numbers from what the runs have
 ``docs/claims.md``, ``tell`` says what decided. None of them loads a checkpoint.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from lightning_physim.claims.evidence import Head, heads_of
 from lightning_physim.claims.statistics import MIN_FOR_T
@@ -88,5 +91,6 @@ def undecidable(n_seeds: int, claims: str) -> str:
 
 
 def highest(values: Iterable[float]) -> float:
-    """The largest value; NaN where there is none."""
-    return max(values, default=float("nan"))
+    """The largest value; NaN where there is none, or one of them is NaN: what was not measured may be the largest."""
+    known = [*values]
+    return float(np.max(known)) if known else math.nan

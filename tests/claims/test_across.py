@@ -79,6 +79,11 @@ def test_directions_are_judged_by_t_over_cells(shift, verdict):
     )
 
 
+def test_a_map_that_has_just_begun_has_no_p():
+    _, claim = judge({cell: [replace(HOLDS, directions=0.1)] for cell in CELLS[:3]})
+    assert claim.verdict == "undecided" and claim.reason.endswith("measured in 3 cells, and it takes 5")
+
+
 def test_a_seed_of_every_cell_comes_before_the_next_seed(tmp_path):
     plan = Across(resolve_config("smoke"), first_seed=100)
     trials = plan.trials()

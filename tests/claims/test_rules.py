@@ -11,6 +11,7 @@ from scipy.stats import ttest_1samp
 from lightning_physim.claims import geometry, growth, heads
 from lightning_physim.claims.findings import Training, gather
 from lightning_physim.claims.statistics import NO_INTERVAL, Answer, bootstrap_clusters, bootstrap_within, interval
+from lightning_physim.claims.verdict import highest
 from lightning_physim.curves import NOTHING
 from tests.helpers.studies import STEPS, a_run
 
@@ -60,6 +61,11 @@ C = growth.Numbers(
 )
 def test_claim_a(change, verdict, decided_by):
     assert heads.judge(replace(A, **change)) == (verdict, decided_by)
+
+
+@pytest.mark.parametrize("values", [[0.3, math.nan], [math.nan, 0.3], []])
+def test_of_values_that_were_not_all_measured_none_is_the_highest(values):
+    assert math.isnan(highest(values)) and highest([0.3, 0.2]) == 0.3
 
 
 def test_claim_a_is_told():
