@@ -1,7 +1,7 @@
 """Count the directions in which the loss is curved while training runs, for the model and each of its heads."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -14,6 +14,14 @@ from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.llc import Spectrum, gauss_newton_spectra
 from lightning_physim.protocols import HasResiduals, require
 from lightning_physim.ranges import check_counts
+
+
+class _Subject(NamedTuple):
+    """What is measured: what was given, and otherwise what the module and the data module of the fit bring along."""
+
+    residual_fn: Callable[[Any, Any], Tensor]
+    data: Any
+    regions: Mapping[str, Any]
 
 
 class Geometry(Observer):
@@ -67,31 +75,35 @@ class Geometry(Observer):
         self.n_states = n_states
         self.full_schedule = LogSchedule(steps_per_decade, every)
         self.residual_fn, self.data, self.regions = residual_fn, data, regions
+        self.subject: _Subject | None = None
         self.results: dict[int, dict[str, Spectrum]] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        if self.residual_fn is None:
+        # What was given stays as it is: the next fit may have another module, and other data.
+        residual_fn, data, regions = self.residual_fn, self.data, self.regions
+        if residual_fn is None:
             require(
                 pl_module, HasResiduals, "Geometry", "module", "give residual_fn=lambda module, batch: ...",
             )  # fmt: skip
-            self.residual_fn = own_residuals
-        if self.data is None:
-            self.data = default_data(trainer, self.n_states, "Geometry")
-        if self.regions is None:
-            self.regions = default_regions(pl_module, whole_model=True)
+            residual_fn = own_residuals
+        if data is None:
+            data = default_data(trainer, self.n_states, "Geometry")
+        if regions is None:
+            regions = default_regions(pl_module, whole_model=True)
+        self.subject = _Subject(residual_fn, data, regions)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        assert self.residual_fn is not None and self.regions is not None
+        assert self.subject is not None
         step = trainer.global_step
         in_full = final or step == 0 or self.full_schedule.due(step)
-        chosen = {name: masks for name, masks in self.regions.items() if masks is not None or in_full}
+        chosen = {name: masks for name, masks in self.subject.regions.items() if masks is not None or in_full}
         # Collective: ranks share the states.
         spectra = gauss_newton_spectra(
             module,
-            self.residual_fn,
-            self.data,
+            self.subject.residual_fn,
+            self.subject.data,
             chosen,
             distributed=True,
             halves=in_full,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
@@ -38,6 +38,15 @@ NETWORK_SGLD = SGLDConfig(
 )
 """Settings for the heads of a network in the middle of training. A head whose chains have not arrived goes on for twice
 and four times as many draws."""
+
+
+class _Subject(NamedTuple):
+    """What is measured: what was given, and otherwise what the module and the data module of the fit bring along."""
+
+    loss_fn: Callable[[Any, Any], Tensor]
+    residual_fn: Callable[[Any, Any], Tensor] | None
+    data: Any
+    regions: Mapping[str, Any]
 
 
 class LearningCoefficient(Observer):
@@ -104,6 +113,8 @@ class LearningCoefficient(Observer):
     ) -> None:
         super().__init__(steps_per_decade)
         check_counts(n_samples=n_samples, first_step=first_step)
+        for step in steps or ():
+            check_counts(0, steps=step)
         if max_overhead is not None:
             check_positive("shares of the time", max_overhead=max_overhead)
         self.sgld = sgld
@@ -114,25 +125,31 @@ class LearningCoefficient(Observer):
         self.loss_fn, self.residual_fn = loss_fn, residual_fn
         self.data, self.regions, self.whole_model = data, regions, whole_model
         self.table_schedule = LogSchedule(1)
+        self.subject: _Subject | None = None
         self.results: dict[int, LLCResult] = {}
         self.n_estimates = self.n_regions = self.n_failed = 0
+        self.reasons: set[str] = set()
+        """Diagnostics that estimates have failed; survive a resume, as the numbers above do."""
         self.training = Stopwatch()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        if self.loss_fn is None:
+        # What was given stays as it is: the next fit may have another module, and other data.
+        loss_fn, residual_fn, data, regions = self.loss_fn, self.residual_fn, self.data, self.regions
+        if loss_fn is None:
             require(
                 pl_module, HasEstimationLoss, "LearningCoefficient", "module",
                 "give loss_fn=lambda module, batch: ...",
             )  # fmt: skip
-            self.loss_fn = own_loss
-            if self.residual_fn is None and offers(pl_module, HasResiduals):
-                self.residual_fn = own_residuals
-        if self.data is None:
-            self.data = default_data(trainer, self.n_samples, "LearningCoefficient")
-        if self.regions is None:
-            self.regions = default_regions(pl_module, self.whole_model)
+            loss_fn = own_loss
+            if residual_fn is None and offers(pl_module, HasResiduals):
+                residual_fn = own_residuals
+        if data is None:
+            data = default_data(trainer, self.n_samples, "LearningCoefficient")
+        if regions is None:
+            regions = default_regions(pl_module, self.whole_model)
+        self.subject = _Subject(loss_fn, residual_fn, data, regions)
 
     def planned(self, last_step: int) -> list[int]:
         if self.steps is not None:
@@ -162,21 +179,22 @@ class LearningCoefficient(Observer):
         super().on_train_batch_end(trainer, pl_module)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        assert self.loss_fn is not None
+        assert self.subject is not None
         result = estimate_llc(  # collective: ranks share the chains
             module,
-            self.loss_fn,
-            self.data,
-            self.regions,
+            self.subject.loss_fn,
+            self.subject.data,
+            self.subject.regions,
             self.sgld,
             distributed=True,
             stop=lambda: stop_requested(trainer),
-            residual_fn=self.residual_fn,
+            residual_fn=self.subject.residual_fn,
         )
         self.results[trainer.global_step] = result
         self.n_estimates += 1
         self.n_regions += len(result)
         self.n_failed += sum(not region.converged for region in result.values())
+        self.reasons.update(*(region.failures for region in result.values()))
         if result.note and self.n_estimates == 1:
             rank_zero_warn(result.note)
         if final or self.table_schedule.due(trainer.global_step) or self.n_estimates == 1:
@@ -186,10 +204,9 @@ class LearningCoefficient(Observer):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         if self.n_failed > MAX_FAILED * self.n_regions:
-            regions = [region for result in self.results.values() for region in result.values()]
-            reasons = sorted({name for region in regions for name in region.failures})
             said = (
-                f"LLC: {self.n_failed} of {self.n_regions} estimates fail their diagnostics ({', '.join(reasons)}); "
+                f"LLC: {self.n_failed} of {self.n_regions} estimates fail their diagnostics "
+                f"({', '.join(sorted(self.reasons))}); "
                 "they are logged with converged = 0"
             )
             rank_zero_warn(said)
@@ -197,14 +214,14 @@ class LearningCoefficient(Observer):
                 logger.alert("Learning coefficients fail their diagnostics", said)
 
     def state_dict(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("n_estimates", "n_regions", "n_failed")}
-        own["training_seconds"] = self.training.seconds
-        return super().state_dict() | own
+        own: dict[str, Any] = {name: getattr(self, name) for name in ("n_estimates", "n_regions", "n_failed")}
+        return super().state_dict() | own | {"reasons": sorted(self.reasons), "training_seconds": self.training.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.n_estimates, self.n_failed = state_dict["n_estimates"], state_dict["n_failed"]
         self.n_regions = state_dict.get("n_regions", 0)
+        self.reasons = {*state_dict.get("reasons", ())}
         self.training.seconds = state_dict["training_seconds"]
 
 

@@ -149,6 +149,7 @@ def test_a_budget_thins_the_schedule(tmp_path, monkeypatch, estimates):
 
 def test_draws_are_shown_at_first_once_a_decade_and_at_the_end_and_failures_counted(estimates):
     llc, logger = make(), Kept()
+    llc.setup(SimpleNamespace(), Plain(), "fit")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         for step in (18, 32, 56, 100, 178, 200):
@@ -163,6 +164,10 @@ def test_draws_are_shown_at_first_once_a_decade_and_at_the_end_and_failures_coun
         llc.on_train_end(SimpleNamespace(global_step=200, loggers=[logger]), None)
     ((title, text),) = logger.alerts
     assert title == "Learning coefficients fail their diagnostics" and text.startswith("LLC: 6 of 12")
+    resumed = make()
+    resumed.load_state_dict(llc.state_dict())
+    with pytest.warns(UserWarning, match=r"LLC: 6 of 12 estimates fail their diagnostics \(rhat\)"):
+        resumed.on_train_end(SimpleNamespace(global_step=200, loggers=[logger]), None)
 
 
 class Brings(Plain):
@@ -194,10 +199,23 @@ def theirs(module, batch):
 def test_what_is_given_goes_before_what_the_module_brings_along(module, given, loss, residuals):
     llc = make(**{"loss_fn": None, "regions": None} | given)
     llc.setup(SimpleNamespace(), module(), "fit")
-    assert (llc.loss_fn, llc.residual_fn) == (loss, residuals) and llc.regions == {"model": None}
+    assert (llc.subject.loss_fn, llc.subject.residual_fn) == (loss, residuals)
+    assert llc.subject.regions == {"model": None}
     untouched = make(loss_fn=None, data=None)
     untouched.setup(SimpleNamespace(), module(), "test")  # only a fit needs any of it
-    assert untouched.loss_fn is None and untouched.data is None
+    assert untouched.subject is None
+
+
+@pytest.mark.parametrize("kind", [LearningCoefficient, Geometry])
+def test_every_fit_is_measured_on_its_own_module_and_data(kind):
+    callback = kind()
+    for number, module in enumerate((BringsBoth(), PhysicsTransformer(1, 2, 8, 16, d_embedding=8))):
+        module.estimation_residuals = module.estimation_loss = None  # looked up, and not called
+        callback.setup(SimpleNamespace(datamodule=SimpleNamespace(estimation_set=lambda n: number)), module, "fit")  # noqa: B023
+        assert callback.subject.data == number
+        assert ("L0H0" in callback.subject.regions) == bool(number)
+    with pytest.raises(InputError, match="give "):
+        callback.setup(SimpleNamespace(datamodule=None), Plain(), "fit")
 
 
 @pytest.mark.parametrize("failed, warned", [(2, False), (3, True)])
@@ -290,13 +308,18 @@ def test_it_refuses_to_measure_under_inference_mode():
     model = Plain()
     llc = make()
     trainer = type("Trainer", (), {"global_step": 1, "loggers": []})()
+    llc.setup(trainer, model, "fit")
     with torch.inference_mode(), pytest.raises(InputError, match="inference_mode forbids.*inference_mode=False"):
         llc.measure(trainer, model, final=False)
 
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [({"max_overhead": 0.0}, "max_overhead must be positive"), ({"n_samples": 0}, "n_samples must be at least 1")],
+    [
+        ({"max_overhead": 0.0}, "max_overhead must be positive"),
+        ({"n_samples": 0}, "n_samples must be at least 1"),
+        ({"steps": [10, -1]}, "steps must not be negative; got -1"),
+    ],
 )
 def test_bad_values_get_one_line(arguments, words):
     with pytest.raises(InputError, match=words):
