@@ -11,8 +11,52 @@ from typing import Any, BinaryIO
 
 import yaml
 
+from lightning_physim.errors import InputError
+
 UNREADABLE = (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError)
 """What a file of YAML or JSON raises that holds something else, is no text, or cannot be opened."""
+TOO_DEEP = re.compile(r"(?:[\[{]\s*|[?-] \s*){200}")
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The content of a YAML file, such as a configuration.
+
+    Raises:
+        InputError: the file is not a YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UNREADABLE as error:
+        raise _no_mapping(str(path), error) from error
+    return parsed_mapping(text, str(path))
+
+
+def parsed_mapping(text: str, where: str) -> dict[str, Any]:
+    """The same of a text. Numbers such as ``1e-3``, which YAML 1.1 takes for text, are numbers.
+
+    Args:
+        text: YAML.
+        where: it stands, for the message.
+
+    Raises:
+        InputError: the text is not a YAML mapping.
+    """
+    import jsonargparse  # whose loader reads a file as it reads an option
+
+    try:
+        if TOO_DEEP.search(text):
+            raise ValueError("it is nested too deeply")  # libyaml would take the process with it
+        content = jsonargparse.get_loader("yaml")(text)
+        json.dumps(content)  # no dates, and nothing that contains itself
+    except UNREADABLE as error:
+        raise _no_mapping(where, error) from error
+    if not isinstance(content, dict):
+        raise InputError(f"a configuration must have sections such as model and data; got {where} without any")
+    return content
+
+
+def _no_mapping(where: str, error: Exception) -> InputError:
+    return InputError(f"a configuration must be YAML; got {where}: {' '.join(str(error).split())[:300]}")
 
 
 def append_json_line(path: Path, row: Mapping[str, Any]) -> None:
@@ -57,6 +101,8 @@ def replace_file(path: Path, content: bytes | bytearray | memoryview, durable: b
 @contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
     """The file of :func:`replace_file`, to be written piece by piece; it takes its name when the block has ended."""
+    if path.is_dir():
+        raise InputError(f"what is written goes to a file; got the folder {path}: add a name")
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         with new.open("wb") as file:

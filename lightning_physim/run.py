@@ -4,7 +4,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonargparse
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
@@ -13,6 +12,7 @@ from lightning_physim import keys
 from lightning_physim.checkpoints import load_network
 from lightning_physim.data import ParticleDataModule, data_module
 from lightning_physim.errors import InputError
+from lightning_physim.files import read_mapping
 from lightning_physim.probes import attention_patterns
 from lightning_physim.report import write_report
 from lightning_physim.tracking import checkpoints_by_step, find_run, read_metrics
@@ -49,14 +49,13 @@ class Run:
         """Everything that made the run, the content of its ``config.yaml``.
 
         Raises:
-            InputError: it has none, as ``physim fit`` has not made it.
+            InputError: it has none, as ``physim fit`` has not made it, or one that cannot be read.
         """
         if not self.directory.config.is_file():
             raise InputError(
                 f"a run of physim fit has a config.yaml; {self.directory.path} has none: pass data yourself"
             )
-        content: dict[str, Any] = jsonargparse.get_loader("yaml")(self.directory.config.read_text())
-        return content
+        return read_mapping(self.directory.config)
 
     @property
     def checkpoints(self) -> dict[int, Path]:
@@ -124,7 +123,13 @@ class Run:
 
     @cached_property
     def data(self) -> ParticleDataModule:
-        """The data that the run was trained on, simulated again where they are not on disk."""
+        """The data that the run was trained on, simulated again where they are not on disk.
+
+        Raises:
+            InputError: as of :attr:`config`, or a configuration without data.
+        """
+        if "data" not in self.config:
+            raise InputError(f"a run has its data in its config.yaml; {self.directory.path} has none there")
         module = data_module(self.config["data"])
         module.prepare_data()
         module.setup()

@@ -16,7 +16,7 @@ from lightning_physim import keys
 from lightning_physim.callbacks import checkpoint
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import RunContent
-from lightning_physim.tracking import RunDirectory, read_arrays, read_metrics
+from lightning_physim.tracking import RunDirectory, only_writer, read_arrays, read_metrics
 from lightning_physim.tracking.wandb_dashboard import OBJECTIVE, OUTCOMES, PARAMETERS
 from tests.helpers.fits import TINY, only_run, physim, physim_process, rows, values, without
 
@@ -262,6 +262,17 @@ def test_llc_estimates_at_checkpoints_of_a_run_with_the_settings_that_it_trained
     # The same weights, samples, settings and noise as while the run trained.
     assert means[2] == pytest.approx(before[30, "llc/L1H0/mean"], rel=1e-5)
     assert metrics["llc/L1H0/n_beta"][1][0] == 50
+
+
+def test_llc_refuses_what_it_cannot_use_in_a_line(copied, tmp_path):
+    for option, rule in {"devices=0": "devices must be at least 1", "accelerator=foo": "refuses its options"}.items():
+        assert rule in physim("llc", "last", f"--{option}", cwd=tmp_path, code=2).stderr
+    with only_writer(RunDirectory(copied)):
+        said = physim("llc", "last", "--steps=[3]", "--regions=[L1H0]", cwd=tmp_path, code=2).stderr
+    assert "one process trains a run" in said
+    (copied / "config.yaml").write_text("[1, 2]")
+    for command in ("llc", "attention"):
+        assert "must have sections" in physim(command, "last", cwd=tmp_path, code=2).stderr
 
 
 def test_llc_calibrates_on_a_grid_and_recommends_a_setting_of_it(copied, tmp_path):

@@ -80,7 +80,7 @@ class Archive:
         return frame.set_index(["table", "column"])
 
     def curves(self, run: str) -> dict[str, Curve]:
-        """What a run has logged, by key, as :func:`lightning_physim.tracking.read_metrics` gives it.
+        """What a run has logged, by key, as :func:`lightning_physim.tracking.read_metrics` gives it, less every NaN.
 
         Args:
             run: of the index of :attr:`runs`.

@@ -7,8 +7,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lightning_physim import keys
 from lightning_physim.archive.tables import (
     ARCHIVE_FORMAT,
@@ -26,7 +24,7 @@ from lightning_physim.archive.tables import (
 )
 from lightning_physim.curves import Curve, Metrics
 from lightning_physim.errors import InputError
-from lightning_physim.files import UNREADABLE, replacing
+from lightning_physim.files import read_mapping, replacing
 from lightning_physim.tracking import RunDirectory, checkpoints_by_step, origin_line, read_metrics, read_origin
 from lightning_physim.tracking.state import condition
 
@@ -136,10 +134,9 @@ def _files(run: RunDirectory, checkpoints: str) -> dict[str, Path]:
 
 def _config(run: RunDirectory) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except UNREADABLE:
+        return read_mapping(run.config)
+    except InputError:
         return {}  # of a run from Python
-    return content if isinstance(content, dict) else {}
 
 
 def _plain(value: Any) -> Any:

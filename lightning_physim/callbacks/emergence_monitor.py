@@ -137,15 +137,10 @@ class EmergenceMonitor(Observer):
         fits = fit_laws(*risen)
         comparison = compare_fits(fits)
         threshold = emergence_threshold(values, self.ceiling)
-        onset = onset_step(steps, values, threshold, noise=best_fit(fits).noise)
-        found |= {
-            "verdict": comparison.verdict,
-            "reason": comparison.reason,
-            **comparison.weights,
-            "onset_step": onset.step,
-            "onset_lo": onset.lo,
-            "onset_hi": onset.hi,
-        }
+        found |= {"verdict": comparison.verdict, "reason": comparison.reason, **comparison.weights}
+        with suppress(InputError):  # a score that rises at once has points enough for laws before it has for an onset
+            onset = onset_step(steps, values, threshold, noise=best_fit(fits).noise)
+            found |= {"onset_step": onset.step, "onset_lo": onset.lo, "onset_hi": onset.hi}
         try:
             law = fit_power_law(steps, values)
         except InputError:  # less than a decade after half of the rise

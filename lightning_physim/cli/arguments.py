@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_physim.checkpoints import read_checkpoint
-from lightning_physim.cli.configs import merged, read_config, resolve_config
+from lightning_physim.cli.configs import merged, read_config, read_inline, resolve_config
 from lightning_physim.cli.loggers import completed, completed_words
 from lightning_physim.cli.measurements import MEASUREMENTS, normalised
 from lightning_physim.cli.own_network import with_own_network
@@ -78,7 +78,7 @@ def expand(argv: list[str], claim: Callable[[RunDirectory], object] = lambda run
         raise InputError(
             f"physim {command} needs the checkpoint of a trained network; got none: type --ckpt_path last, or a run"
         )
-    inline = [json.loads(word) for word in given.config if word.startswith("{")]
+    inline = [read_inline(word) for word in given.config if word.startswith("{")]
     paths = [resolve_config(word) for word in given.config if not word.startswith("{")]
     if not paths and not inline:
         paths = [run.config if run is not None else resolve_config(DEFAULT)]
@@ -120,9 +120,10 @@ def _translated(word: str) -> str:
         return f"{key}.enabled={'true' if text.lower() == 'true' else 'false'}"
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        as_yaml = json.dumps(_whole(value))
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last two of deep nesting
         return word
-    return f"{key}={json.dumps(_whole(value))}" if value is None or isinstance(value, float | dict) else word
+    return f"{key}={as_yaml}" if value is None or isinstance(value, float | dict) else word
 
 
 def _whole(value: Any) -> Any:

@@ -1,18 +1,13 @@
 """Configurations: shipped ones by name, files by path, all of them on top of what the shipped ones share."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonargparse
-
 from lightning_physim.cli.shipped import SHIPPED, shipped_configs
 from lightning_physim.errors import InputError
-from lightning_physim.files import UNREADABLE
-
-TOO_DEEP = re.compile(r"(?:[\[{]\s*|[?-] \s*){200}")
+from lightning_physim.files import parsed_mapping, read_mapping
 
 
 def resolve_config(name: str) -> Path:
@@ -35,23 +30,29 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is not a YAML mapping.
     """
+    return _with_sections(read_mapping(path), str(path))
+
+
+def read_inline(text: str) -> dict[str, Any]:
+    """The same of a configuration on the command line, in braces: JSON as Lightning hands it to its processes, or YAML.
+
+    Raises:
+        InputError: the text is no mapping.
+    """
     try:
-        # jsonargparse's, so that a file and an option read alike.
-        text = path.read_text(encoding="utf-8")
-        if TOO_DEEP.search(text):
-            raise ValueError("it is nested too deeply")  # libyaml would take the process with it
-        content = jsonargparse.get_loader("yaml")(text)
-        json.dumps(content)  # no dates, and nothing that contains itself
-    except UNREADABLE as error:
-        raise InputError(f"--config must be a YAML file; got {path}: {' '.join(str(error).split())[:300]}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"--config must be a YAML file with sections such as model and data; got {path} without any")
+        content = json.loads(text)  # which has escapes that are others in YAML
+    except (ValueError, RecursionError):
+        content = parsed_mapping(text, "--config")
+    return _with_sections(content, "--config")
+
+
+def _with_sections(content: dict[str, Any], where: str) -> dict[str, Any]:
     for name in ("model", "data", "trainer", "data.system"):
         outer, _, inner = name.partition(".")
         section = content.get(outer)
         section = section.get(inner) if inner and isinstance(section, dict) else section
         if section is not None and not isinstance(section, dict):
-            raise InputError(f"section {name} of {path} must hold options; got {str(section)[:50]!r}")
+            raise InputError(f"section {name} of {where} must hold options; got {str(section)[:50]!r}")
     return content
 
 

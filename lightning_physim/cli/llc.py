@@ -1,5 +1,6 @@
 """``physim llc RUN``: learning coefficients of a run's checkpoints, or of the settings that they depend on."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ from lightning_physim.checkpoints import UnusableCheckpoint, load_network
 from lightning_physim.cli.arithmetic import set_arithmetic
 from lightning_physim.cli.configs import read_config
 from lightning_physim.cli.measurements import normalised
-from lightning_physim.cli.ranks import add_rank_timeout, ending_ranks, rank_timeout
+from lightning_physim.cli.ranks import add_rank_timeout, ending_ranks, rank_timeout, refused
 from lightning_physim.cli.runs import chosen_checkpoints, chosen_run
 from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.data import data_module
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.llc import Calibration, SGLDConfig, calibrate, estimate_llc
 from lightning_physim.protocols import HasEstimationLoss, HasResiduals, offers, require
+from lightning_physim.ranges import check_counts
 from lightning_physim.report import print_summary, write_report
-from lightning_physim.tracking import JsonlLogger, RunDirectory
+from lightning_physim.tracking import JsonlLogger, RunDirectory, only_writer
 
 
 def llc(argv: list[str]) -> None:
@@ -52,13 +54,21 @@ def llc(argv: list[str]) -> None:
     set_arithmetic(given.threads)
     timeout = rank_timeout(given.rank_timeout)
     strategy = DDPStrategy(timeout=timeout) if given.devices > 1 else "auto"
-    fabric = Fabric(accelerator=given.accelerator, devices=given.devices, strategy=strategy)
+    check_counts(devices=given.devices)
+    try:
+        fabric = Fabric(accelerator=given.accelerator, devices=given.devices, strategy=strategy)
+    except Exception as error:  # Lightning checks by whatever comes first
+        raise refused(error) from error
     fabric.launch()
-    with ending_ranks(fabric.strategy, given.rank_timeout):
+    # A row of a training that goes on could be lost where the log is opened.
+    with (
+        ending_ranks(fabric.strategy, given.rank_timeout),
+        only_writer(run) if fabric.is_global_zero else nullcontext(),
+    ):
         _measure(fabric, run, config, checkpoints, given)
-    if fabric.is_global_zero:
-        write_report(run.path)
-        print_summary(run)
+        if fabric.is_global_zero:
+            write_report(run.path)
+            print_summary(run)
 
 
 def build_parser() -> ArgumentParser:

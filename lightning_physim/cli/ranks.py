@@ -10,7 +10,7 @@ import torch.distributed as dist
 from jsonargparse import ArgumentParser
 from lightning_fabric.strategies import Strategy
 
-from lightning_physim.errors import RankLost
+from lightning_physim.errors import InputError, RankLost
 from lightning_physim.ranges import MOST_COUNTED, check_positive
 
 GRACE = 5.0
@@ -42,6 +42,11 @@ def limit_waiting(trainer: pl.Trainer, seconds: float) -> None:
     # DDPStrategy takes it as an argument, but the trainer makes the strategy, of a name such as `ddp` or `auto`.
     if hasattr(trainer.strategy, "_timeout"):
         trainer.strategy._timeout = rank_timeout(seconds)
+
+
+def refused(error: Exception) -> InputError:
+    """What Lightning refuses of devices, accelerators and other options, in a line."""
+    return InputError(f"the trainer refuses its options: {' '.join(str(error).split())[:300]}")
 
 
 @contextmanager

@@ -121,12 +121,12 @@ def trainings(plan: Reproduction, states: dict[str, str]) -> list[Training]:
     rows = []
     for trial in plan.trials():
         run = RunDirectory(Path(plan.runs) / trial.run_id)
-        size = math.nan
+        size, floors = math.nan, dict[str, dict[str, float]]()
         state, metrics = logged(run, states.get(trial.run_id, "not started"))
         if metrics is not None:
             try:
-                size = n_parameters(run)
-            except (InputError, OSError, KeyError, TypeError) as error:
+                size, floors = n_parameters(run), errors_of_floors(run)
+            except (InputError, OSError, KeyError, TypeError, ValueError) as error:
                 state, metrics = unreadable(run, error)
         rows.append(
             Training(
@@ -136,7 +136,7 @@ def trainings(plan: Reproduction, states: dict[str, str]) -> list[Training]:
                 report=f"../{run.id}/report.html" if run.report.is_file() else "",
                 metrics=metrics,
                 n_parameters=size,
-                floors=errors_of_floors(run),
+                floors=floors,
             )
         )
     return rows

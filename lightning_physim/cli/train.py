@@ -35,6 +35,7 @@ from lightning_physim.cli.ranks import (
     ending_ranks,
     limit_waiting,
     rank_timeout,
+    refused,
 )
 from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.data import ParticleDataModule
@@ -236,7 +237,7 @@ class PhysimCLI(LightningCLI):
         except InputError:
             raise
         except Exception as error:  # Lightning checks by whatever comes first: wrong types, missing devices, asserts
-            raise _refusal(error) from error
+            raise refused(error) from error
         if trainer.world_size == 1 and rank_zero_only.rank > 0:  # type: ignore[attr-defined]
             raise InputError(
                 f"a single process has rank 0; got {rank_zero_only.rank} from the environment: "  # type: ignore[attr-defined]
@@ -376,7 +377,7 @@ def run_cli(cli: type[PhysimCLI], argv: list[str]) -> None:
             cli(arguments, at_end)
     except (ValueError, TypeError, MisconfigurationException) as error:
         if _is_lightnings(error):
-            raise _refusal(error) from error
+            raise refused(error) from error
         raise
     finally:
         sys.argv = typed
@@ -387,10 +388,6 @@ def _is_lightnings(error: Exception) -> bool:
     raised_in = [frame.filename for frame in traceback.extract_tb(error.__traceback__)][-1:]
     places = ("pytorch_lightning", "lightning_fabric", "torch/distributed/rendezvous")
     return not isinstance(error, InputError) and any(place in name for name in raised_in for place in places)
-
-
-def _refusal(error: Exception) -> InputError:
-    return InputError(f"the trainer refuses its options: {' '.join(str(error).split())[:300]}")
 
 
 def _state_after(error: BaseException, step: int) -> RunState:

@@ -11,7 +11,9 @@ SHARE_OF_MEMORY = 0.5
 
 
 def outgrows_memory(n_bytes: int) -> bool:
-    """Whether a file of this size has to be read from the disk again and again."""
+    """Whether a file of this size has to be read from the disk again and again; not known on Windows, and denied."""
+    if not hasattr(os, "sysconf"):
+        return False
     return n_bytes > SHARE_OF_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -102,7 +102,7 @@ def _h5py() -> Any:
 
 def _read_hdf5(path: Path) -> Iterator[Recorded]:
     with _h5py().File(path, "r") as file:
-        for name in sorted(file):
+        for name in sorted(file, key=lambda name: (len(name), name)):  # numbers may outgrow their five digits
             group = file[name]
 
             def part(key: str, group: Any = group) -> np.ndarray | None:

@@ -7,12 +7,9 @@ import numpy as np
 from lightning_physim.curves import COLLISION_HEAD
 from lightning_physim.emergence.curve import approach, checked
 from lightning_physim.emergence.growth import fit_laws, no_growth
-from lightning_physim.emergence.onset import baseline, emerging
+from lightning_physim.emergence.onset import MIN_RISEN, baseline, emerging
 from lightning_physim.errors import InputError
 
-MIN_FITTED = 12
-"""Points from which laws are fitted to predict others. That makes no claim about the law, so that it needs less than a
-comparison."""
 MIN_HELD_OUT = 5
 TREND_POINTS, TREND_WINDOW = 5, 0.2
 """Points behind a trend: the last five, or those of the last 0.2 decades of steps where these are more."""
@@ -84,7 +81,7 @@ def extrapolate(steps: np.ndarray, values: np.ndarray, fraction: float = 1 / 3, 
     steps, values = checked(steps, values)
     if not 0 < fraction < 1:
         raise InputError(f"fraction must lie between 0 and 1; got {fraction}")
-    early = steps <= fraction * steps[-1]
+    early = steps <= fraction * steps.max(initial=0.0)
     held_out = int((~early).sum())
     if held_out < MIN_HELD_OUT:
         return Extrapolation({}, float("nan"), f"it takes {MIN_HELD_OUT} held-out points; there are {held_out}")
@@ -175,4 +172,4 @@ def forecast(steps: np.ndarray, values: np.ndarray, at: np.ndarray | float, ceil
 
 def too_few(steps: np.ndarray) -> str:
     """Why laws are not fitted to these points; empty where they are."""
-    return f"it takes {MIN_FITTED} points after the rise; there are {len(steps)}" if len(steps) < MIN_FITTED else ""
+    return f"it takes {MIN_RISEN} points after the rise; there are {len(steps)}" if len(steps) < MIN_RISEN else ""

@@ -13,7 +13,8 @@ from lightning_physim.errors import InputError
 MIN_ONSET = 15
 """Points from which an onset is dated."""
 MIN_RISEN = 12
-"""Points after :data:`DEPARTURE` from which laws are fitted, and the noise is taken from their residuals."""
+"""Points after :data:`DEPARTURE` from which laws are fitted, to take the noise from their residuals or to predict other
+points. That makes no claim about the law, so that it needs less than a comparison."""
 N_BASELINE = 3
 """First measurements whose median is the baseline."""
 DEPARTURE = 0.1

@@ -15,7 +15,7 @@ import yaml
 from lightning_physim import keys
 from lightning_physim.curves import N_FINAL, ONSET, Metrics, collision_heads, first_step, head_curves, last
 from lightning_physim.errors import InputError
-from lightning_physim.files import flatten, replace_file
+from lightning_physim.files import flatten, read_mapping, replace_file
 from lightning_physim.report.comparison_figures import Line, metric_figure, overlay_figure
 from lightning_physim.report.loss_scales import FREE_FLIGHT, SHARE, can_be_told_apart, on_one_scale
 from lightning_physim.report.page import Part, Tile, plot_html, section, write_page
@@ -190,11 +190,10 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
         The file.
 
     Raises:
-        InputError: a run without a readable ``metrics.jsonl``.
+        InputError: a run without a readable ``metrics.jsonl``, or with a ``config.yaml`` that cannot be read.
     """
     output = Path(output)
-    configs = [yaml.safe_load(run.config.read_text()) if run.config.is_file() else {} for run in runs]
-    points = [flatten(config or {}) for config in configs]
+    points = [flatten(read_mapping(run.config)) if run.config.is_file() else {} for run in runs]
     varied = _varied(points, (*NOT_COMPARED, *MEASURED_SECTIONS))
     seeds = set(varied) <= set(SEEDS)
     results = []

@@ -28,8 +28,10 @@ EFFECTS = (
 """Fractions of a change, with the name and colour of their bars."""
 
 
-def inside_figure(views: Views, heads: Sequence[str] = ()) -> "Figure":
+def inside_figure(views: Views, heads: Sequence[str] = ()) -> "Figure | None":
     """Maps of the scores of some heads, and below the effects of all, with bars of two standard errors.
+
+    None where there is neither, as of a single particle.
 
     Args:
         heads: those to draw maps of, at most :data:`MOST_MAPS`; where there are none, or one is left over, those whose
@@ -46,6 +48,8 @@ def inside_figure(views: Views, heads: Sequence[str] = ()) -> "Figure":
     effects = {name: array for name, array in views.arrays().items() if name in {each for each, *_ in EFFECTS}}
     n_rows = -(-len(shown) // N_COLUMNS)
     heights = [MAP_HEIGHT] * n_rows + [EFFECTS_HEIGHT] * bool(effects)
+    if not heights:
+        return None
     specs: list[list[dict[str, int] | None]] = [[{}, {}] for _ in range(n_rows)]
     titles = [f"{name}: {explained[name]:.0%} of the variance" for name in shown]
     if effects:

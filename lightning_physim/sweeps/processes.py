@@ -4,7 +4,6 @@ The log of a trial is locked by the trial's own processes, which inherit it as t
 sweep that is killed, and the next one waits for them.
 """
 
-import fcntl
 import os
 import subprocess
 import time
@@ -71,6 +70,8 @@ class LocalProcesses:
             begin: called where it is sure that the trial does not run, before it starts.
             say: gets a line for people.
         """
+        import fcntl  # not on Windows, where reports of sweeps can be read all the same
+
         with task.log.open("ab") as output:
             try:
                 fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,11 +1,12 @@
 """What became of the trials of a sweep, in a file: any process can be killed at any moment, that of the sweep too."""
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from lightning_physim.errors import Diverged, InputError
 from lightning_physim.files import append_json_line, json_number, replace_file
@@ -83,16 +84,19 @@ class SweepState:
             InputError: another process runs this sweep.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"one process runs a sweep; got another at work in {self.folder}: wait for it, or raise its --jobs"
-                ) from None
+        lock = FileLock(self.folder / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"one process runs a sweep; got another at work in {self.folder}: wait for it, or raise its --jobs"
+            ) from None
+        try:
             if self.file.is_file() and not (content := self.file.read_bytes()).endswith(b"\n"):
                 replace_file(self.file, content[: content.rfind(b"\n") + 1], durable=True)
             yield
+        finally:
+            lock.release()
 
 
 def read_trials(folder: str | Path) -> list[dict[str, Any]]:

@@ -284,7 +284,7 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
         """
         if not self._there or step is None:
             return False
-        last = self._there[-1]["trainer/global_step"]
+        last = self._there[-1][keys.STEP]
         return step < last or (step == last and any(_shows(there, row) for there in self._there))
 
     def _rows_there(self, summary: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -300,8 +300,8 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
             rows = [row for row in rows if row["_step"] <= summary.get("_step", -1)]
             if not rows or rows[-1]["_step"] != summary["_step"]:
                 rows = [dict(summary)]
-        rows = [row for row in rows if "trainer/global_step" in row]
-        return [row for row in rows if row["trainer/global_step"] == rows[-1]["trainer/global_step"]]
+        rows = [row for row in rows if keys.STEP in row]
+        return [row for row in rows if row[keys.STEP] == rows[-1][keys.STEP]]
 
     def _start(self) -> "Run":
         import wandb
@@ -360,10 +360,10 @@ class PhysimWandbLogger(RunLogger, WandbLogger):
                 x_file_stream_transmit_interval=TRANSMIT_INTERVAL,
             ),
         )
-        experiment.define_metric("trainer/global_step")
+        experiment.define_metric(keys.STEP)
         # Nothing about a summary: define_metric(summary="min") puts {"min": x} in place of the last value, by which a
         # resumed run is told what has arrived, and which the server's sweeps optimise.
-        experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        experiment.define_metric("*", step_metric=keys.STEP, step_sync=True)
         return experiment
 
 
@@ -378,7 +378,7 @@ def _one_line(error: Exception) -> str:
 
 def _log(experiment: "Run | RunDisabled", row: dict[str, Any], step: int | None) -> None:
     made = {key: value() if callable(value) else value for key, value in row.items()}
-    experiment.log(made if step is None else made | {"trainer/global_step": step})
+    experiment.log(made if step is None else made | {keys.STEP: step})
 
 
 def _shows(there: Mapping[str, Any], row: Mapping[str, Any]) -> bool:

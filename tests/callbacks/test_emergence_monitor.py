@@ -116,6 +116,19 @@ def test_a_head_that_has_only_begun_counts_but_is_not_fitted():
     assert "12 points" in table["L0H0"]["reason"]
 
 
+def test_laws_are_fitted_from_fewer_points_than_an_onset_takes():
+    steps = STEPS[:14]
+    history = {KEY + "L0H0": ([*steps], [0.1, 0.1, *np.linspace(0.5, 0.9, 12)])}
+    trainer = SimpleNamespace(
+        global_step=int(steps[-1]), estimated_stepping_batches=10_000, loggers=[],
+        callbacks=[SimpleNamespace(history=history)],
+    )  # fmt: skip
+    metrics = EmergenceMonitor().measure(trainer, None, final=False)
+    assert {key for key in metrics if "weight" in key or "onset" in key} == {
+        key.of(head="L0H0") for name, key in keys.EMERGENCE.items() if "weight" in key.of(head="L0H0")
+    } and metrics["emergence/n_emerging"] == 1
+
+
 def test_scores_that_are_not_finite_are_left_out():
     broken = RISING.copy()
     broken[[2, 30]] = np.nan

@@ -211,7 +211,9 @@ def test_every_fit_is_measured_on_its_own_module_and_data(kind):
     callback = kind()
     for number, module in enumerate((BringsBoth(), PhysicsTransformer(1, 2, 8, 16, d_embedding=8))):
         module.estimation_residuals = module.estimation_loss = None  # looked up, and not called
-        callback.setup(SimpleNamespace(datamodule=SimpleNamespace(estimation_set=lambda n: number)), module, "fit")  # noqa: B023
+        callback.setup(
+            SimpleNamespace(datamodule=SimpleNamespace(estimation_set=lambda n, at=number: at)), module, "fit"
+        )
         assert callback.subject.data == number
         assert ("L0H0" in callback.subject.regions) == bool(number)
     with pytest.raises(InputError, match="give "):
@@ -291,6 +293,7 @@ def _ddp_fit(rank: int, world: int, folder: str) -> tuple:
     trainer = SimpleNamespace(global_step=6, loggers=[], callbacks=[guard])
     geometry = Geometry(residual_fn=lambda module, batch: module(batch[0]) - batch[1], data=data(), regions=MODEL)
     for callback in (make(), geometry):
+        callback.setup(trainer, model, "fit")
         try:
             callback.measure(trainer, model, final=False)
         except GivenUp:

@@ -66,12 +66,36 @@ def test_help_tells_commands_options_units_and_defaults(capsys):
 
 
 @pytest.mark.parametrize(
-    "argv, rule", [(["fit", "--threads=0"], "threads must be at least 1; got 0"), (["dance"], "got dance")]
+    "argv, rule",
+    [
+        (["fit", "--threads=0"], "threads must be at least 1; got 0"),
+        (["dance"], "got dance"),
+        (["fit", '--config={"model": 3}'], "section model of --config must hold options; got '3'"),
+        (["fit", "--config={trainer: 3}"], "section trainer of --config must hold options; got '3'"),
+        (["fit", "--config={bad"], "a configuration must be YAML; got --config"),
+        (["fit", "--config=" + 999 * "{"], "it is nested too deeply"),
+        (["fit", "--data.ood={[]:1}"], "data.ood"),
+        (["fit", "--data.ood={'a': {1}}"], "ood split 'a' may change"),
+    ],
 )
 def test_a_refusal_is_one_line_and_exit_code_2(argv, rule, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(argv) == 2
     assert rule in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_configuration_on_the_command_line_is_json_or_yaml(capsys):
+    for config in ('{"model": {"lr": 0.125}, "llc": false}', "{model: {lr: 0.125}, llc: false}"):
+        parsed = yaml.safe_load(said(["fit", f"--config={config}", "--print_config"], capsys))
+        assert parsed["model"]["lr"] == 0.125 and not parsed["llc"]["enabled"]
+
+
+def test_reports_need_nothing_that_windows_lacks():
+    lacks = "import os, sys; sys.modules['fcntl'] = None; del os.sysconf"
+    script = (
+        f"{lacks}; import lightning_physim.cli.report; from lightning_physim.data.ahead import outgrows_memory as f"
+    )
+    subprocess.run([sys.executable, "-c", f"{script}; assert not f(2**60)"], check=True)
 
 
 def test_every_command_is_there_and_named_where_one_is_mistyped(capsys):

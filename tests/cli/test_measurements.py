@@ -176,7 +176,7 @@ def test_a_section_that_is_no_section_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "odd.yaml").write_text("llc: 3\n")
     assert "section llc of odd.yaml holds options; got 3" in refusal(capsys, "fit", "--config=odd.yaml")
     (tmp_path / "text.yaml").write_text("just words\n")
-    assert "--config must be a YAML file with sections" in refusal(capsys, "fit", "--config=text.yaml")
+    assert "must have sections such as model and data; got text.yaml" in refusal(capsys, "fit", "--config=text.yaml")
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])

@@ -109,6 +109,13 @@ def test_lagrangebench_finds_in_an_export_what_it_looks_for(simulated, tmp_path)
     assert known["bounds"] == [[0.0, 1.0], [0.0, 1.0]] and known["num_particles_max"] == 5
 
 
+def test_trajectories_beyond_the_hundred_thousandth_keep_their_order(tmp_path):
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        for number in (100_001, 99_999, 100_000):
+            file[f"{number:05d}/position"] = np.full((2, 1, 2), number)
+    assert [each.positions[0, 0, 0] for each in read_trajectories(tmp_path / "train.h5")] == [99_999, 100_000, 100_001]
+
+
 def test_contacts_that_a_file_does_not_know_are_those_of_free_flight():
     # Two that would fly through each other, and as a matter of fact turned back.
     met = np.array([[[0.4, 0.5, 3, 0], [0.5, 0.52, -3, 0]], [[0.4, 0.5, -3, 0], [0.5, 0.52, 3, 0]]])

@@ -204,6 +204,7 @@ def test_an_extrapolation_from_too_little_says_so():
     assert "points after the rise" in extrapolate(STEPS[35:], CURVES["logistic"][35:]).reason
     assert "constant" in extrapolate(STEPS, late, rise=0.0).reason
     assert extrapolate(STEPS, CURVES["logistic"], fraction=0.95).reason.startswith("it takes 5 held-out")
+    assert "there are 0" in extrapolate(np.empty(0), np.empty(0)).reason
     with pytest.raises(InputError, match="between 0 and 1"):
         extrapolate(STEPS, CURVES["logistic"], fraction=1.0)
 

@@ -92,6 +92,16 @@ def test_runs_that_differ_otherwise_go_where_they_are_told(tmp_path):
     assert f'href="../{runs[0].path.name}/report.html"' in page
 
 
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path, capsys):
+    runs = [write_run(tmp_path, seed) for seed in (0, 1)]
+    for content in ("model: {", "[1, 2]"):
+        runs[1].config.write_text(content)
+        assert main(["report", *(str(run.path) for run in runs), f"--output={tmp_path / 'out.html'}"]) == 2
+        assert str(runs[1].config) in capsys.readouterr().err
+    assert main(["report", str(runs[0].path), f"--output={tmp_path}"]) == 2
+    assert f"what is written goes to a file; got the folder {tmp_path}" in capsys.readouterr().err
+
+
 def test_what_is_measured_makes_no_other_run_and_few_runs_that_differ_in_much_stand_beside_each_other(tmp_path):
     runs = [write_run(tmp_path, seed) for seed in (0, 1)]
     with runs[1].config.open("a") as file:

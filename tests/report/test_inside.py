@@ -45,6 +45,11 @@ def test_a_uniform_head_has_no_map_and_what_was_not_seen_no_bars():
     assert rows == [["L0H0", "0.00", "–", "–"], ["L0H1", "2.50", "0.50", "0.75"]]
 
 
+def test_without_a_partner_there_is_nothing_to_draw():
+    seen = views(patching=None, intervention=None)
+    assert inside_figure(seen._replace(circuit=seen.circuit._replace(by_both=np.full((1, 2), np.nan)))) is None
+
+
 def test_the_table_explains_each_of_its_columns():
     titles, rows = inside_table(views())
     assert rows[1][titles.index("restored")] == "0.50±0.75"
