@@ -299,6 +299,35 @@ def test_llc_shares_the_chains_among_processes(copied, tmp_path):
     assert len(one) == 10 and two == pytest.approx(one, rel=1e-3)
 
 
+def test_a_run_is_not_mistaken_for_another_one(copied, tmp_path):
+    before = rows(copied)
+    for command in ("fit", "test"):
+        line = physim(command, "--ckpt_path=last", "--model.lr=1e-5", cwd=tmp_path, code=2).stderr
+        assert "the network is that of the checkpoint; got model.lr=1e-05, which is 0.002 in" in line
+    for option, told in {
+        "data.system.gravity=2": "data.system.gravity=2.0, which was 1.0",
+        "trainer.limit_test_batches=1": "trainer.limit_test_batches=1",
+        "trainer.fast_dev_run=true": "trainer.fast_dev_run=True",
+    }.items():
+        done = physim("test", "--ckpt_path=last", f"--{option}", cwd=tmp_path)
+        assert "metrics.jsonl, as the numbers are with " + told in " ".join(done.stdout.split())
+    assert rows(copied) == before
+    same = ("--model.lr=2e-3", "--data.cache_dir=elsewhere")  # as a sweep resumes a trial
+    done = physim("fit", "--ckpt_path=last", *same, "--data.batch_size=8", "--trainer.max_steps=31", cwd=tmp_path)
+    assert (
+        "the run goes on with data.batch_size=8, which was 16" in done.stderr and done.stderr.count("goes on with") == 1
+    )
+
+
+def test_numbers_that_cannot_be_written_are_no_success(copied, tmp_path, monkeypatch):
+    def full(path, row):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("lightning_physim.tracking.jsonl.append_json_line", full)
+    for words in (["llc", "last", "--steps=[3]", "--regions=[L1H0]"], ["test", "--ckpt_path=last"]):
+        assert "metrics.jsonl: No space left on device" in physim(*words, cwd=tmp_path, code=2).stderr
+
+
 def test_evaluation_commands_read_the_run_back(run, folder):
     before = rows(run)
     done = physim("test", "--ckpt_path", str(run), "--data.cache_dir", "data", cwd=folder)

@@ -64,7 +64,7 @@ def attention(argv: list[str]) -> None:
     )
     with only_writer(run.directory):
         replace_file(output, content.getvalue())
-        JsonlLogger(run.directory.metrics).log_arrays(keys.INSIDE, views.arrays(), step)
+        JsonlLogger(run.directory.metrics, fatal=True).log_arrays(keys.INSIDE, views.arrays(), step)
         try_report(run.directory)
     n_heads = len(patterns) * patterns.shape[2]
     print(f"{run.directory.id}, step {step:,}: {n_heads} heads on {len(states)} held-out states")

@@ -29,6 +29,7 @@ def evaluate(
     evaluation: Callable[[], Any],
     checkpoint: str,
     stays: bool,
+    others: Sequence[str] = (),
     loggers: Sequence[Logger] = (),
     table: bool = True,
 ) -> None:
@@ -40,6 +41,7 @@ def evaluate(
         checkpoint: of the network.
         stays: whether the numbers become a row of the run's ``metrics.jsonl``, part of its report and of its summary in
             W&B.
+        others: options by which these are not the numbers of the run, so that they do not stay.
         loggers: that get the numbers too, at the step of the checkpoint.
         table: whether the numbers are those that :func:`lightning_physim.report.print_splits` knows.
 
@@ -57,9 +59,11 @@ def evaluate(
     log_row(loggers, values, step or 0)
     for logger in loggers:
         logger.finalize("success")
-    if stays and values and run.metrics.is_file() and step is not None:
+    if others:
+        print(f"not in {run.metrics}, as the numbers are with {'; '.join(others)}")
+    elif stays and values and run.metrics.is_file() and step is not None:
         with only_writer(run):
-            JsonlLogger(run.metrics).log_metrics(values, step)
+            JsonlLogger(run.metrics, fatal=True).log_metrics(values, step)
             if (run.path / "wandb").is_dir():
                 wandb = PhysimWandbLogger(run)
                 wandb.log_summary(values)

@@ -120,7 +120,7 @@ def _measure(
     fabric.barrier()
     data.setup()
     samples = tuple(tensor.to(fabric.device) for tensor in data.estimation_set(given.n_samples))
-    logger = JsonlLogger(run.metrics)
+    logger = JsonlLogger(run.metrics, fatal=True)
     measured = False
     for step, path in checkpoints.items():
         # Every rank reads the same file and finds the same fault. One checkpoint does not end the others.

@@ -18,7 +18,7 @@ from lightning_physim.cli.loggers import make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS
 from lightning_physim.cli.ranks import ending_ranks, limit_waiting
 from lightning_physim.cli.runs import chosen_checkpoints
-from lightning_physim.cli.train import PhysimCLI, RunConfig, run_cli
+from lightning_physim.cli.train import PhysimCLI, RunConfig, run_cli, state_after
 from lightning_physim.errors import InputError
 from lightning_physim.report import print_summary, try_report
 from lightning_physim.stopwatch import Stopwatch
@@ -102,34 +102,46 @@ class MeasureCLI(PhysimCLI):
         return trainer
 
     def validate(self, **_: Any) -> None:
-        model, last = self.model, None
-        with ending_ranks(self.trainer.strategy, self._get(self.config, "rank_timeout")):
-            for step, path in self.checkpoints.items():
-                # Every rank reads the same file and finds the same fault. One checkpoint does not end the others.
-                try:
-                    content = check_fits(path, model)
-                except UnusableCheckpoint as error:
-                    rank_zero_only(print)(f"step {step}: left out: {error}")
-                    continue
-                # Not by `ckpt_path`: Lightning would give the observers back what they knew when they trained.
-                model.load_state_dict(content["state_dict"])
-                _stand_at(self.trainer, step, content["loops"]["fit_loop"])
-                watch = Stopwatch()
-                with watch:
-                    self.trainer.validate(model, datamodule=self.datamodule, verbose=False)
-                rank_zero_only(print)(f"step {step}: {watch.seconds:.1f} s")
-                last = step
-        if last is None:
+        measured: list[int] = []
+        try:
+            with ending_ranks(self.trainer.strategy, self._get(self.config, "rank_timeout")):
+                for step, path in self.checkpoints.items():
+                    self._measure(step, path, measured)
+        except BaseException as error:
+            if measured:  # what was measured stays
+                self._leave(state_after(error, measured[-1]))
+            raise
+        if not measured:
             raise InputError(f"measurements need a checkpoint that can be read; got none of {len(self.checkpoints)}")
-        self._leave(last)
+        self._leave(RunState("finished", measured[-1]))
+
+    def _measure(self, step: int, path: Path, measured: list[int]) -> None:
+        """Measure one checkpoint, and add its step to those that are."""
+        # Every rank reads the same file and finds the same fault. One checkpoint does not end the others.
+        try:
+            content = check_fits(path, self.model)
+        except UnusableCheckpoint as error:
+            rank_zero_only(print)(f"step {step}: left out: {error}")
+            return
+        # Not by `ckpt_path`: Lightning would give the observers back what they knew when they trained.
+        self.model.load_state_dict(content["state_dict"])
+        _stand_at(self.trainer, step, content["loops"]["fit_loop"])
+        watch = Stopwatch()
+        with watch:
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+        rank_zero_only(print)(f"step {step}: {watch.seconds:.1f} s")
+        measured.append(step)
 
     @rank_zero_only
-    def _leave(self, step: int) -> None:
+    def _leave(self, state: RunState) -> None:
         assert self.run is not None
         self.kept = True
-        write_state(self.run, RunState("finished", step))
+        write_state(self.run, state)
         try_report(self.run)
-        print_summary(self.run)
+        if state.state == "finished":
+            print_summary(self.run)
+        else:
+            print(f"{state.state} at step {state.step}: {self.run.path} has what was measured until then")
 
 
 def measure(argv: list[str]) -> None:

@@ -14,7 +14,7 @@ import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -23,6 +23,7 @@ from lightning_physim.checkpoints import check_fits, statistics
 from lightning_physim.cli.announcement import announce
 from lightning_physim.cli.arguments import HELP, Arguments, expand
 from lightning_physim.cli.arithmetic import set_arithmetic
+from lightning_physim.cli.changes import changes
 from lightning_physim.cli.evaluation import evaluate, run_of
 from lightning_physim.cli.evaluation import predict as predict_rollouts
 from lightning_physim.cli.help import help_text
@@ -161,8 +162,19 @@ class PhysimCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         # Lightning takes the options of the network from the checkpoint. Of one of the user's own it needs the class
         # too; that stands in the configuration of the run, with them.
-        if not self.arguments.own_network:
-            super()._parse_ckpt_path()
+        if self.arguments.own_network:
+            return
+        command = self.config.subcommand
+        given = self.config[command].model.clone()
+        super()._parse_ckpt_path()
+        model, checkpoint = self.config[command].model, self.config[command].get("ckpt_path")
+        for word in self.arguments.words if checkpoint is not None else ():
+            name = word.partition("=")[0].removeprefix("--model.")
+            if word.startswith("--model.") and name in given and model[name] != given[name]:
+                raise InputError(
+                    f"the network is that of the checkpoint; got model.{name}={given[name]}, which is {model[name]} "
+                    f"in {checkpoint}: leave it out, or train another network"
+                )
 
     def _set_seed(self) -> None:
         seed = self._get(self.config, "seed_everything")
@@ -214,6 +226,8 @@ class PhysimCLI(LightningCLI):
             self.at_end.enter_context(only_writer(self.run))
         if self.resumed is not None:
             self.first_step = checkpoint_step(checkpoint) or 0
+            for change in self.changes(self.resumed, "seed_everything", "data"):
+                rank_zero_warn(f"the run goes on with {change}")
         self.save_config_callback = RunConfig
         self.save_config_kwargs = {"run": self.run, "step": self.first_step}
         given = make_loggers(self.wanted_loggers, self.run)
@@ -224,6 +238,11 @@ class PhysimCLI(LightningCLI):
         limit_waiting(trainer, self._get(self.config, "rank_timeout"))
         trainer.callbacks.append(LiveReport(self.run))  # type: ignore[attr-defined]  # last: what others log is in it
         return trainer
+
+    def changes(self, run: RunDirectory, *sections: str) -> list[str]:
+        """Options in some sections that are not those of a run."""
+        config = {name: self._get(self.config, name) for name in sections}
+        return changes(run, Namespace(config).as_dict())
 
     def _trainer(self, **kwargs: Any) -> Trainer:
         """Lightning's, whose refusals are the user's to read."""
@@ -256,7 +275,7 @@ class PhysimCLI(LightningCLI):
             except BaseException as error:
                 if is_ending(self.trainer) and self.trainer.global_rank > 0:
                     return  # rank zero tells what has ended them all
-                self._end(_state_after(error, max(self.trainer.global_step, self.first_step)))
+                self._end(state_after(error, max(self.trainer.global_step, self.first_step)))
                 raise
         self._end(RunState("finished", self.trainer.global_step))
 
@@ -297,7 +316,14 @@ class PhysimCLI(LightningCLI):
         own = self.arguments.own_network
         evaluating = partial(evaluation, **kwargs | {"verbose": own})
         loggers = [] if own else self.given_loggers
-        evaluate(self.trainer, evaluating, self._checkpoint, stays, loggers, table=not own)
+        others = [] if not stays else self._limits() + self.changes(run_of(self._checkpoint), "data")
+        evaluate(self.trainer, evaluating, self._checkpoint, stays, others, loggers, table=not own)
+
+    def _limits(self) -> list[str]:
+        """Options of the trainer that leave out a part of what is tested."""
+        options = self._get(self.config, "trainer")
+        named = {"fast_dev_run": False, "limit_test_batches": None}
+        return [f"trainer.{name}={options[name]}" for name, whole in named.items() if options[name] not in (whole, 1.0)]
 
     def predict(self, **kwargs: Any) -> None:
         if self.arguments.own_network:
@@ -390,7 +416,7 @@ def _is_lightnings(error: Exception) -> bool:
     return not isinstance(error, InputError) and any(place in name for name in raised_in for place in places)
 
 
-def _state_after(error: BaseException, step: int) -> RunState:
+def state_after(error: BaseException, step: int) -> RunState:
     """What an error has made of a training."""
     if isinstance(error, Interrupted):
         return RunState("interrupted", step, signal_name(error.number))

@@ -26,7 +26,7 @@ class JsonlLogger(RunLogger, Logger):
     A row is handed to the operating system before ``log_metrics`` returns, so a killed process loses none. Numbers that
     JSON lacks are written as the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, which strict parsers accept and
     ``float`` (``Number`` in JavaScript) turns back. A disk that fills up costs rows, with one warning, never the
-    training. Only rank zero writes.
+    training, unless it is to be fatal. Only rank zero writes.
 
     As a Trainer's first logger it puts Lightning's default checkpoints in ``checkpoints/`` beside the file.
 
@@ -34,12 +34,14 @@ class JsonlLogger(RunLogger, Logger):
         path: the file. One that exists is continued: its rows stay, a torn last line goes, ``time`` goes on.
         resume_step: training resumes from a checkpoint of this step: rows and arrays beyond it are dropped when the
             first row is written, as they are about to be logged again.
+        fatal: raise where the file cannot be written: of a command that is about its numbers alone.
     """
 
-    def __init__(self, path: str | Path, resume_step: int | None = None) -> None:
+    def __init__(self, path: str | Path, resume_step: int | None = None, fatal: bool = False) -> None:
         super().__init__()
         self.path = Path(path)
         self.resume_step = resume_step
+        self.fatal = fatal
         self._stopwatch = Stopwatch()
         self._start = time.monotonic()
         self._opened = False
@@ -117,6 +119,8 @@ class JsonlLogger(RunLogger, Logger):
             try:
                 yield
             except OSError as error:
+                if self.fatal:
+                    raise
                 if not self._warned:
                     rank_zero_warn(f"{self.path} cannot be written and is losing rows, training goes on: {error}")
                 self._warned = True

@@ -45,6 +45,28 @@ def test_by_the_settings_of_the_run_it_measures_what_training_measured(folder):
     assert "step 10: " in done.stdout and "measured-1/report.html" in done.stdout
 
 
+def test_what_was_measured_until_a_signal_stays(folder, monkeypatch):
+    from lightning_physim.cli.measure import MeasureCLI
+    from lightning_physim.errors import Interrupted
+    from lightning_physim.tracking import RunDirectory, read_state
+
+    measure = MeasureCLI._measure
+
+    def until_the_second(self, step, path, measured):
+        if measured:
+            raise Interrupted(15)
+        measure(self, step, path, measured)
+
+    monkeypatch.setattr(MeasureCLI, "_measure", until_the_second)
+    done = physim("measure", "trained", "--probe.radius=2", "--output=begun", cwd=folder, code=143)
+    first = min(Run("trained", folder / "runs").checkpoints)
+    assert f"interrupted at step {first}: begun has what was measured until then" in done.stdout
+    assert {step for step, _ in without_validation(folder / "begun")} == {first}
+    assert (
+        read_state(RunDirectory(folder / "begun")).state == "interrupted" and (folder / "begun/report.html").is_file()
+    )
+
+
 def test_another_setting_is_measured_and_kept_beside_the_numbers(folder, monkeypatch):
     physim("measure", "trained", "--probe.radius=2.5", "--steps=[10]", "--output=wide", cwd=folder)
     monkeypatch.chdir(folder)
