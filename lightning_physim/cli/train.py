@@ -322,8 +322,10 @@ class PhysimCLI(LightningCLI):
     def _limits(self) -> list[str]:
         """Options of the trainer that leave out a part of what is tested."""
         options = self._get(self.config, "trainer")
-        named = {"fast_dev_run": False, "limit_test_batches": None}
-        return [f"trainer.{name}={options[name]}" for name, whole in named.items() if options[name] not in (whole, 1.0)]
+        named = {name: options[name] for name in ("fast_dev_run", "limit_test_batches")}
+        # An integer is a number of batches, and 1.0 is all of them.
+        whole = {"None", "False", "0", "1.0"}
+        return [f"trainer.{name}={value}" for name, value in named.items() if str(value) not in whole]
 
     def predict(self, **kwargs: Any) -> None:
         if self.arguments.own_network:

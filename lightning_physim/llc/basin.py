@@ -143,9 +143,10 @@ def leading_curvature(
     Raises:
         Diverged: the curvature is not finite.
     """
-    # The gradient at w* lies in the stiff directions; the random part is for a w* that has none.
+    # The gradient at w* lies in the stiff directions; the random part is for a w* that has none. Of a single coordinate
+    # two parts of one length could cancel.
     gradients = replicas.group.gather(whole.gradients).to(displacement.dtype)[replicas.which]
-    start = unit(random_directions(replicas, seed)) + unit(gradients)
+    start = 0.5 * unit(random_directions(replicas, seed)) + unit(gradients)
     values, vectors = lanczos(potential_product(replicas, displacement, samples, scale), start, LANCZOS_STEPS)
     n_steps = values.shape[1]
     rank = n_steps if n_steps == replicas.group.size else (n_steps + 1) // 2  # of all coordinates all are exact

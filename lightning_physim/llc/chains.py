@@ -57,6 +57,7 @@ class ChainRecord:
             of all living chains of its job.
         walk, walk_mcse: of its job (:class:`lightning_physim.llc.walk.Walk`).
         covered: half the trace of B: the learning coefficient of a quadratic loss with the curvature that is known.
+        directions: among which B divides it, ``(tr B)^2 / tr B^2``; NaN of no curvature.
     """
 
     draws: Quantities
@@ -72,6 +73,7 @@ class ChainRecord:
     walk: float
     walk_mcse: float
     covered: float
+    directions: float
 
 
 @dataclass(frozen=True)
@@ -317,6 +319,7 @@ class Chains:
                 walk=float(self.walk.mean[row]),
                 walk_mcse=float(self.walk.mcse[row]),
                 covered=float(self.basin.share[row].sum() / 2),
+                directions=float(self.basin.share[row].sum().square() / self.basin.share[row].square().sum()),
             )
             for row, key in enumerate(self.replicas.keys)
         }

@@ -33,19 +33,26 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         own_plain = torch.zeros_like(own_plain)
     draws, own, equipartitions, own_equipartitions = plain, own_plain, halves, own_halves
     left = 1.0
-    if config.zero_variance and torch.isfinite(virials).any():
+    # Of all living chains or of none: ranks may differ in whether they could keep what virials take.
+    if config.zero_variance and alive and all(torch.isfinite(chain.draws.virial).all() for chain in alive):
         draws, own = plain - virials - drifts, own_plain - own_virials - own_drifts
         equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
         left = noise
     values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
+    exact = config.about == "anchor" and draws is not plain
+    if exact:
+        values = values._replace(mcse=math.hypot(values.mcse, _error_of_centre(own, alive)))
     about_centre = values.mean if config.about == "centre" else values.mean - shift
     covered = _mean([chain.covered for chain in alive])
     # The virial takes the heat of the directions that are known out of a draw, to first order.
     left += abs(about_centre - covered) / max(abs(about_centre), covered) if about_centre else 1.0
-    virial = told(virials, own_virials) if covered >= COVERED * abs(about_centre) else told(alike, own_alike)
+    # Without localization no R-hat of positions sees soft directions that have not arrived.
+    weighted = job.localization and covered >= COVERED * abs(about_centre)
+    virial = told(virials, own_virials) if weighted else told(alike, own_alike)
     order = 2 * equipartition.mean / about_centre if about_centre else math.nan
     slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
-    margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse else math.nan
+    # Where the slope at the centre is taken from each draw, no draws tell by how much the centre errs.
+    margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse and not exact else math.nan
     position = rhat_of_positions([chain.away for chain in alive], [chain.within for chain in alive], plain.shape[1])
     trace = draws + off(own).mean
     kept = trace[torch.isfinite(trace).all(1)]
@@ -96,6 +103,21 @@ def _estimate(draws: Tensor, own: Tensor, shared: Shared | None, noise_ratio: fl
     """Of draws ``[chains, draws]``, with what is missing as their centre is off."""
     found, missing = summarize(draws.numpy(), shared, noise_ratio), off(own)
     return found._replace(mean=found.mean + missing.mean, mcse=math.hypot(found.mcse, missing.mcse))
+
+
+def _error_of_centre(own: Tensor, chains: Sequence[ChainRecord]) -> float:
+    """Standard error, by the error of the centre, of an estimate about the anchor whose draws lack virial and drift.
+
+    On a quadratic loss these leave ``-n_beta c'Hc/2`` of the error c of the centre in all draws alike, so that neither
+    draws nor chains differ by it. What is added for it (:func:`lightning_physim.llc.summary.off`) is its mean, whose
+    error is stated there. Its own spread about that is of a chi-square over ``(sum f)^2 / sum f^2`` directions.
+
+    Args:
+        own: what the means of single chains add, ``[chains]``.
+        chains: those chains.
+    """
+    directions = _mean([chain.directions for chain in chains])
+    return abs(off(own).mean) * math.sqrt(2 / directions) if directions > 0 else 0.0
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -46,10 +46,10 @@ class SGLDConfig:
         n_draws: kept draws of each chain; ``target_mcse`` and ``max_seconds`` end them earlier.
         doublings: times that a region doubles its draws where R-hat, the effective sample size or the virial alone
             fails, which more draws may mend; the other regions do not go on.
-        n_burn_in: steps before the first draw; never counted. Half of the chains start at w*, the others at draws of
-            a Gaussian with the curvature at w*, so that R-hat tells whether they have forgotten it.
-        batch_size: samples of a minibatch; each step draws one of the same few, whatever those before it were. None
-            for all at every step.
+        n_burn_in: steps before the first draw; never counted. Every second chain starts at a draw of a Gaussian with
+            the leading curvature, the others at w*, so that R-hat tells whether they have forgotten it.
+        batch_size: samples of a minibatch, at most; each step draws one of the same few, whatever those before it were.
+            None for all at every step.
         preconditioner: None leaves steps as they are. ``"rmsprop"`` scales them by the inverse root mean square of each
             gradient over draws of that Gaussian. The scale is then kept, so that no correction term is missing.
             ``"curvature"`` scales them by the inverse of the leading eigenvalues of the Hessian, or of the Gauss-Newton

@@ -58,7 +58,7 @@ def diagnose(values: Mapping[str, float]) -> dict[str, str]:
             abs(virial) > max(3 * virial_mcse, MAX_VIRIAL * abs(mean)),
             f"chains hotter than what they sample, by {virial:.2g}: more localization, less step"
             if virial > 0
-            else f"chains have not arrived, they lack {-virial:.2g}: more burn-in and draws",
+            else f"chains have not arrived, they lack {-virial:.2g}: more burn-in and draws, or localization",
         ),
     }
     return {quantity: words for quantity, (failed, words) in rules.items() if failed}

@@ -244,10 +244,13 @@ def _of_all(ranks: Ranks, mine: list[dict[Key, T]]) -> dict[Key, T]:
 
 
 def _check_loss(objective: Objective, samples: Samples) -> None:
-    loss = objective.loss({}, samples)
+    moving = {name: p.clone().requires_grad_() for name, p in objective.frozen.items() if p.is_floating_point()}
+    loss = objective.loss(moving, samples)
     if not isinstance(loss, Tensor) or loss.ndim:
         got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(f"loss_fn must return a scalar tensor, the mean loss of the batch; got {got}: add .mean()")
+    if not loss.requires_grad:
+        raise InputError("loss_fn must depend on the parameters; got a loss without a gradient: do not detach it")
     if not torch.isfinite(loss):
         raise Diverged(f"the loss at w* is {loss.item()}: there is no learning coefficient")
 

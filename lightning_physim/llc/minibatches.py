@@ -1,5 +1,6 @@
 """The endless stream of minibatches that all chains share."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -28,13 +29,14 @@ class Minibatches:
     Args:
         objective: of the module.
         names: of the parameters that the gradient at w* over the whole set is taken with respect to.
-        batch_size: samples of a minibatch; None, or as many as there are, for the whole set every time.
+        batch_size: samples of a minibatch, at most; None, or as many as there are, for the whole set every time.
         seed: of the draws.
     """
 
     def __init__(self, objective: Objective, names: Sequence[str], batch_size: int | None, seed: int) -> None:
         self.objective, self.names, self.seed = objective, names, seed
-        self.size = objective.n if batch_size is None else min(batch_size, objective.n)
+        # As many as the largest size asks for, of equal size: fewer samples are left out than there are minibatches.
+        self.size = objective.n // math.ceil(objective.n / (batch_size or objective.n))
         self.full = self.size == objective.n
         self.kept: dict[int, Minibatch] = {}
         self.dealt = self._shuffled(self.objective.n, "dealt")

@@ -52,20 +52,30 @@ class Objective:
         loss_fn: ``(module, batch) -> scalar mean loss`` of a tuple of tensors.
         data: the estimation set, tensors with a common first dimension.
         residual_fn: ``(module, batch) -> [rows, ...]``, residuals whose mean square is the loss, where they are known.
+
+    Raises:
+        InputError: a module without parameters, or of integers or complex numbers.
     """
 
     def __init__(self, module: nn.Module, loss_fn: LossFn, data: Samples, residual_fn: LossFn | None = None) -> None:
         self.wrapped = _Loss(module, loss_fn)
         self.residual_fn = residual_fn
         self.module = module
-        self.frozen = {name: p.detach() for name, p in module.named_parameters()}
-        self.buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
-        first = next(iter(self.frozen.values()))
+        first = next(module.parameters(), None)
+        if first is None or not first.is_floating_point():
+            got = "none" if first is None else f"{first.dtype}"
+            raise InputError(f"a learning coefficient is of a module with real parameters; got {got}")
         self.device = first.device
-        # Half-precision weights cannot hold the small steps of a chain.
         self.dtype = torch.promote_types(first.dtype, torch.float32)
-        self.data = tuple(tensor.to(self.device) for tensor in data)
+        # Half precision cannot hold the small steps of a chain, nor the small rises of a loss.
+        self.frozen = {name: self._widened(p.detach()) for name, p in module.named_parameters()}
+        self.buffers = {name: self._widened(b.detach().clone()) for name, b in module.named_buffers()}
+        self.data = tuple(self._widened(tensor.to(self.device)) for tensor in data)
         self.n = len(self.data[0])
+
+    def _widened(self, tensor: Tensor) -> Tensor:
+        """A floating tensor of no less precision than chains have."""
+        return tensor.to(torch.promote_types(tensor.dtype, self.dtype)) if tensor.is_floating_point() else tensor
 
     def loss(self, moved: Mapping[str, Tensor], samples: Samples) -> Tensor:
         """Loss with the named parameters replaced."""
@@ -308,7 +318,7 @@ def without_trace(module: nn.Module) -> Iterator[None]:
             "an LLC needs gradients, which torch.inference_mode forbids; got a call from a validation, test or predict "
             "hook: measure in a training hook, or make the Trainer with inference_mode=False"
         )
-    device = next(module.parameters()).device
+    device = next(module.parameters(), torch.empty(0)).device
     python, legacy = random.getstate(), np.random.get_state()
     try:
         devices = [device] if device.type == "cuda" else []
