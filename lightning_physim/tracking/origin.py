@@ -25,7 +25,7 @@ def read_origin(run: RunDirectory) -> dict[str, Any]:
         content = json.loads(run.provenance.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return content if isinstance(content, dict) and isinstance(content.get("data") or {}, dict) else {}
 
 
 def origin_line(runs: Iterable[RunDirectory]) -> str:

@@ -39,7 +39,7 @@ def read_state(run: RunDirectory) -> RunState | None:
     try:
         content: Any = json.loads(run.state.read_bytes())
         return RunState(str(content["state"]), int(content["step"]), str(content["reason"]))  # type: ignore[arg-type]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

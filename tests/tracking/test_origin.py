@@ -41,5 +41,6 @@ def test_of_several_runs_each_fact_stands_once(tmp_path):
 def test_an_older_run_has_none(tmp_path):
     run = RunDirectory(tmp_path)
     assert origin_line([run]) == ""
-    run.provenance.write_text("[1")
-    assert read_origin(run) == {}
+    for content in ("[1", "[1]", '{"data": [1]}'):
+        run.provenance.write_text(content)
+        assert read_origin(run) == {} and origin_line([run]) == ""

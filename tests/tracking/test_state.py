@@ -24,7 +24,13 @@ def test_a_state_comes_back_as_it_was_written(run):
     assert [path.name for path in run.path.iterdir()] == ["state.json"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"state": "running"}', '{"state": 1, "step": [], "reason": 0}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "{", '{"state": "running"}', '{"state": 1, "step": [], "reason": 0}',
+        '{"state": "running", "step": Infinity, "reason": ""}',
+    ],
+)  # fmt: skip
 def test_what_is_no_state_says_nothing(run, content):
     run.state.write_text(content)
     assert read_state(run) is None
