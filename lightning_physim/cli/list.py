@@ -45,16 +45,25 @@ def list_runs(argv: list[str]) -> None:
         root = Path(parser.parse_args(argv).folder)
     if not root.is_dir():
         raise InputError(f"physim list takes the folder of runs; got {root}, which is none: name one, or train first")
-    runs: list[RunDirectory] = []
-    others: list[RunDirectory] = []
+    listed: list[Listed] = []
+    others: list[str] = []
+    locked: list[str] = []
     for path in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         run = RunDirectory(path)
-        (runs if run.is_there else others).append(run)
-    listed = sorted((described(run) for run in runs), reverse=True)
+        try:
+            if run.is_there:
+                listed.append(described(run))
+            else:
+                others.append(run.id)
+        except OSError as error:  # a folder of somebody else
+            locked.append(f"{run.id} ({error.strerror})")
+    listed.sort(reverse=True)
     if listed:
         print("\n".join(text_table([LISTED, *(row.cells for row in listed)], left=(0, 2, 5))))
     if others:
-        print(f"no runs: {', '.join(run.id for run in others)}")
+        print(f"no runs: {', '.join(others)}")
+    if locked:
+        print(f"cannot be read: {', '.join(locked)}")
     if not listed:
         print(f"no run in {root}: type physim fit")
 

@@ -1,8 +1,10 @@
 """The list of the runs of a folder, whatever lies in it."""
 
+import errno
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -43,6 +45,22 @@ def test_runs_stand_newest_first_and_what_is_none_is_named(tmp_path, capsys):
     with FileLock(killed.path / ".lock"):  # as the process that trains it has it
         main(["list", str(tmp_path)])
     assert "running" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_read_is_named_beside_the_list(tmp_path, capsys, monkeypatch):
+    make_run(tmp_path / "open", "finished", [{"step": 1, "val/loss": 1.0}], 30)
+    (tmp_path / "secret").mkdir()
+    is_file = Path.is_file
+
+    def locked(path: Path) -> bool:
+        if path.parent.name == "secret":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", locked)
+    assert main(["list", str(tmp_path)]) == 0
+    _, row, last = capsys.readouterr().out.splitlines()
+    assert row.startswith("open ") and last == "cannot be read: secret (Permission denied)"
 
 
 def test_a_folder_without_runs_and_none_at_all(tmp_path, capsys):
