@@ -93,7 +93,7 @@ def predict(trainer: Trainer, prediction: Callable[[], Any], truth: Callable[[],
     """
     if trainer.world_size > 1:
         raise InputError(f"predict writes what one process has; got {trainer.world_size}: type --trainer.devices=1")
-    arrays = dict(_joined("predicted", prediction())) | {"truth": truth().numpy()}
+    arrays = dict(_joined("predicted", prediction() or [])) | {"truth": truth().numpy()}
     path = run_of(checkpoint).path / f"predictions-{checkpoint_step(checkpoint) or 0:08d}.npz"
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # none of them is named allow_pickle

@@ -107,6 +107,7 @@ def test_what_another_network_returns_is_joined_by_name(tmp_path, capsys):
         ([{"a": torch.ones(2)}, {"b": torch.ones(2)}], "got dict of a and dict of b as predicted: "),
         ([[], []], "got list of 0 as predicted: "),
         ([], "got no batch as predicted: "),
+        (None, "got no batch as predicted: "),  # of a trainer that is limited to none
     ):
         with pytest.raises(InputError, match=words):
             predict(one, lambda returned=returned: returned, lambda: torch.ones(1), checkpoint)
