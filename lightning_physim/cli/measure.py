@@ -158,6 +158,8 @@ def measure(argv: list[str]) -> None:
             f"physim measure begins with a run; got {' '.join(argv) or 'nothing'}: "
             "type physim measure last --probe=true"
         )
+    if again := [word for word in argv[1:] if word.partition("=")[0] == "--ckpt_path"]:
+        raise InputError(f"physim measure takes its run as the first word, {argv[0]}; got {again[0]} too: leave it out")
     run_cli(MeasureCLI, ["validate", f"--ckpt_path={argv[0]}", *argv[1:]])
 
 

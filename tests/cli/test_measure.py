@@ -124,6 +124,8 @@ def test_a_torn_checkpoint_does_not_end_the_others(folder):
         (["trained", "--emergence=true"], "emergence needs the section probe"),
         (["trained", "--probe=true", "--data.system.interval=0.05"], "must have its interval, 0.1; got 0.05"),
         (["trained", "--probe.radius=-1"], "radius must be positive"),
+        (["trained", "--probe=true", "--ckpt_path=last"], "as the first word, trained; got --ckpt_path=last too"),
+        (["trained", "--probe=true", "--ckpt_path", "last"], "got --ckpt_path too: leave it out"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(folder, words, line):
