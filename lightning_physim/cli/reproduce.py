@@ -20,7 +20,7 @@ from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import write_reproduction
-from lightning_physim.sweeps import LocalSweep, Reproduction
+from lightning_physim.sweeps import LocalSweep, Reproduction, check_jobs
 from lightning_physim.tracking import RunDirectory, origin_line, read_table
 
 
@@ -38,6 +38,7 @@ def reproduce(argv: list[str]) -> int:
     for word in options:
         if "." not in word and (near := near_options(word, parser)):
             raise InputError(f"no such option: {word}: type {near[0]}")
+    check_jobs(given.jobs)
     read_config(resolve_config(given.config or DEFAULT))  # refuses what is none
     if given.across:
         return across(given, tuple(options))

@@ -13,7 +13,7 @@ from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.cli.train import SUBCOMMANDS, check
 from lightning_physim.errors import InputError
 from lightning_physim.report import write_comparison
-from lightning_physim.sweeps import LocalSweep, OnlineSweep, SweepSpec
+from lightning_physim.sweeps import LocalSweep, OnlineSweep, SweepSpec, check_jobs
 
 
 def sweep(argv: list[str]) -> int:
@@ -30,6 +30,7 @@ def sweep(argv: list[str]) -> int:
         given = parser.parse_args(argv)
     if given.online:
         return sweep_online(given)
+    check_jobs(given.jobs)
     spec = SweepSpec.read(given.file)
     if given.check:
         check_trials(LocalSweep(spec, given.runs, given.count, given.seed))

@@ -1,6 +1,6 @@
 """Many trainings: what a sweep asks for, and who runs its trials."""
 
-from lightning_physim.sweeps.local import LocalSweep
+from lightning_physim.sweeps.local import LocalSweep, check_jobs
 from lightning_physim.sweeps.online import OnlineSweep
 from lightning_physim.sweeps.reproduction import Across, Reproduction, Trainings
 from lightning_physim.sweeps.spec import SweepSpec, Trial
@@ -14,5 +14,6 @@ __all__ = [
     "SweepSpec",
     "Trainings",
     "Trial",
+    "check_jobs",
     "read_trials",
 ]

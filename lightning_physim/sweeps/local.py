@@ -52,6 +52,16 @@ class Plan(Protocol):
         """The words of its command. It makes the run directory ``$WANDB_RUN_ID``, and takes ``--ckpt_path``."""
 
 
+def check_jobs(jobs: int) -> None:
+    """Refuse a number of trials at a time that is less than one.
+
+    Raises:
+        InputError: it is.
+    """
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1; got {jobs}")
+
+
 class LocalSweep:
     """The trials of a sweep, and in ``<runs>/<sweep id>/`` their logs and :class:`SweepState`.
 
@@ -134,8 +144,7 @@ class LocalSweep:
         Raises:
             InputError: another process runs this sweep, or jobs is less than one.
         """
-        if jobs < 1:
-            raise InputError(f"--jobs must be at least 1; got {jobs}")
+        check_jobs(jobs)
         with self.state.alone(), collecting_signals() as received:
             waiting = self._waiting()
             self.bar = SweepBar(len(self.trials), len(waiting), jobs)

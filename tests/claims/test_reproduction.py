@@ -117,6 +117,9 @@ def test_every_command_of_a_shipped_configuration_is_valid(tmp_path):
     assert said.count("lightning_physim fit") == 6 and said.count("--seed_everything=0") == 4
     refused = physim("reproduce", "--check", "--seeds=1", "--model.lr=fast", cwd=tmp_path, code=2).stderr
     assert refused.count("\n") == 1 and "model.lr" in refused
+    for more in ((), ("--across",)):
+        refused = physim("reproduce", "--check", "--jobs=0", *more, cwd=tmp_path, code=2).stderr
+        assert refused == "physim: --jobs must be at least 1; got 0\n"
     refused = physim("reproduce", "--seeds=two", cwd=tmp_path, code=2).stderr
     assert refused.count("\n") == 1 and "two" in refused
 

@@ -181,6 +181,7 @@ def test_what_cannot_be_swept_here_is_one_line_and_exit_code_2(tmp_path, changes
     [
         (["nosuch.yaml"], "a sweep is a YAML file; got nosuch.yaml"),
         (["toy.yaml", "--jobs=0"], "--jobs must be at least 1; got 0"),
+        (["toy.yaml", "--jobs=0", "--check"], "--jobs must be at least 1; got 0"),
         (["toy.yaml", "--count=0"], "--count must be at least 1; got 0"),
         (["toy.yaml", "--bogus"], "bogus"),
         ([], "file"),
