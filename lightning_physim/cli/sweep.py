@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def sweep(argv: list[str]) -> int:
         return 0
     launcher = chosen_launcher(given.launcher, given.slurm)
     local = LocalSweep(spec, given.runs, given.count, given.seed, min_steps=given.min_steps, launcher=launcher)
+    for trial in local.trials:
+        check_program(local.command(trial))
     signal = local.run(given.jobs)
     print(f"comparison: {write_comparison(local.folder, spec.content, local.results())}")
     return local.conclude(signal)
@@ -99,11 +102,12 @@ def check_trials(local: LocalSweep) -> None:
     """Print the command of every trial, and build its network, data module and trainer where it is ours.
 
     Raises:
-        InputError: an unknown option, or a value that is refused.
+        InputError: no such program, an unknown option, or a value that is refused.
     """
     for trial in local.trials:
         command = local.command(trial)
         print(shlex.join(command))
+        check_program(command)
         own = _own_arguments(command)
         if own and own[0] in SUBCOMMANDS:
             try:
@@ -111,6 +115,20 @@ def check_trials(local: LocalSweep) -> None:
             except (InputError, argparse.ArgumentError) as error:
                 raise InputError(f"trial {trial.index}: {getattr(error, 'message', error)}") from error
     print(f"{len(local.trials)} trials, their options can be used; nothing was run", file=sys.stderr)
+
+
+def check_program(command: list[str]) -> None:
+    """Refuse a command that nothing can run.
+
+    Raises:
+        InputError: its first word is no program of this machine.
+    """
+    program = next(iter(command), "")
+    if shutil.which(program) is None:
+        raise InputError(
+            f"a trial's command must begin with a program that can be run; got {program!r}: install it, or change "
+            'command, e.g. ["${interpreter}", "${program}", "${args}"]'
+        )
 
 
 def _own_arguments(command: list[str]) -> list[str]:

@@ -176,6 +176,15 @@ def test_what_cannot_be_swept_here_is_one_line_and_exit_code_2(tmp_path, changes
     assert line.startswith("physim: ") and words in line and not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_a_program_that_is_none_is_refused_before_anything_is_written(tmp_path, options):
+    write(tmp_path, command=["./nosuch", "${args}"])
+    done = physim("sweep", "toy.yaml", *options, cwd=tmp_path, code=2)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("physim: a trial's command must begin with a program that can be run; got './nosuch': ")
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     "argv, words",
     [
