@@ -106,7 +106,7 @@ class SweepSpec:
     def id(self, seed: int) -> str:
         """The file's name and a hash of its content; unless it is a grid of the seed too, as it makes the trials."""
         key = self.path.read_bytes() + (b"" if self.content["method"] == "grid" else f"seed {seed}".encode())
-        return f"{_plain(self.path.stem)}-{hashlib.sha256(key).hexdigest()[:6]}"
+        return f"{_plain(self.path.stem) or 'sweep'}-{hashlib.sha256(key).hexdigest()[:6]}"
 
     def trials(self, count: int | None, seed: int) -> list[Trial]:
         """The trials, the same ones at every call. Those of a bayes sweep are draws from its ranges: what is tried in

@@ -101,6 +101,12 @@ def test_counts_of_trials_begin_at_one(tmp_path):
     assert drawn.id(0) != drawn.id(1) and drawn.id(0).startswith("toy-")
 
 
+def test_a_sweep_has_an_id_where_nothing_of_the_name_of_its_file_can_stand_in_one(tmp_path):
+    path = tmp_path / "ü.yaml"
+    path.write_text(yaml.safe_dump(FILE))
+    assert re.fullmatch("sweep-[0-9a-f]{6}", SweepSpec.read(path).id(0))
+
+
 def test_a_command_of_trials_says_what_is_left_and_ends_with_a_code(tmp_path):
     said: list[str] = []
     sweep = LocalSweep(spec(tmp_path), str(tmp_path / "runs"), None, 0, said.append)
