@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -212,6 +213,8 @@ def _choice(name: tuple[str, ...], kind: str, settings: Mapping[str, Any]) -> Pa
         low, high = settings["min"], settings["max"]
         if any(type(x) is not int for x in (low, high)) or not low < high:
             raise InputError(f"min and max of {label} must be integers with min < max; got {low!r} and {high!r}")
+        if high - low >= sys.maxsize:
+            raise InputError(f"{label} must have a range below {sys.maxsize:,}; got min {low} and max {high}")
         return Parameter(name, range(low, high + 1))
     values, probabilities = settings["values"], settings.get("probabilities")
     if not isinstance(values, list) or not values:

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ FILE_KEYS = (
     "name", "description", "project", "entity", "program", "command", "method", "metric", "parameters",
     "early_terminate",
 )  # fmt: skip
+MOST_TRIALS = 10**6
+"""Of a grid. They are all made before the first one starts."""
 COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
 
 
@@ -117,14 +120,21 @@ class SweepSpec:
             seed: of random trials. A trial depends on it and on its index, not on ``count``.
 
         Raises:
-            InputError: random or bayes without a count, or a grid over a continuous range.
+            InputError: random or bayes without a count, or a grid over a continuous range or of too many values.
         """
         if count is not None and count < 1:
             raise InputError(f"--count must be at least 1; got {count}")
         names = [parameter.name for parameter in self.parameters]
         points: Iterator[tuple[Any, ...]]
         if self.content["method"] == "grid":
-            points = itertools.islice(itertools.product(*(p.grid() for p in self.parameters)), count)
+            grids = [p.grid() for p in self.parameters]
+            count = min(math.prod(map(len, grids)), count or sys.maxsize)
+            if count > MOST_TRIALS:
+                raise InputError(
+                    f"a grid has at most {MOST_TRIALS:,} trials; got {count:,}: list fewer values, or type --count 20"
+                )
+            # The first `count` points take no more values of any parameter, and product() makes a tuple of all.
+            points = itertools.islice(itertools.product(*(values[:count] for values in grids)), count)
         elif count is None:
             method = self.content["method"]
             raise InputError(f"a {method} sweep never ends by itself; got no --count: type e.g. --count 20")

@@ -91,6 +91,7 @@ def test_choices_have_their_weights(given, values, weights):
         ({"distribution": "normal", "sigma": 0}, "sigma of x must be a positive number; got 0"),
         ({"distribution": "normal", "min": 0}, "normal needs no key, and can have mu and sigma, for x; got min"),
         ({"distribution": "int_uniform", "min": 0, "max": 1.5}, "must be integers with min < max; got 0 and 1.5"),
+        ({"min": 0, "max": 10**19}, "x must have a range below 9,223,372,036,854,775,807; got min 0 and max 1000000"),
         ({"distribution": "gamma"}, "the distribution of x must be constant, categorical, "),
         ({"values": []}, "values of x must be a list"),
         ({"values": [1], "valeu": 2}, "categorical needs values for x; got valeu, values"),

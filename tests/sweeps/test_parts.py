@@ -101,6 +101,17 @@ def test_counts_of_trials_begin_at_one(tmp_path):
     assert drawn.id(0) != drawn.id(1) and drawn.id(0).startswith("toy-")
 
 
+def test_a_grid_over_more_than_can_be_counted_takes_a_count(tmp_path):
+    sweep = spec(tmp_path, parameters={"a": {"values": [1, 2]}, "b": {"min": 0, "max": 10**12}, "c": {"value": 3}})
+    assert [trial.parameters for trial in sweep.trials(2, 0)] == [{"a": 1, "b": b, "c": 3} for b in (0, 1)]
+    with pytest.raises(InputError, match="at most 1,000,000 trials; got 2,000,000,000,002: list fewer values, or type"):
+        sweep.trials(None, 0)
+    small = spec(tmp_path, parameters={name: {"min": 0, "max": 2} for name in "abc"})
+    every = [trial.parameters for trial in small.trials(None, 0)]
+    assert len(every) == 27
+    assert all([trial.parameters for trial in small.trials(n, 0)] == every[:n] for n in range(1, 28))
+
+
 def test_a_sweep_has_an_id_where_nothing_of_the_name_of_its_file_can_stand_in_one(tmp_path):
     path = tmp_path / "ü.yaml"
     path.write_text(yaml.safe_dump(FILE))
