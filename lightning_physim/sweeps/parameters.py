@@ -163,8 +163,27 @@ def check_known(given: Mapping[str, Any], keys: Sequence[str], where: str) -> No
         raise InputError(f"{where} can have {', '.join(keys)}; got {', '.join(unknown)}: remove it, {ELSEWHERE}")
 
 
+def check_words(label: str, value: Any) -> None:
+    """Refuse what ``sweep.jsonl`` or a command cannot hold.
+
+    Raises:
+        InputError: a date, a number that is not finite, or text with what no command takes.
+    """
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        held = "\0" not in str(value)
+    except (TypeError, ValueError):
+        held = False
+    if not held:
+        raise InputError(
+            f"{label} must be text, finite numbers, true, false, null, or lists and mappings of them; got "
+            f"{str(value)!r}: put it in quotes, or remove it"
+        )
+
+
 def _parameter(name: tuple[str, ...], given: Any) -> Parameter:
     label = ".".join(name)
+    check_words("the name of a parameter", label)
     if not isinstance(given, dict):
         raise InputError(f"{label} must have value, values, or min and max; got {given}: type {{value: {given}}}")
     kind = given.get("distribution") or _implied(given)
@@ -207,6 +226,8 @@ def _parameter(name: tuple[str, ...], given: Any) -> Parameter:
 
 def _choice(name: tuple[str, ...], kind: str, settings: Mapping[str, Any]) -> Parameter:
     label = ".".join(name)
+    for value in settings["values"] if isinstance(settings.get("values"), list) else [settings.get("value")]:
+        check_words(label, value)
     if kind == "constant":
         return Parameter(name, (settings["value"],))
     if kind == "int_uniform":

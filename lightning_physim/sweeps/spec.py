@@ -16,7 +16,7 @@ import yaml
 
 from lightning_physim.errors import InputError
 from lightning_physim.files import UNREADABLE, nest
-from lightning_physim.sweeps.parameters import ELSEWHERE, Parameter, check_known, read_parameters
+from lightning_physim.sweeps.parameters import ELSEWHERE, Parameter, check_known, check_words, read_parameters
 
 FILE_KEYS = (
     "name", "description", "project", "entity", "program", "command", "method", "metric", "parameters",
@@ -99,6 +99,8 @@ class SweepSpec:
             raise InputError(
                 f"program must be what ${{program}} in the command stands for; got {content.get('program')}"
             )
+        for word in (*command, content.get("program"), content.get("project")):
+            check_words("each word of command, program and project", str(word))
         return cls(path, content, tuple(read_parameters(content.get("parameters"))))
 
     @property

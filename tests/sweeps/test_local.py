@@ -164,6 +164,8 @@ def test_check_finds_a_wrong_option_or_value(tmp_path, parameters, words):
         ({"metric": {"name": "a", "goal": "least"}}, "minimize or maximize; got least"),
         ({"command": ["${args_json_file}"]}, "got ${args_json_file}"),
         ({"program": None}, "program must be"),
+        ({"command": ["${program}", "a\0b"]}, "each word of command, program and project must be text"),
+        ({"project": "a\0b"}, "each word of command, program and project must be text"),
         ({"command": "physim fit"}, "command must be a list"),
         ({"method": "random"}, "got no --count: type e.g. --count 20"),
         ({"method": "bayes"}, "a bayes sweep never ends by itself; got no --count: type e.g. --count 20"),

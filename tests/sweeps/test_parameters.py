@@ -1,5 +1,7 @@
 """What parameters of a sweep can be: W&B's distributions against scipy's, and what is refused."""
 
+from datetime import date
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -93,6 +95,12 @@ def test_choices_have_their_weights(given, values, weights):
         ({"distribution": "int_uniform", "min": 0, "max": 1.5}, "must be integers with min < max; got 0 and 1.5"),
         ({"min": 0, "max": 10**19}, "x must have a range below 9,223,372,036,854,775,807; got min 0 and max 1000000"),
         ({"distribution": "gamma"}, "the distribution of x must be constant, categorical, "),
+        ({"values": [2, date(2026, 1, 1)]}, "x must be text, finite numbers, true, false, null, or lists and mappings "
+         "of them; got '2026-01-01': put it in quotes, or remove it"),
+        ({"values": [float("nan"), 2]}, "got 'nan': put it in quotes"),
+        ({"value": {"a": [float("inf")]}}, "got \"{'a': [inf]}\": put it in quotes"),
+        ({"value": "a\0b"}, "got 'a\\x00b': put it in quotes, or remove it"),
+        ({"value": "\ud800"}, "got '\\ud800': put it in quotes, or remove it"),
         ({"values": []}, "values of x must be a list"),
         ({"values": [1], "valeu": 2}, "categorical needs values for x; got valeu, values"),
         ({"value": 1, "values": [1]}, "categorical needs values for x; got value, values"),
@@ -105,6 +113,11 @@ def test_a_parameter_that_is_none_is_refused(given, words):
     with pytest.raises(InputError) as refused:
         parameter(**given)
     assert words in str(refused.value)
+
+
+def test_a_name_that_no_command_can_hold_is_refused():
+    with pytest.raises(InputError, match="the name of a parameter must be text, .*; got 'a.x00b': put it in quotes"):
+        list(read_parameters({"a\0b": {"value": 1}}))
 
 
 def test_a_grid_has_every_value_and_a_range_of_numbers_none():
