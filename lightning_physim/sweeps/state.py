@@ -1,7 +1,7 @@
 """What became of the trials of a sweep, in a file: any process can be killed at any moment, that of the sweep too."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,9 @@ class SweepState:
                 break
             try:
                 row = json.loads(line)
+                _check(row)
                 rows[row["run_id"]] = {name: row[name] for name in LINE}
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 raise InputError(
                     f"each line of {self.file} must hold {', '.join(LINE)}; got {line[:40]!r} in line {number}: "
                     "remove that line"
@@ -97,6 +98,16 @@ class SweepState:
             yield
         finally:
             lock.release()
+
+
+def _check(row: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` or ``ValueError`` where a line does not hold what :meth:`SweepState.record` writes."""
+    types = {"trial": int, "parameters": dict, "run_id": str, "state": str, "exit_code": int | None}
+    if not all(isinstance(row[name], kind) for name, kind in types.items()):
+        raise TypeError
+    if Path(row["run_id"]).name != row["run_id"] or row["run_id"] in ("", "..") or "\0" in row["run_id"]:
+        raise ValueError  # it is joined to the folder of the runs
+    float(0 if row["metric"] is None else row["metric"])
 
 
 def read_trials(folder: str | Path) -> list[dict[str, Any]]:

@@ -87,6 +87,22 @@ def test_the_last_line_of_a_trial_counts_and_a_torn_one_does_not(tmp_path):
         state.rows()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trial": "x"}, {"trial": None}, {"parameters": 3}, {"parameters": [1]}, {"run_id": 3}, {"run_id": "../a"},
+        {"run_id": ".."}, {"run_id": ""}, {"run_id": "a\0"}, {"state": ["finished"]}, {"exit_code": "0"},
+        {"metric": [1]}, {"metric": "low"}, {"metric": {}}, {"metric": 10**400},
+    ],
+)  # fmt: skip
+def test_a_line_with_values_of_other_types_is_refused(tmp_path, changes):
+    state = SweepState(tmp_path)
+    state.record(Trial(0, {"a": 1}, "one"), "finished", 0, 1.5)
+    state.file.write_text(json.dumps(json.loads(state.file.read_text()) | changes) + "\n")
+    with pytest.raises(InputError, match="sweep.jsonl must hold trial, .* in line 1: remove that line"):
+        read_trials(tmp_path)
+
+
 def test_counts_of_trials_begin_at_one(tmp_path):
     sweep = spec(tmp_path)
     assert [trial.run_id[:-6] for trial in sweep.trials(None, 0)] == [f"{sweep.id(0)}-00{i}-" for i in range(3)]
