@@ -37,7 +37,9 @@ INSIDE_COLUMNS = (
     InsideColumn("restored", "patching_restored", "of the same effect, if the head alone knows of it", narrow=False),
     InsideColumn("slope", "intervention_slope", "change of the prediction over that of the truth, what it sees moved"),
     InsideColumn("through", "intervention_through", "the part of that slope which goes through this head alone"),
-    InsideColumn("control", "intervention_control", "the same, the near particle moved that it sees least"),
+    InsideColumn(
+        "control", "intervention_control", "the same, the particle moved that it sees least within 2.5 diameters"
+    ),
 )
 
 
