@@ -14,7 +14,7 @@ import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -227,7 +227,7 @@ class PhysimCLI(LightningCLI):
         if self.resumed is not None:
             self.first_step = checkpoint_step(checkpoint) or 0
             for change in self.changes(self.resumed, "seed_everything", "data"):
-                rank_zero_warn(f"the run goes on with {change}")
+                rank_zero_only(print)(f"the run goes on with {change}", file=sys.stderr)
         self.save_config_callback = RunConfig
         self.save_config_kwargs = {"run": self.run, "step": self.first_step}
         given = make_loggers(self.wanted_loggers, self.run)
