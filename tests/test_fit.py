@@ -14,6 +14,7 @@ import yaml
 
 from lightning_physim import keys
 from lightning_physim.callbacks import checkpoint
+from lightning_physim.errors import InputError
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.report import RunContent
 from lightning_physim.tracking import RunDirectory, only_writer, read_arrays, read_metrics
@@ -317,6 +318,16 @@ def test_a_run_is_not_mistaken_for_another_one(copied, tmp_path):
     assert (
         "the run goes on with data.batch_size=8, which was 16" in done.stderr and done.stderr.count("goes on with") == 1
     )
+
+
+def test_a_resume_that_is_refused_leaves_the_state_as_it_was(copied, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise InputError("a file of the run cannot be read")
+
+    before = (copied / "state.json").read_bytes()
+    monkeypatch.setattr("lightning_physim.cli.train.Trainer.fit", refuse)
+    physim("fit", "--ckpt_path=last", "--trainer.max_steps=31", cwd=tmp_path, code=2)
+    assert (copied / "state.json").read_bytes() == before
 
 
 def test_numbers_that_cannot_be_written_are_no_success(copied, tmp_path, monkeypatch):

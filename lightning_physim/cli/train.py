@@ -55,6 +55,7 @@ from lightning_physim.tracking import (
     new_loggers,
     new_run,
     only_writer,
+    read_state,
     write_origin,
     write_state,
 )
@@ -105,6 +106,7 @@ class PhysimCLI(LightningCLI):
         self.kept = self.resumed is not None
         """Whether the run has become one: a step was taken."""
         self.first_step = 0
+        self.before: RunState | None = None
         # Abbreviations would be taken for whatever they happen to begin.
         quiet = {"exit_on_error": False, "allow_abbrev": False}
         own = arguments.own_network
@@ -226,6 +228,7 @@ class PhysimCLI(LightningCLI):
             self.at_end.enter_context(only_writer(self.run))
         if self.resumed is not None:
             self.first_step = checkpoint_step(checkpoint) or 0
+            self.before = read_state(self.resumed)
             for change in self.changes(self.resumed, "seed_everything", "data"):
                 rank_zero_only(print)(f"the run goes on with {change}", file=sys.stderr)
         self.save_config_callback = RunConfig
@@ -275,7 +278,11 @@ class PhysimCLI(LightningCLI):
             except BaseException as error:
                 if is_ending(self.trainer) and self.trainer.global_rank > 0:
                     return  # rank zero tells what has ended them all
-                self._end(state_after(error, max(self.trainer.global_step, self.first_step)))
+                state = state_after(error, max(self.trainer.global_step, self.first_step))
+                if self.before is not None and isinstance(error, InputError):
+                    # What was refused has not gone on.
+                    state = self.before if self.trainer.global_step <= self.first_step else state
+                self._end(state)
                 raise
         self._end(RunState("finished", self.trainer.global_step))
 
