@@ -63,6 +63,8 @@ from lightning_physim.tracking.provenance import provenance
 
 SPEAKING = ("pytorch_lightning", "lightning_physim")
 """Loggers that may say something while a bar is drawn."""
+HALF = ("16-true", "bf16-true")
+"""Precisions of the Trainer in which the network alone is halved."""
 SUBCOMMANDS = tuple(LightningCLI.subcommands())
 
 
@@ -254,6 +256,10 @@ class PhysimCLI(LightningCLI):
         check_counts(accumulate_grad_batches=given["accumulate_grad_batches"])
         check_counts(0, log_every_n_steps=given["log_every_n_steps"] or 0)
         check_not_negative(gradient_clip_val=given["gradient_clip_val"] or 0.0)
+        if given["precision"] in HALF and not self.arguments.own_network:
+            raise InputError(
+                f"precision must be 32-true, 64-true or mixed, as states are float32; got {given['precision']}"
+            )
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except InputError:

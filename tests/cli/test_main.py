@@ -75,6 +75,7 @@ def test_help_tells_commands_options_units_and_defaults(capsys):
         (["fit", "--config={bad"], "a configuration must be YAML; got --config"),
         (["fit", "--config=" + 999 * "{"], "it is nested too deeply"),
         (["fit", "--data.ood={[]:1}"], "data.ood"),
+        (["fit", "--trainer.precision=bf16-true"], "precision must be 32-true, 64-true or mixed"),
         (["fit", "--data.ood={'a': {1}}"], "ood split 'a' may change"),
     ],
 )
