@@ -19,9 +19,9 @@ from lightning_physim.ranges import check_counts
 class _Subject(NamedTuple):
     """What is measured: what was given, and otherwise what the module and the data module of the fit bring along."""
 
-    residual_fn: Callable[[Any, Any], Tensor]
+    residual_fn: Callable[[Any, Any], Tensor] | None
     data: Any
-    regions: Mapping[str, Any]
+    regions: Mapping[str, Any] | None
 
 
 class Geometry(Observer):
@@ -75,7 +75,7 @@ class Geometry(Observer):
         self.n_states = n_states
         self.full_schedule = LogSchedule(steps_per_decade, every)
         self.residual_fn, self.data, self.regions = residual_fn, data, regions
-        self.subject: _Subject | None = None
+        self.subject = _Subject(residual_fn, data, regions)
         self.results: dict[int, dict[str, Spectrum]] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -95,7 +95,7 @@ class Geometry(Observer):
         self.subject = _Subject(residual_fn, data, regions)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        assert self.subject is not None
+        assert self.subject.residual_fn is not None and self.subject.regions is not None
         step = trainer.global_step
         in_full = final or step == 0 or self.full_schedule.due(step)
         chosen = {name: masks for name, masks in self.subject.regions.items() if masks is not None or in_full}

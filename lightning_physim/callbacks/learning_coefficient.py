@@ -43,10 +43,10 @@ and four times as many draws."""
 class _Subject(NamedTuple):
     """What is measured: what was given, and otherwise what the module and the data module of the fit bring along."""
 
-    loss_fn: Callable[[Any, Any], Tensor]
+    loss_fn: Callable[[Any, Any], Tensor] | None
     residual_fn: Callable[[Any, Any], Tensor] | None
     data: Any
-    regions: Mapping[str, Any]
+    regions: Mapping[str, Any] | None
 
 
 class LearningCoefficient(Observer):
@@ -125,7 +125,7 @@ class LearningCoefficient(Observer):
         self.loss_fn, self.residual_fn = loss_fn, residual_fn
         self.data, self.regions, self.whole_model = data, regions, whole_model
         self.table_schedule = LogSchedule(1)
-        self.subject: _Subject | None = None
+        self.subject = _Subject(loss_fn, residual_fn, data, regions)
         self.results: dict[int, LLCResult] = {}
         self.n_estimates = self.n_regions = self.n_failed = 0
         self.reasons: set[str] = set()
@@ -179,7 +179,7 @@ class LearningCoefficient(Observer):
         super().on_train_batch_end(trainer, pl_module)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
-        assert self.subject is not None
+        assert self.subject.loss_fn is not None
         result = estimate_llc(  # collective: ranks share the chains
             module,
             self.subject.loss_fn,

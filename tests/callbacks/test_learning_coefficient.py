@@ -149,7 +149,6 @@ def test_a_budget_thins_the_schedule(tmp_path, monkeypatch, estimates):
 
 def test_draws_are_shown_at_first_once_a_decade_and_at_the_end_and_failures_counted(estimates):
     llc, logger = make(), Kept()
-    llc.setup(SimpleNamespace(), Plain(), "fit")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         for step in (18, 32, 56, 100, 178, 200):
@@ -203,7 +202,7 @@ def test_what_is_given_goes_before_what_the_module_brings_along(module, given, l
     assert llc.subject.regions == {"model": None}
     untouched = make(loss_fn=None, data=None)
     untouched.setup(SimpleNamespace(), module(), "test")  # only a fit needs any of it
-    assert untouched.subject is None
+    assert untouched.subject.loss_fn is None and untouched.subject.data is None
 
 
 @pytest.mark.parametrize("kind", [LearningCoefficient, Geometry])
@@ -293,7 +292,6 @@ def _ddp_fit(rank: int, world: int, folder: str) -> tuple:
     trainer = SimpleNamespace(global_step=6, loggers=[], callbacks=[guard])
     geometry = Geometry(residual_fn=lambda module, batch: module(batch[0]) - batch[1], data=data(), regions=MODEL)
     for callback in (make(), geometry):
-        callback.setup(trainer, model, "fit")
         try:
             callback.measure(trainer, model, final=False)
         except GivenUp:
@@ -311,7 +309,6 @@ def test_it_refuses_to_measure_under_inference_mode():
     model = Plain()
     llc = make()
     trainer = type("Trainer", (), {"global_step": 1, "loggers": []})()
-    llc.setup(trainer, model, "fit")
     with torch.inference_mode(), pytest.raises(InputError, match="inference_mode forbids.*inference_mode=False"):
         llc.measure(trainer, model, final=False)
 
