@@ -97,8 +97,9 @@ class MeasureCLI(PhysimCLI):
         )
         trainer.callbacks.append(AtCheckpoint())  # type: ignore[attr-defined]
         limit_waiting(trainer, self._get(self.config, "rank_timeout"))
-        # What Lightning starts its other processes with.
-        sys.argv = [sys.argv[0], "measure", str(measured.path), *self.arguments.words[1:]]
+        # What Lightning starts its other processes with: the run names the checkpoint.
+        options = (word for word in self.arguments.words[1:] if not word.startswith("--ckpt_path="))
+        sys.argv = [sys.argv[0], "measure", str(measured.path), *options]
         return trainer
 
     def validate(self, **_: Any) -> None:
