@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
+from filelock import FileLock, Timeout
 
 from lightning_physim.errors import InputError
 
@@ -116,6 +117,28 @@ def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)  # not the name of the half
         raise
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Inside, no other process holds the lock of a file. The operating system drops it with the process.
+
+    Args:
+        path: the file, made if need be.
+        refusal: what to say where another process holds it.
+
+    Raises:
+        InputError: another process does.
+    """
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(refusal) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -1,27 +1,19 @@
 """Count the directions in which the loss is curved while training runs, for the model and each of its heads."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_physim import keys
-from lightning_physim.callbacks.learning_coefficient import default_data, default_regions, own_residuals
+from lightning_physim.callbacks.learning_coefficient import Subject, default_data, default_regions, own_residuals
 from lightning_physim.callbacks.observer import Observer
 from lightning_physim.callbacks.safeguard import stop_requested
 from lightning_physim.callbacks.schedule import LogSchedule
 from lightning_physim.llc import Spectrum, gauss_newton_spectra
 from lightning_physim.protocols import HasResiduals, require
 from lightning_physim.ranges import check_counts
-
-
-class _Subject(NamedTuple):
-    """What is measured: what was given, and otherwise what the module and the data module of the fit bring along."""
-
-    residual_fn: Callable[[Any, Any], Tensor] | None
-    data: Any
-    regions: Mapping[str, Any] | None
 
 
 class Geometry(Observer):
@@ -75,7 +67,7 @@ class Geometry(Observer):
         self.n_states = n_states
         self.full_schedule = LogSchedule(steps_per_decade, every)
         self.residual_fn, self.data, self.regions = residual_fn, data, regions
-        self.subject = _Subject(residual_fn, data, regions)
+        self.subject = Subject(residual_fn, data, regions)
         self.results: dict[int, dict[str, Spectrum]] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -92,7 +84,7 @@ class Geometry(Observer):
             data = default_data(trainer, self.n_states, "Geometry")
         if regions is None:
             regions = default_regions(pl_module, whole_model=True)
-        self.subject = _Subject(residual_fn, data, regions)
+        self.subject = Subject(residual_fn, data, regions)
 
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule, final: bool) -> dict[str, float]:
         assert self.subject.residual_fn is not None and self.subject.regions is not None

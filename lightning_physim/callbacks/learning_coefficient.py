@@ -40,13 +40,13 @@ NETWORK_SGLD = SGLDConfig(
 and four times as many draws."""
 
 
-class _Subject(NamedTuple):
+class Subject(NamedTuple):
     """What is measured: what was given, and otherwise what the module and the data module of the fit bring along."""
 
-    loss_fn: Callable[[Any, Any], Tensor] | None
     residual_fn: Callable[[Any, Any], Tensor] | None
     data: Any
     regions: Mapping[str, Any] | None
+    loss_fn: Callable[[Any, Any], Tensor] | None = None
 
 
 class LearningCoefficient(Observer):
@@ -125,7 +125,7 @@ class LearningCoefficient(Observer):
         self.loss_fn, self.residual_fn = loss_fn, residual_fn
         self.data, self.regions, self.whole_model = data, regions, whole_model
         self.table_schedule = LogSchedule(1)
-        self.subject = _Subject(loss_fn, residual_fn, data, regions)
+        self.subject = Subject(residual_fn, data, regions, loss_fn)
         self.results: dict[int, LLCResult] = {}
         self.n_estimates = self.n_regions = self.n_failed = 0
         self.reasons: set[str] = set()
@@ -149,7 +149,7 @@ class LearningCoefficient(Observer):
             data = default_data(trainer, self.n_samples, "LearningCoefficient")
         if regions is None:
             regions = default_regions(pl_module, self.whole_model)
-        self.subject = _Subject(loss_fn, residual_fn, data, regions)
+        self.subject = Subject(residual_fn, data, regions, loss_fn)
 
     def planned(self, last_step: int) -> list[int]:
         if self.steps is not None:

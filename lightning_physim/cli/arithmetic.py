@@ -5,6 +5,8 @@ import torch
 from lightning_physim.errors import InputError
 
 MOST_THREADS = 4096
+HALF = ("16-true", "bf16-true")
+"""Precisions of the Trainer in which our network alone would be halved."""
 
 
 def set_arithmetic(threads: int | None) -> None:
@@ -23,3 +25,13 @@ def set_arithmetic(threads: int | None) -> None:
     torch.set_flush_denormal(True)
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def check_precision(precision: object) -> None:
+    """Refuse a precision of the Trainer that our network cannot be trained in.
+
+    Raises:
+        InputError: states would meet weights of another type.
+    """
+    if precision in HALF:
+        raise InputError(f"precision must be 32-true, 64-true or mixed, as states are float32; got {precision}")

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_physim.files import flatten, read_mapping
+from lightning_physim.report.comparison_page import differing
 from lightning_physim.tracking import RunDirectory
-
-SAME_NUMBERS = ("data.cache_dir", "data.num_workers", "data.eval_batch_size")
-"""Options of the data that may differ: where they lie, and how they are read."""
 
 
 def changes(run: RunDirectory, config: Mapping[str, Any]) -> list[str]:
@@ -23,5 +21,13 @@ def changes(run: RunDirectory, config: Mapping[str, Any]) -> list[str]:
     """
     before = flatten(read_mapping(run.config)) if run.config.is_file() else {}
     now = flatten(json.loads(json.dumps(config, default=str)))  # tuples are lists in a file
-    differing = [name for name in now if name in before and now[name] != before[name] and name not in SAME_NUMBERS]
-    return [f"{name}={now[name]}, which was {before[name]}" for name in differing]
+    both = [name for name in differing([before, now]) if name in before and name in now]
+    return [f"{name}={now[name]}, which was {before[name]}" for name in both]
+
+
+def limits(trainer: Mapping[str, Any]) -> list[str]:
+    """Options of the trainer that leave out a part of what is tested."""
+    # An integer is a number of batches, and 1.0 is all of them.
+    whole = {"None", "False", "0", "1.0"}
+    named = {name: trainer[name] for name in ("fast_dev_run", "limit_test_batches")}
+    return [f"trainer.{name}={value}" for name, value in named.items() if str(value) not in whole]

@@ -18,11 +18,11 @@ from lightning_physim.cli.loggers import make_loggers
 from lightning_physim.cli.measurements import MEASUREMENTS
 from lightning_physim.cli.ranks import ending_ranks, limit_waiting
 from lightning_physim.cli.runs import chosen_checkpoints
-from lightning_physim.cli.train import PhysimCLI, RunConfig, run_cli, state_after
+from lightning_physim.cli.train import PhysimCLI, RunConfig, run_cli
 from lightning_physim.errors import InputError
 from lightning_physim.report import print_summary, try_report
 from lightning_physim.stopwatch import Stopwatch
-from lightning_physim.tracking import RunDirectory, RunState, new_loggers, only_writer, write_state
+from lightning_physim.tracking import RunDirectory, RunState, new_loggers, only_writer, state_after, write_state
 
 MEASURING = [name for name, measurement in MEASUREMENTS.items() if measurement.of_network]
 """The sections that a checkpoint can be measured by; the others are about training."""

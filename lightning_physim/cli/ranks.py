@@ -1,6 +1,7 @@
 """The processes of a distributed training that this one has started, when it does not end well."""
 
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -42,6 +43,13 @@ def limit_waiting(trainer: pl.Trainer, seconds: float) -> None:
     # DDPStrategy takes it as an argument, but the trainer makes the strategy, of a name such as `ddp` or `auto`.
     if hasattr(trainer.strategy, "_timeout"):
         trainer.strategy._timeout = rank_timeout(seconds)
+
+
+def is_lightnings(error: Exception) -> bool:
+    """Whether Lightning itself has raised an error, or torch where it joins the processes of a training."""
+    raised_in = [frame.filename for frame in traceback.extract_tb(error.__traceback__)][-1:]
+    places = ("pytorch_lightning", "lightning_fabric", "torch/distributed/rendezvous")
+    return not isinstance(error, InputError) and any(place in name for name in raised_in for place in places)
 
 
 def refused(error: Exception) -> InputError:

@@ -3,7 +3,6 @@
 import logging
 import shutil
 import sys
-import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,8 +21,8 @@ from lightning_physim.callbacks import is_ending, leave_out_unused_hooks
 from lightning_physim.checkpoints import check_fits, statistics
 from lightning_physim.cli.announcement import announce
 from lightning_physim.cli.arguments import HELP, Arguments, expand
-from lightning_physim.cli.arithmetic import set_arithmetic
-from lightning_physim.cli.changes import changes
+from lightning_physim.cli.arithmetic import check_precision, set_arithmetic
+from lightning_physim.cli.changes import changes, limits
 from lightning_physim.cli.evaluation import evaluate, run_of
 from lightning_physim.cli.evaluation import predict as predict_rollouts
 from lightning_physim.cli.help import help_text
@@ -34,19 +33,19 @@ from lightning_physim.cli.own_network import require_prediction
 from lightning_physim.cli.ranks import (
     add_rank_timeout,
     ending_ranks,
+    is_lightnings,
     limit_waiting,
     rank_timeout,
     refused,
 )
 from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.data import ParticleDataModule
-from lightning_physim.errors import Diverged, InputError, Interrupted
+from lightning_physim.errors import InputError
 from lightning_physim.files import replace_file
 from lightning_physim.loggers import log_configuration, run_loggers
 from lightning_physim.module import PhysicsSimulator
 from lightning_physim.ranges import check_counts, check_not_negative
 from lightning_physim.report import LiveReport, print_summary, try_report
-from lightning_physim.signals import signal_name
 from lightning_physim.tracking import (
     RunDirectory,
     RunState,
@@ -56,6 +55,7 @@ from lightning_physim.tracking import (
     new_run,
     only_writer,
     read_state,
+    state_after,
     write_origin,
     write_state,
 )
@@ -63,8 +63,6 @@ from lightning_physim.tracking.provenance import provenance
 
 SPEAKING = ("pytorch_lightning", "lightning_physim")
 """Loggers that may say something while a bar is drawn."""
-HALF = ("16-true", "bf16-true")
-"""Precisions of the Trainer in which the network alone is halved."""
 SUBCOMMANDS = tuple(LightningCLI.subcommands())
 
 
@@ -256,10 +254,8 @@ class PhysimCLI(LightningCLI):
         check_counts(accumulate_grad_batches=given["accumulate_grad_batches"])
         check_counts(0, log_every_n_steps=given["log_every_n_steps"] or 0)
         check_not_negative(gradient_clip_val=given["gradient_clip_val"] or 0.0)
-        if given["precision"] in HALF and not self.arguments.own_network:
-            raise InputError(
-                f"precision must be 32-true, 64-true or mixed, as states are float32; got {given['precision']}"
-            )
+        if not self.arguments.own_network:
+            check_precision(given["precision"])
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except InputError:
@@ -329,16 +325,10 @@ class PhysimCLI(LightningCLI):
         own = self.arguments.own_network
         evaluating = partial(evaluation, **kwargs | {"verbose": own})
         loggers = [] if own else self.given_loggers
-        others = [] if not stays else self._limits() + self.changes(run_of(self._checkpoint), "data")
+        others: list[str] = []
+        if stays:
+            others = limits(self._get(self.config, "trainer")) + self.changes(run_of(self._checkpoint), "data")
         evaluate(self.trainer, evaluating, self._checkpoint, stays, others, loggers, table=not own)
-
-    def _limits(self) -> list[str]:
-        """Options of the trainer that leave out a part of what is tested."""
-        options = self._get(self.config, "trainer")
-        named = {name: options[name] for name in ("fast_dev_run", "limit_test_batches")}
-        # An integer is a number of batches, and 1.0 is all of them.
-        whole = {"None", "False", "0", "1.0"}
-        return [f"trainer.{name}={value}" for name, value in named.items() if str(value) not in whole]
 
     def predict(self, **kwargs: Any) -> None:
         if self.arguments.own_network:
@@ -417,27 +407,11 @@ def run_cli(cli: type[PhysimCLI], argv: list[str]) -> None:
             sys.argv = [typed[0], *arguments.words]
             cli(arguments, at_end)
     except (ValueError, TypeError, MisconfigurationException) as error:
-        if _is_lightnings(error):
+        if is_lightnings(error):
             raise refused(error) from error
         raise
     finally:
         sys.argv = typed
-
-
-def _is_lightnings(error: Exception) -> bool:
-    """Whether Lightning itself has raised an error, or torch where it joins the processes of a training."""
-    raised_in = [frame.filename for frame in traceback.extract_tb(error.__traceback__)][-1:]
-    places = ("pytorch_lightning", "lightning_fabric", "torch/distributed/rendezvous")
-    return not isinstance(error, InputError) and any(place in name for name in raised_in for place in places)
-
-
-def state_after(error: BaseException, step: int) -> RunState:
-    """What an error has made of a training."""
-    if isinstance(error, Interrupted):
-        return RunState("interrupted", step, signal_name(error.number))
-    if isinstance(error, Diverged):
-        return RunState("diverged", step, str(error))
-    return RunState("failed", step, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:

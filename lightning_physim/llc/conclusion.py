@@ -39,8 +39,8 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
         left = noise
     values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
-    exact = config.about == "anchor" and draws is not plain
-    if exact:
+    without_slope = config.about == "anchor" and draws is not plain
+    if without_slope:
         values = values._replace(mcse=math.hypot(values.mcse, _error_of_centre(own, alive)))
     about_centre = values.mean if config.about == "centre" else values.mean - shift
     covered = _mean([chain.covered for chain in alive])
@@ -52,7 +52,7 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     order = 2 * equipartition.mean / about_centre if about_centre else math.nan
     slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
     # Where the slope at the centre is taken from each draw, no draws tell by how much the centre errs.
-    margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse and not exact else math.nan
+    margin = 1.96 * slack / about_centre if about_centre > 3 * values.mcse and not without_slope else math.nan
     position = rhat_of_positions([chain.away for chain in alive], [chain.within for chain in alive], plain.shape[1])
     trace = draws + off(own).mean
     kept = trace[torch.isfinite(trace).all(1)]

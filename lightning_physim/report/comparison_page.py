@@ -30,10 +30,12 @@ log = logging.getLogger(__name__)
 SEEDS = ("seed_everything", "data.seed")
 """Parameters that make another run of the same kind."""
 NOT_COMPARED = (
-    "runs", "ckpt_path", "data.cache_dir", "threads", "trainer.default_root_dir", "trainer.callbacks", "trainer.logger",
-    "wandb", "artifacts", "rank_timeout", "clock", "progress", "safeguard",
+    "runs", "ckpt_path", "data.cache_dir", "data.num_workers", "data.eval_batch_size", "threads",
+    "trainer.default_root_dir", "trainer.callbacks", "trainer.logger", "wandb", "artifacts", "rank_timeout", "clock",
+    "progress", "safeguard",
 )  # fmt: skip
-"""Parameters that are of no account, and those below them: where things are kept, and what watches over them."""
+"""Parameters that are of no account, and those below them: where things are kept, how they are read,
+and what watches over them."""
 MEASURED_SECTIONS = ("validation", "probe.enabled", "emergence", "snapshots", "checkpoints", "llc", "geometry")
 """Those of what is measured and when: of no account between runs, unless a sweep asks for them."""
 LONGEST_KIND = 40
@@ -135,7 +137,7 @@ def write_comparison(folder: str | Path, sweep: Mapping[str, Any] | None, rows: 
         replace_file(file, yaml.safe_dump(dict(sweep), sort_keys=False).encode())
     metric, goal = sweep["metric"]["name"], sweep["metric"].get("goal", "minimize")
     points = [flatten(row["parameters"]) for row in rows]
-    varied = _varied(points)
+    varied = differing(points)
     results = []
     for row, point in zip(rows, points, strict=True):
         run = RunDirectory(folder.parent / row["run_id"])
@@ -194,7 +196,7 @@ def write_runs(output: str | Path, runs: Sequence[RunDirectory]) -> Path:
     """
     output = Path(output)
     points = [flatten(read_mapping(run.config)) if run.config.is_file() else {} for run in runs]
-    varied = _varied(points, (*NOT_COMPARED, *MEASURED_SECTIONS))
+    varied = differing(points, (*NOT_COMPARED, *MEASURED_SECTIONS))
     seeds = set(varied) <= set(SEEDS)
     results = []
     for run, point in zip(runs, points, strict=True):
@@ -392,7 +394,7 @@ def _scatter(results: Sequence[Result], metric: str) -> float:
     return max(float(np.median(moves)) if moves else 0.0, float(np.median(seeds)) if seeds else 0.0)
 
 
-def _varied(points: Sequence[Mapping[str, Any]], left_out: Sequence[str] = NOT_COMPARED) -> list[str]:
+def differing(points: Sequence[Mapping[str, Any]], left_out: Sequence[str] = NOT_COMPARED) -> list[str]:
     """Names of the parameters that points differ in."""
     names = dict.fromkeys(name for point in points for name in point)
     return [

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lightning_physim.errors import Diverged, InputError
-from lightning_physim.files import append_json_line, json_number, replace_file
+from lightning_physim.files import append_json_line, json_number, locked, replace_file
 from lightning_physim.signals import SIGNALS
 from lightning_physim.sweeps.spec import Trial
 from lightning_physim.tracking.run import RunDirectory
@@ -85,19 +83,11 @@ class SweepState:
             InputError: another process runs this sweep.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise InputError(
-                f"one process runs a sweep; got another at work in {self.folder}: wait for it, or raise its --jobs"
-            ) from None
-        try:
+        refusal = f"one process runs a sweep; got another at work in {self.folder}: wait for it, or raise its --jobs"
+        with locked(self.folder / "lock", refusal):
             if self.file.is_file() and not (content := self.file.read_bytes()).endswith(b"\n"):
                 replace_file(self.file, content[: content.rfind(b"\n") + 1], durable=True)
             yield
-        finally:
-            lock.release()
 
 
 def _check(row: Mapping[str, Any]) -> None:

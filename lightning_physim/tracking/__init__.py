@@ -13,7 +13,7 @@ from lightning_physim.tracking.run import (
     last_checkpoint,
     new_run,
 )
-from lightning_physim.tracking.state import RunState, how_to_go_on, only_writer, read_state, write_state
+from lightning_physim.tracking.state import RunState, how_to_go_on, only_writer, read_state, state_after, write_state
 
 if TYPE_CHECKING:
     from lightning_physim.tracking.jsonl import JsonlLogger
@@ -42,6 +42,7 @@ __all__ = [
     "read_table",
     "read_origin",
     "read_state",
+    "state_after",
     "table_path",
     "write_origin",
     "write_state",

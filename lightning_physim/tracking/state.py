@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from lightning_physim.errors import InputError
-from lightning_physim.files import clear_leftovers, replace_file
+from lightning_physim.errors import Diverged, Interrupted
+from lightning_physim.files import clear_leftovers, locked, replace_file
+from lightning_physim.signals import signal_name
 from lightning_physim.tracking.run import RunDirectory
 
 State = Literal["running", "finished", "interrupted", "diverged", "failed"]
@@ -43,6 +44,15 @@ def read_state(run: RunDirectory) -> RunState | None:
         return None
 
 
+def state_after(error: BaseException, step: int) -> RunState:
+    """What an error has made of a training."""
+    if isinstance(error, Interrupted):
+        return RunState("interrupted", step, signal_name(error.number))
+    if isinstance(error, Diverged):
+        return RunState("diverged", step, str(error))
+    return RunState("failed", step, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
 def how_to_go_on(run: RunDirectory, state: RunState) -> str:
     """What to type, where that would lead on: from a checkpoint, and not into the same NaN again."""
     if state.state not in ("interrupted", "failed") or not any(run.checkpoints.glob("*.ckpt")):
@@ -75,21 +85,13 @@ def condition(run: RunDirectory) -> str:
 def only_writer(run: RunDirectory) -> Iterator[None]:
     """Inside, no other process trains the run. What killed processes have left of half-written files is removed.
 
-    The operating system drops the lock with the process. Rank zero alone writes, and locks.
+    Rank zero alone writes, and locks.
 
     Raises:
         InputError: another process trains it.
     """
-    lock = FileLock(run.path / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            f"one process trains a run; got another at work in {run.path}: wait for its end, or start a new run"
-        ) from None
-    try:
+    refusal = f"one process trains a run; got another at work in {run.path}: wait for its end, or start a new run"
+    with locked(run.path / ".lock", refusal):
         for folder in (run.path, run.checkpoints, *run.figures.glob("**/")):
             clear_leftovers(folder)
         yield
-    finally:
-        lock.release()
