@@ -207,6 +207,7 @@ LLC_CONVERGED = Key(
 LLC_SHIFT = Key("llc/{region}/shift", "n_beta times the loss at the centre of the chains, less that at w*", "1")
 LLC_VIRIAL = Key("llc/{region}/virial", "mean of ((w - c) B grad U - tr B)/2; 0 for exact sampling", "1")
 LLC_VIRIAL_MCSE = Key("llc/{region}/virial_mcse", "standard error of the virial", "1")
+LLC_VIRIAL_KEPT = Key("llc/{region}/virial_kept", "fraction of the virial that the estimate holds", "fraction")
 LLC_EQUIPARTITION = Key("llc/{region}/equipartition", "E[(w - c) n_beta grad L]/2, with the centre c of draws", "1")
 LLC_EQUIPARTITION_MCSE = Key("llc/{region}/equipartition_mcse", "standard error of the equipartition", "1")
 LLC_ORDER = Key(

@@ -29,8 +29,9 @@ MAX_PERSISTENCE = 0.9
 SQUARES = 30
 """Gradients behind their mean square, each at a draw and over a minibatch of its own."""
 DISTANCE_TO_INSTABILITY = 0.1
-"""``step_size a_max / 4`` of an automatic step size; chains diverge at 1. With Euler's scheme it is also the relative
-bias of the stiffest direction."""
+"""``step_size a_max / 4`` of an automatic step size; chains diverge at 1."""
+BIAS_OF_EULER = 0.02
+"""The same with Euler's scheme, where it is the relative bias of the stiffest direction."""
 
 
 def adapt(replicas: Replicas, basin: Basin, by_residuals: bool, config: SGLDConfig, minibatches: Minibatches) -> Kernel:
@@ -77,7 +78,8 @@ def adapt(replicas: Replicas, basin: Basin, by_residuals: bool, config: SGLDConf
             missed = _missed(replicas, basin, minibatches, LowRank(leading, followed, followed[:, -1]), seed)
             scale = LowRank(leading, followed, followed[:, -1] * missed)
             softest = largest / missed[:, None]
-    step_size = _step_sizes(replicas.jobs, largest)
+    stability = BIAS_OF_EULER if config.integrator == "euler" else DISTANCE_TO_INSTABILITY
+    step_size = _step_sizes(replicas.jobs, largest, stability)
     return Kernel(
         step_size=step_size,
         preconditioner=scale,
@@ -134,7 +136,7 @@ def _mean_square(replicas: Replicas, basin: Basin, minibatches: Minibatches, see
     return total
 
 
-def _step_sizes(jobs: list[Job], largest: Tensor) -> Tensor:
+def _step_sizes(jobs: list[Job], largest: Tensor, stability: float) -> Tensor:
     """``[replicas, 1]``, the automatic ones in units of the inverse of the largest curvature ``[replicas, 1]``."""
     step_size = torch.zeros_like(largest)
     for row, job in enumerate(jobs):
@@ -143,6 +145,6 @@ def _step_sizes(jobs: list[Job], largest: Tensor) -> Tensor:
                 f'step_size="auto" needs curvature at w*; region {job.region.name!r} has none: '
                 "give a number, or a localization above 0"
             )
-        each = 4 * DISTANCE_TO_INSTABILITY / largest[row] if job.step_size == "auto" else float(job.step_size)
+        each = 4 * stability / largest[row] if job.step_size == "auto" else float(job.step_size)
         step_size[row] = job.step_factor * each
     return step_size

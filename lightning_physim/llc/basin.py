@@ -95,13 +95,18 @@ class Basin:
         """The basins of these replicas."""
         return Basin(self.slope[rows], self.covariance.select(rows), self.share[rows])
 
-    def lean(self, force: Tensor, gamma: Tensor) -> Tensor:
-        """How far forces move the mean, ``[replicas, size]``, in directions that the loss or the localization holds."""
-        known = self.covariance
+    def slope_control(self, gamma: Tensor) -> Tensor:
+        """``a = C (1 - B/2) g`` ``[replicas, size]`` with the covariance C, the slope g at w* and the loss's share B.
+
+        ``a . grad U`` takes out what g adds to draws that lack the virial about w*, in directions that the loss or the
+        localization holds.
+        """
+        known, directions = self.covariance, self.covariance.directions
+        half = self.slope - directions.combine(self.share * directions.along(self.slope)) / 2
         # Both shares make up the curvature, where it is not the least that is followed.
         values = torch.where(self.share + gamma / known.values > 0.5, known.values, torch.inf)
         rest = torch.where(gamma[:, 0] > 0, known.rest, torch.inf)
-        return LowRank(known.directions, values, rest).apply(force)
+        return LowRank(directions, values, rest).apply(half)
 
     def draw(self, noise: Tensor, replicas: Replicas, samples: Samples) -> Tensor:
         """Displacements ``[replicas, size]`` drawn from the Gaussian, by standard normal noise of that shape.

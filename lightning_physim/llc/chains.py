@@ -29,15 +29,16 @@ class Quantities(NamedTuple):
             the mean of grad U. Partial integration makes its mean zero under ``exp(-U)``.
         plain_virial: the same with ``B = 1``: all directions alike.
         equipartition: ``(w - c) . (n_beta grad L - g)/2``.
-        drift: ``a . grad U`` with ``a = C g`` and the covariance C of the basin, whose mean is zero too: what the value
-            about the anchor has of a slope at the centre. About the centre 0.
+        control: what ``zero_variance`` takes out, whose mean is zero as well. About the centre the virial. About the
+            anchor ``((w - w*) . B grad U - tr B)/2 + a . grad U`` with ``a = C (1 - B/2) g``, the slope g of U at w*
+            and the covariance C of the basin. On a quadratic loss the value less this is constant, wherever c lies.
     """
 
     value: Tensor
     virial: Tensor
     plain_virial: Tensor
     equipartition: Tensor
-    drift: Tensor
+    control: Tensor
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,13 @@ class ChainRecord:
             off adds as there are chains.
         step_size, step_stability: of its kernel.
         noise_ratio, acceptance: where it ended.
-        away: squared distance of the mean of its draws from the centre of all.
-        within: mean squared distance of its draws from their mean; NaN where draws could not be kept.
+        away: squared distance of the mean of its draws from the centre of all; of each half, where it is alone.
+        within: mean squared distance of these draws from their mean; NaN where draws could not be kept.
         localization_share: localization |w - w*|^2 / d, mean over draws.
         shift: n_beta times the rise of the loss, over the whole estimation set, at the centre: the mean over the draws
             of all living chains of its job.
         walk, walk_mcse: of its job (:class:`lightning_physim.llc.walk.Walk`).
         covered: half the trace of B: the learning coefficient of a quadratic loss with the curvature that is known.
-        directions: among which B divides it, ``(tr B)^2 / tr B^2``; NaN of no curvature.
     """
 
     draws: Quantities
@@ -66,14 +66,13 @@ class ChainRecord:
     step_stability: float
     noise_ratio: float
     acceptance: float
-    away: float
-    within: float
+    away: list[float]
+    within: list[float]
     localization_share: float
     shift: float
     walk: float
     walk_mcse: float
     covered: float
-    directions: float
 
 
 @dataclass(frozen=True)
@@ -128,10 +127,11 @@ class Chains:
         self.replicas, self.kernel, self.basin, self.walk, self.noise = replicas, kernel, basin, walk, noise
         self.state = ChainState.at(displacement, self.noise.draw())
         gradient = group.gather(minibatches.whole.gradients).to(displacement.dtype)[replicas.which_of_row]
-        self.about_centre = config.about == "centre"
+        self.about_centre, self.alone = config.about == "centre", config.n_chains == 1
         slope = gradient if self.about_centre else torch.zeros_like(gradient)
         self.slope = slope[replicas.row]
         plain = PlainGradient(group, replicas.which_of_row, slope)
+        self.slope_control = basin.slope_control(replicas.gamma)
         controlled = config.control_variate and not minibatches.full
         self.estimator: GradientEstimator = ControlVariate.at_anchor(plain, minibatches.whole) if controlled else plain
         self.minibatches, self.seed = minibatches, config.seed
@@ -157,6 +157,7 @@ class Chains:
         chosen.replicas, chosen.noise = self.replicas.select(rows), self.noise.select(rows)
         chosen.kernel, chosen.basin = self.kernel.select(row), self.basin.select(row)
         chosen.walk, chosen.state = self.walk.select(row), self.state.select(row)
+        chosen.slope_control = self.slope_control[row]
         kept = [self.replicas.rows.index(number) for number in chosen.replicas.rows]
         chosen.estimator, chosen.slope = self.estimator.select(torch.tensor(kept, device=row.device)), self.slope[row]
         chosen.sums, chosen.sum_localization = self.sums[:, row], self.sum_localization[row]
@@ -214,7 +215,6 @@ class Chains:
         n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope
         base, tangent = torch.zeros_like(n_beta[:, 0]), torch.zeros_like(self.slope)
         mean = reference = centres.gradient[self.replicas.row]
-        lean = torch.zeros_like(mean) if self.about_centre else self.basin.lean(mean, self.replicas.gamma)
         by_minibatch: dict[int, list[int]] = {}
         for i, t in enumerate(drawn):
             by_minibatch.setdefault(self.minibatches.number(t), []).append(i)
@@ -230,10 +230,15 @@ class Chains:
                     continue
                 displacement, gradient = self.kept[i]
                 away = displacement - centres.displacement[self.replicas.row]
+                against = self._against(away, gradient - reference)
                 if self.about_centre:
                     value = value - ((tangent - left_out) * away).sum(1)
-                against = *self._against(away, gradient - reference), self._along(lean, displacement, gradient)
-                found[i] = Quantities(value, *(torch.where(value.isfinite(), each, torch.nan) for each in against))
+                    control = against[0]
+                else:
+                    force = gradient + self.replicas.gamma * displacement
+                    control = self._against(displacement, gradient)[0] + (self.slope_control * force).sum(1)
+                every = (torch.where(value.isfinite(), each, torch.nan) for each in (*against, control))
+                found[i] = Quantities(value, *every)
         rows = zip(*(found[i] for i in range(len(drawn))), strict=True)
         return Quantities(*(torch.stack(each, 1).double().cpu() for each in rows))
 
@@ -244,10 +249,6 @@ class Chains:
         weighted = (share * known.along(away) * known.along(force)).sum(1) - of_draw * share.sum(1)
         plain = (away * force).sum(1) - of_draw * away.shape[1]
         return weighted / 2, plain / 2, (away * gradient).sum(1) / 2
-
-    def _along(self, lean: Tensor, displacement: Tensor, gradient: Tensor) -> Tensor:
-        """``lean . grad U`` ``[replicas]``."""
-        return (lean * (gradient + self.replicas.gamma * displacement)).sum(1)
 
     def _tangent(self, centres: Centres, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
         """n_beta times the rise beyond the slope at w*, and the gradient, at each replica's centre ``[replicas]``,
@@ -270,20 +271,23 @@ class Chains:
             value += weight * (there - base - ((slope - left_out) * away).sum(1))
         differs = gradient - centres.gradient[self.replicas.row]
         against = self._against(away, differs, of_draw=False)
-        # A centre that is off leans by as much: what a drift has too much, in place of what it lacks.
-        lean = torch.zeros_like(away) if self.about_centre else self.basin.lean(differs, self.replicas.gamma)
-        drift = -self._along(lean, away, differs)
-        return Quantities(*(each.double().cpu() for each in (value, *against, drift)))
+        control = against[0] if self.about_centre else torch.zeros_like(value)  # which takes no centre
+        return Quantities(*(each.double().cpu() for each in (value, *against, control)))
 
     def _distances(self, centres: Centres) -> tuple[Tensor, Tensor]:
-        """Squared distances ``[replicas]``: of the draws' mean from the centre, and of the draws from their mean."""
+        """Squared distances ``[replicas, 1]``: of the draws' mean from the centre, and of the draws from their mean.
+
+        Of a chain that is alone in its job those of its halves, ``[replicas, 2]``.
+        """
         centre = centres.displacement[self.replicas.row]
-        away = (self.means()[0] - centre).square().sum(1)
         if not self.keeps:
+            away = (self.means()[0] - centre).square().sum(1)[:, None]
             return away, away * torch.nan
+        parts = self.kept[: len(self.values), 0].tensor_split(2 if self.alone else 1)
+        away = torch.stack([(part.mean(0) - centre).square().sum(1) for part in parts], 1)
         # From the centre, as w* may lie so far away that nothing but rounding would be left of the difference.
-        from_centre = [(displacement - centre).square().sum(1) for displacement, _ in self.kept[: len(self.values)]]
-        return away, torch.stack(from_centre).mean(0) - away
+        from_centre = [torch.stack([(u - centre).square().sum(1) for u in part]).mean(0) for part in parts]
+        return away, torch.stack(from_centre, 1) - away
 
     def records(
         self, means: Mapping[int, Tensor], drawn: Sequence[int], some: Sequence[Minibatch]
@@ -312,14 +316,13 @@ class Chains:
                 step_stability=float(self.kernel.stability[row]),
                 noise_ratio=float(noise[row]),
                 acceptance=float(accepted[row]),
-                away=float(away[row]),
-                within=float(within[row]),
+                away=away[row].tolist(),
+                within=within[row].tolist(),
                 localization_share=float(self.sum_localization[row] / len(self.values)),
                 shift=float(self.replicas.n_beta[row, 0] * rise[self.replicas.row[row]]),
                 walk=float(self.walk.mean[row]),
                 walk_mcse=float(self.walk.mcse[row]),
                 covered=float(self.basin.share[row].sum() / 2),
-                directions=float(self.basin.share[row].sum().square() / self.basin.share[row].square().sum()),
             )
             for row, key in enumerate(self.replicas.keys)
         }

@@ -49,6 +49,8 @@ class RegionResult:
             Above 0, the energy that too large steps or noisy gradients put into the chains; below 0, what they lack as
             they have not arrived. NaN where draws could not be kept.
         virial_mcse: its standard error.
+        virial_kept: fraction of the virial that the estimate holds: 1, and less with ``zero_variance``. Where the loss
+            is quadratic it is the estimate's bias.
         equipartition: ``E[(w - c) . n_beta grad L]/2 = (d - localization tr Cov(w))/2``. For a potential that is
             homogeneous of degree p about c it is p/2 times the learning coefficient.
         equipartition_mcse: its standard error.
@@ -84,6 +86,7 @@ class RegionResult:
     noise_ratio: float
     virial: float
     virial_mcse: float
+    virial_kept: float
     equipartition: float
     equipartition_mcse: float
     order: float

@@ -67,7 +67,9 @@ def summarize(trace: np.ndarray, shared: Shared | None = None, noise_ratio: floa
         return Summary(mean, 0.0, math.nan, math.nan)
     axes = {"chain_axis": 0, "draw_axis": 1}
     ess = float(array_stats.ess(alive, method="mean", **axes))
-    rhat = float(array_stats.rhat(alive, method="split", **axes))
+    half = alive.shape[1] // 2
+    halves = np.concatenate([alive[:, :half], alive[:, -half:]])  # method="split" refuses a single chain
+    rhat = float(array_stats.rhat(halves, method="identity", **axes))
     variance = float(alive.var(ddof=1)) / ess
     if shared is not None and len(alive) > 1:
         if shared.controlled:
@@ -100,13 +102,15 @@ def _long_run_variance(series: np.ndarray, lags: int) -> float:
 
 
 def rhat_of_positions(away: Sequence[float], within: Sequence[float], n_draws: int) -> float:
-    """R-hat of where chains are, by traces of the covariances between and within them; NaN for a single chain.
+    """R-hat of where chains are, by traces of the covariances between and within them.
+
+    Of a single chain its halves take the place of chains.
 
     It has the noise of all directions together. In a region of many parameters it sees chains that are still on their
     way in soft ones, which hardly change the loss, though the centre lies where they lead.
 
     Args:
-        away: squared distance of the mean of each chain from that of all.
+        away: squared distance of the mean of each chain from that of all; two or more, or the answer is NaN.
         within: mean squared distance of each chain's draws from their mean.
         n_draws: of each chain.
     """

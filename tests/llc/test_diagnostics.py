@@ -40,6 +40,16 @@ def test_a_virial_within_three_errors_or_a_tenth_of_the_estimate_passes(sign):
     assert "virial" in diagnose(GOOD | {"mean": -5.9, "virial": sign * 0.6})
 
 
+@pytest.mark.parametrize(
+    "kept, passes, fails", [(1.0, 0.06, 0.061), (0.5, 0.12, 0.121), (0.3, 0.2, 0.201), (0.0, 0.2, 0.201)]
+)
+def test_what_an_estimate_holds_of_the_virial_is_a_few_percent_of_it(kept, passes, fails):
+    values = GOOD | {"virial_mcse": 0.01, "virial_kept": kept}
+    for sign in (1, -1):
+        assert diagnose(values | {"virial": sign * passes}) == {}
+        assert "virial" in diagnose(values | {"virial": sign * fails})
+
+
 def test_a_virial_tests_nothing_from_an_error_of_a_quarter_of_the_estimate():
     assert virial_is_tested(GOOD | {"virial_mcse": 0.5})
     assert not virial_is_tested(GOOD | {"virial_mcse": 0.51})

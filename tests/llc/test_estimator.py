@@ -223,7 +223,10 @@ def test_coordinates_outside_a_region_stay_where_they_are():
 
 # ---- Chains that die
 
-QUADRATIC = {"n_beta": 1.0, "localization": 0.0, "step_size": 0.1, "n_chains": 12, "n_draws": 80, "n_burn_in": 0}
+QUADRATIC = {
+    "n_beta": 1.0, "localization": 0.0, "step_size": 0.1, "n_chains": 12, "n_draws": 80, "n_burn_in": 0,
+    "integrator": "euler",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("death", [math.nan, math.inf, 1e9])

@@ -204,6 +204,7 @@ def test_two_ranks_give_and_refuse_what_one_process_does(on_ranks):
 def test_defaults():
     assert defaults(SGLDConfig) == {
         "n_beta": None, "step_size": "auto", "localization": 0.0, "n_chains": 4, "n_draws": 200, "doublings": 0,
-        "n_burn_in": 100, "batch_size": 256, "preconditioner": None, "integrator": "euler", "control_variate": False,
-        "about": "anchor", "zero_variance": False, "target_mcse": None, "max_seconds": None, "seed": 0,
+        "n_burn_in": 100, "batch_size": 256, "preconditioner": None, "integrator": "leimkuhler_matthews",
+        "control_variate": False, "about": "anchor", "zero_variance": False, "target_mcse": None, "max_seconds": None,
+        "seed": 0,
     }  # fmt: skip

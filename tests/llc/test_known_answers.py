@@ -52,7 +52,7 @@ def quadratic(w: Tensor) -> Tensor:
     "step, localization", [(1e-4, 100.0), pytest.param(1e-4, 0.0, marks=slow), pytest.param(1.5e-4, 0.0, marks=slow)]
 )
 def test_quadratic_with_the_step_size_bias_of_sgld(step, localization):
-    settings = {"n_chains": 256, "n_draws": 750, "n_burn_in": 750 if localization else 1500}
+    settings = {"n_chains": 256, "n_draws": 750, "n_burn_in": 750 if localization else 1500, "integrator": "euler"}
     result = estimate(quadratic, 10, n_beta=1000.0, step_size=step, localization=localization, **settings)
     agrees(result, quadratic_answer(H, 1000.0, step, localization), 0.02)
     assert result.step_stability == pytest.approx(step * (1000 * H[-1] + localization) / 4, rel=1e-3)
@@ -226,7 +226,9 @@ REGRESSION = Regression()
 
 @slow
 def test_linear_regression_full_batch():
-    result = REGRESSION.estimate(batch_size=None, step_size=5e-4, n_chains=32, n_draws=2000, n_burn_in=1000)
+    result = REGRESSION.estimate(
+        batch_size=None, step_size=5e-4, n_chains=32, n_draws=2000, n_burn_in=1000, integrator="euler"
+    )
     agrees(result, quadratic_answer(REGRESSION.h.numpy(), 200.0, 5e-4, 1.0), 0.03)
 
 
@@ -234,7 +236,14 @@ def test_linear_regression_with_the_bias_of_gradient_noise_and_without_it_by_con
     step = 5e-4
     rho = REGRESSION.rho(200.0, step, 64)
     biased = quadratic_answer(REGRESSION.h.numpy(), 200.0, step, 1.0, rho)
-    settings = {"batch_size": 64, "step_size": step, "n_chains": 32, "n_draws": 1500, "n_burn_in": 500}
+    settings = {
+        "batch_size": 64,
+        "step_size": step,
+        "n_chains": 32,
+        "n_draws": 1500,
+        "n_burn_in": 500,
+        "integrator": "euler",
+    }
     noisy = REGRESSION.estimate(**settings)
     agrees(noisy, biased, 0.08)
     assert noisy.noise_ratio > 0.1 and "noise_ratio" in noisy.failures

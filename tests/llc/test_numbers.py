@@ -147,7 +147,8 @@ def test_a_chain_that_diverges_is_counted_and_spoils_no_other():
     assert gone.step_stability == pytest.approx(25) and "step_stability" in gone.failures
 
 
-def test_the_automatic_step_is_a_tenth_of_the_limit_for_each_region():
+@pytest.mark.parametrize("integrator, stability", [("leimkuhler_matthews", 0.1), ("euler", 0.02)])
+def test_the_automatic_step_is_far_from_the_limit_for_each_region(integrator, stability):
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -156,17 +157,19 @@ def test_the_automatic_step_is_a_tenth_of_the_limit_for_each_region():
     def loss(m, _):
         return 50 * m.stiff.square().sum() + 0.5 * m.soft.square().sum()
 
-    config = SGLDConfig(n_beta=10.0, n_draws=400, n_burn_in=200, batch_size=None)
+    config = SGLDConfig(n_beta=10.0, n_draws=400, n_burn_in=200, n_chains=8, batch_size=None, integrator=integrator)
     result = estimate_llc(Two(), loss, (torch.zeros(1),), {"stiff": {"stiff": None}, "soft": {"soft": None}}, config)
     for name, curvature in (("stiff", 1000.0), ("soft", 10.0)):
-        assert result[name].step_size == pytest.approx(0.4 / curvature)
-        assert result[name].step_stability == pytest.approx(0.1)
-        assert abs(result[name].mean - 1.5 / 0.9) < 4 * result[name].mcse  # with Euler's bias
-        assert 0.9 < result[name].acceptance < 1
+        assert result[name].step_size == pytest.approx(4 * stability / curvature)
+        assert result[name].step_stability == pytest.approx(stability)
+        bias = 1 / (1 - stability) if integrator == "euler" else 1
+        assert abs(result[name].mean - 1.5 * bias) < 4 * result[name].mcse
+        assert (0.99 < result[name].acceptance < 1) == (integrator == "euler")
 
 
 def test_acceptance_falls_with_the_step_and_the_virial_tells_heat():
-    results = [on_potential(square, size=20, n_draws=300, n_chains=16, step_size=step) for step in (1e-4, 1e-2, 3.6e-2)]
+    settings = {"size": 20, "n_draws": 300, "n_chains": 16, "integrator": "euler"}
+    results = [on_potential(square, step_size=step, **settings) for step in (1e-4, 1e-2, 3.6e-2)]
     assert results[0].acceptance > 0.99 > results[1].acceptance > results[2].acceptance
     # Euler's scheme is too hot by (step a / 4) / (1 - step a / 4) in every direction: here by nine times the estimate.
     assert results[2].virial == pytest.approx(10 * 0.9 / 0.1, abs=5 * results[2].virial_mcse)
@@ -364,7 +367,9 @@ def test_the_heat_of_minibatch_gradients_is_alike_in_all_chains():
 
 
 def test_metropolis_would_accept_small_steps_in_a_well_of_localization_alone():
-    config = SGLDConfig(n_beta=1.0, localization=5.0, step_size=0.01, n_chains=8, n_draws=40, n_burn_in=200)
+    config = SGLDConfig(
+        n_beta=1.0, localization=5.0, step_size=0.01, n_chains=8, n_draws=40, n_burn_in=200, integrator="euler"
+    )
     flat = estimate_llc(Flat(size=10), lambda m, _: 0.0 * m.w.sum(), (torch.zeros(4),), config=config)["model"]
     assert flat.acceptance > 0.99 and flat.localization_share == pytest.approx(1.0, rel=0.2)
 
