@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import jacrev
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
+from lightning_physim.keys import CURVATURES
 from lightning_physim.llc.curvature import NO_SPECTRUM
 from lightning_physim.llc.objective import LossFn, Objective, Samples, as_tensors, without_trace
 from lightning_physim.llc.ranks import Ranks
@@ -23,6 +24,8 @@ BLOCK_ENTRIES = 2**26
 """The same for larger ones, whose Gram matrix needs all rows at once: parameters go in blocks."""
 BLOCK_ROWS = 256
 """Rows of a symmetric product that are computed together, from the diagonal on."""
+ROUNDED = 0.01
+"""Of the smallest curvature that is counted, what products of the Jacobian may round at most."""
 EXACT_SIZE = 4096
 """Rows of the largest matrix whose eigenvalues are found. They take a core 6 s and the cube of the size."""
 
@@ -124,7 +127,8 @@ def _covariances(objective: Objective, regions: Sequence[Region], per_row: int, 
     for half, rows in ((0, range(middle)), (1, range(middle, objective.n))):
         for _, jacobian in _jacobians(objective, names, list(rows)[ranks.rank :: ranks.world], chunk):
             for region in regions:
-                _add_products(sums[region.name][half], region.gather_columns(jacobian).mT)
+                columns = region.gather_columns(jacobian).mT
+                _add_products(sums[region.name][half], columns, columns.shape[1])
     scales = 2 / (per_row * objective.n), 2 / (per_row * max(middle, 1))  # of one row the half is empty
     found = {}
     for name, halves in sums.items():
@@ -146,16 +150,28 @@ def _grams(objective: Objective, regions: Sequence[Region], per_row: int, ranks:
             rows = torch.zeros(objective.n, per_row, width, dtype=objective.dtype, device=objective.device)
             for some, jacobian in _jacobians(objective, names, mine, chunk):
                 rows[some] = region.gather_columns(jacobian).view(len(some), per_row, width).to(rows.dtype)
-            _add_products(gram, ranks.add(rows).view(n, width))
+            _add_products(gram, ranks.add(rows).view(n, width), n)
         found[region.name] = 2 / n * gram, 2 / middle * gram[:middle, :middle]
     return found
 
 
-def _add_products(total: Tensor, vectors: Tensor) -> None:
-    """Add ``vectors @ vectors.mT`` on and below the diagonal, which is all that ``torch.linalg.eigh`` reads."""
+def _add_products(total: Tensor, vectors: Tensor, n_residuals: int) -> None:
+    """Add ``vectors @ vectors.mT`` on and below the diagonal, which is all that ``torch.linalg.eigh`` reads.
+
+    Products round by up to their precision times the trace. Where that comes near the smallest curvature that is
+    counted, they are in double precision, at more than twice the cost. Derivatives in single precision do no harm: the
+    same rounding of a Jacobian is that of the root of a curvature.
+
+    Args:
+        total: float64 sum.
+        vectors: entries of the Jacobian.
+        n_residuals: that they are derivatives of.
+    """
+    rounded = torch.finfo(vectors.dtype).eps * 2 / max(n_residuals, 1) * float(vectors.square().sum())
+    if rounded > ROUNDED * min(CURVATURES.values()):
+        vectors = vectors.double()
     for start in range(0, len(vectors), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        # In the precision of the derivatives, whose own rounding is as large; their sum in float64.
         total[start:, block] += vectors[start:] @ vectors[block].mT
 
 

@@ -93,6 +93,17 @@ def test_of_a_network_and_its_heads_it_is_scipys_of_the_dense_jacobian(network):
             np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("n, d", [(512, 300), (128, 600)])  # by covariances, and by the Gram matrix
+def test_rounding_counts_as_no_direction_where_one_is_far_stiffer_than_the_others(n, d):
+    """Inputs of single precision with a mean of a hundred: their mean is ten million times stiffer than the rest."""
+    x = (torch.randn(n, d, generator=torch.Generator().manual_seed(0)) * 0.03 + 100).double()
+    expected = np.clip(eigenvalues(x.numpy()), 0, None)
+    module = nn.Linear(d, 1, bias=False)
+    found = gauss_newton_spectra(module, residual_fn, (x.float(), torch.zeros(n, 1)))["model"]
+    assert expected[0] > 1e6 and found.d_eff(0.1) > 2
+    assert found.d_eff(0.1) == pytest.approx((expected / (expected + 0.1)).sum(), rel=1e-3)
+
+
 def test_the_size_of_chunks_and_blocks_leaves_no_trace(network, monkeypatch):
     module, data = network
     regions = {"model": None, **head_regions(module)}
