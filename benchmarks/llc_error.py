@@ -38,7 +38,7 @@ def our_settings(n_draws: int | None = None) -> dict[str, Any]:
     sgld = replace(NETWORK_SGLD, about="anchor", **BETA)
     found = {
         "L": replace(sgld, n_draws=144, n_burn_in=32),
-        "model": replace(sgld, n_draws=96, n_burn_in=48, batch_size=128),
+        "model": replace(sgld, n_draws=96, n_burn_in=48, batch_size=256),
     }
     if n_draws is not None:
         long = {"step_size": 0.8, "batch_size": None, "n_chains": 4, "n_draws": n_draws}
