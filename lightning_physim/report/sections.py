@@ -423,8 +423,8 @@ CONTENTS = {
         upwards show a head that knows velocities. <b>Bars</b>: the fraction of a partner’s effect on the prediction
         that is lost when the head alone does not know of the partner, and the fraction that comes when it alone does.
         Then the response through the head when the particle that it sees most is moved, as a fraction of the true
-        response. The control moves the near particle that it sees least. Error bars are two standard errors either
-        way. <i>Do not believe</i> a colour where few pairs are; the pointer tells.""",
+        response. The control moves the one within 2.5 diameters that it sees least. Error bars are two standard
+        errors either way. <i>Do not believe</i> a colour where few pairs are; the pointer tells.""",
         fill=_inside_step,
         below=_inside_table,
     ),
