@@ -5,14 +5,12 @@ import json
 import re
 import runpy
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pandas
 import pytest
 import torch
-import wandb
 
 from lightning_physim import Run
 from lightning_physim.errors import InputError
@@ -21,14 +19,13 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def example(tmp_path, monkeypatch) -> Iterator[ModuleType]:
+def example(tmp_path, monkeypatch) -> ModuleType:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     spec = importlib.util.spec_from_file_location("induction_heads", ROOT / "examples" / "induction_heads.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module
-    wandb.teardown()  # or later tests of this process would find the mode that it was set up with
+    return module
 
 
 def test_what_comes_after_the_earlier_copy_is_the_next_token(example):
