@@ -17,7 +17,10 @@ import torch.nn.functional as F
 from benchmarks.llc_workers import DEFAULTS, Network, our_network, ours, run
 
 BATCH = 64
-JOB = {"n_beta": 300.0, "localization": 300.0, "step_size": 1e-5, "n_chains": 4, "batch_size": BATCH}
+JOB = {
+    "n_beta": 300.0, "localization": 300.0, "step_size": 1e-5, "n_chains": 4, "batch_size": BATCH,
+    "integrator": "euler",
+}  # fmt: skip
 CONVERGING = 3000.0
 BEST = {
     "preconditioner": "curvature", "integrator": "leimkuhler_matthews", "control_variate": True, "step_size": "auto",

@@ -259,7 +259,17 @@ def ours(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
     problem = Problem(job, own=True)
     data, heads = (problem.states, problem.targets), head_regions(problem.network)
-    same = ("n_beta", "localization", "step_size", "n_chains", "n_draws", "n_burn_in", "batch_size", "seed")
+    same = (
+        "n_beta",
+        "localization",
+        "step_size",
+        "n_chains",
+        "n_draws",
+        "n_burn_in",
+        "batch_size",
+        "integrator",
+        "seed",
+    )
     given = residuals if job["residuals"] else None
     now = clock(job["device"])
     for part in job["parts"]:
@@ -279,8 +289,8 @@ def ours(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 WORKERS = {"ours": ours, "devinterp1": devinterp1, "devinterp2": devinterp2, "canonical": canonical}
 DEFAULTS: dict[str, Any] = {
-    "network": None, "device": "cpu", "n_burn_in": 0, "seed": 0, "settings": {}, "residuals": False,
-    "parts": ("model", "L0", "L1"),
+    "network": None, "device": "cpu", "n_burn_in": 0, "integrator": "euler", "seed": 0, "settings": {},
+    "residuals": False, "parts": ("model", "L0", "L1"),
 }  # fmt: skip
 """Of a job. Ours estimates the regions together whose names start with the same of ``parts``; ``settings`` are those of
 the sampler by part."""

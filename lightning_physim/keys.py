@@ -224,7 +224,7 @@ LLC_WALK_MCSE = Key("llc/{region}/walk_mcse", "standard error of the walk", "1")
 LLC_LOCALIZATION_SHARE = Key(
     "llc/{region}/localization_share", "localization |w - w*|^2 / d; 1 where localization alone holds the chains", "1"
 )
-LLC_ACCEPTANCE = Key("llc/{region}/acceptance", "mean Metropolis acceptance of a step", "probability")
+LLC_ACCEPTANCE = Key("llc/{region}/acceptance", "mean Metropolis acceptance of a step of Euler's scheme", "probability")
 LLC_BELOW = Key("llc/{region}/below", "fraction of draws below 0", "fraction")
 LLC_GRAD_NORM = Key("llc/{region}/grad_norm", "norm of the loss's gradient by the region's weights", "loss per weight")
 LLC_WEIGHT_NORM = Key("llc/{region}/weight_norm", "norm of the region's weights", "weights")

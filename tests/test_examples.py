@@ -4,6 +4,8 @@ import importlib.util
 import json
 import re
 import runpy
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -14,15 +16,16 @@ import torch
 
 from lightning_physim import Run
 from lightning_physim.errors import InputError
+from tests.helpers.processes import clean_environment
 
 ROOT = Path(__file__).parents[1]
+INDUCTION_HEADS = ROOT / "examples" / "induction_heads.py"
 
 
 @pytest.fixture
 def example(tmp_path, monkeypatch) -> ModuleType:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    spec = importlib.util.spec_from_file_location("induction_heads", ROOT / "examples" / "induction_heads.py")
+    spec = importlib.util.spec_from_file_location("induction_heads", INDUCTION_HEADS)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -38,7 +41,11 @@ def test_what_comes_after_the_earlier_copy_is_the_next_token(example):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_foreign_project_gets_the_whole_product(example):
-    path = example.main(steps=10, quick=True)
+    # In a process of its own, as wandb keeps the mode that it was set up with for all that come later.
+    words = f"import runpy; print(runpy.run_path({str(INDUCTION_HEADS)!r})['main'](steps=10, quick=True))"
+    environment = clean_environment() | {"WANDB_MODE": "disabled"}
+    done = subprocess.run([sys.executable, "-c", words], env=environment, check=True, capture_output=True, text=True)
+    path = Path(done.stdout.splitlines()[-1])
     run = Run(path)
     metrics = run.metrics
     for region in ("L0H0", "L0H1", "L1H0", "L1H1"):
@@ -58,7 +65,7 @@ def test_a_foreign_project_gets_the_whole_product(example):
 
 def test_the_page_counts_the_lines_of_glue(example):
     page = (ROOT / "docs" / "own.md").read_text()
-    text = (ROOT / "examples" / "induction_heads.py").read_text()
+    text = INDUCTION_HEADS.read_text()
     marked = len(re.findall("# glue", text))
     probe = re.search(r"class InductionProbe.*?(?=\n\n\ndef _places)", text, re.S)[0].splitlines()
     assert f"{marked} marked places" in page and f"{len(probe)} lines: a probe of its own" in page

@@ -95,14 +95,14 @@ class Basin:
         """The basins of these replicas."""
         return Basin(self.slope[rows], self.covariance.select(rows), self.share[rows])
 
-    def slope_control(self, gamma: Tensor) -> Tensor:
-        """``a = C (1 - B/2) g`` ``[replicas, size]`` with the covariance C, the slope g at w* and the loss's share B.
+    def slope_control(self, of_loss: Tensor, slope: Tensor, gamma: Tensor) -> Tensor:
+        """``a = C (l - B G/2)`` ``[replicas, size]`` with the covariance C and the loss's share B of the curvature.
 
-        ``a . grad U`` takes out what g adds to draws that lack the virial about w*, in directions that the loss or the
-        localization holds.
+        ``a . grad U`` takes out what the slopes l of ``n_beta L`` and G of U at a point add to draws that lack the
+        virial about this point, in directions that the loss or the localization holds.
         """
         known, directions = self.covariance, self.covariance.directions
-        half = self.slope - directions.combine(self.share * directions.along(self.slope)) / 2
+        half = of_loss - directions.combine(self.share * directions.along(slope)) / 2
         # Both shares make up the curvature, where it is not the least that is followed.
         values = torch.where(self.share + gamma / known.values > 0.5, known.values, torch.inf)
         rest = torch.where(gamma[:, 0] > 0, known.rest, torch.inf)

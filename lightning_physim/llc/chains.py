@@ -30,8 +30,9 @@ class Quantities(NamedTuple):
         plain_virial: the same with ``B = 1``: all directions alike.
         equipartition: ``(w - c) . (n_beta grad L - g)/2``.
         control: what ``zero_variance`` takes out, whose mean is zero as well. About the centre the virial. About the
-            anchor ``((w - w*) . B grad U - tr B)/2 + a . grad U`` with ``a = C (1 - B/2) g``, the slope g of U at w*
-            and the covariance C of the basin. On a quadratic loss the value less this is constant, wherever c lies.
+            anchor ``((w - p) . B grad U - tr B)/2 + a . grad U`` with a point p that is fixed before the first draw,
+            ``a = C (l - B G/2)``, the slopes l of n_beta L and G of U at p, and the covariance C of the basin. On a
+            quadratic loss whose curvature is known the value less this is constant, wherever c lies.
     """
 
     value: Tensor
@@ -131,7 +132,10 @@ class Chains:
         slope = gradient if self.about_centre else torch.zeros_like(gradient)
         self.slope = slope[replicas.row]
         plain = PlainGradient(group, replicas.which_of_row, slope)
-        self.slope_control = basin.slope_control(replicas.gamma)
+        self.controls_anchor = config.zero_variance and not self.about_centre
+        self.point, self.slope_control = torch.zeros(2, *displacement.shape).to(displacement)
+        if self.controls_anchor:
+            self.slope_control = basin.slope_control(basin.slope, basin.slope, replicas.gamma)
         controlled = config.control_variate and not minibatches.full
         self.estimator: GradientEstimator = ControlVariate.at_anchor(plain, minibatches.whole) if controlled else plain
         self.minibatches, self.seed = minibatches, config.seed
@@ -157,7 +161,7 @@ class Chains:
         chosen.replicas, chosen.noise = self.replicas.select(rows), self.noise.select(rows)
         chosen.kernel, chosen.basin = self.kernel.select(row), self.basin.select(row)
         chosen.walk, chosen.state = self.walk.select(row), self.state.select(row)
-        chosen.slope_control = self.slope_control[row]
+        chosen.point, chosen.slope_control = self.point[row], self.slope_control[row]
         kept = [self.replicas.rows.index(number) for number in chosen.replicas.rows]
         chosen.estimator, chosen.slope = self.estimator.select(torch.tensor(kept, device=row.device)), self.slope[row]
         chosen.sums, chosen.sum_localization = self.sums[:, row], self.sum_localization[row]
@@ -186,15 +190,23 @@ class Chains:
         self.sums, self.summed = torch.zeros_like(self.sums), 0
 
     def refer_to(self, means: Mapping[int, Tensor]) -> None:
-        """Take what minibatches err by at the centres of jobs from now on, before the first draw that is recorded.
+        """Take what minibatches err by, and the control about the anchor, at the centres of jobs from now on, before
+        the first draw that is recorded.
 
-        The noise of gradients grows with the distance from there, and w* may lie far from the centre.
+        The noise of gradients grows with the distance from there, as does what curvature that is not known leaves of
+        a slope; and w* may lie far from the centre.
 
         Args:
             means: displacement and gradient of each job, ``[2, size]``.
         """
+        there = Centres.of(self.replicas, means).displacement
         if isinstance(self.estimator, ControlVariate):
-            self.estimator = self.estimator.at(Centres.of(self.replicas, means).displacement, self.minibatches)
+            self.estimator = self.estimator.at(there, self.minibatches)
+        if self.controls_anchor:
+            _, gradient = over_all(self.replicas.group, there, self.replicas.which_of_row, self.minibatches)
+            gamma, self.point = self.replicas.gamma, there[self.replicas.row]
+            of_loss = self.replicas.n_beta * gradient[self.replicas.row]
+            self.slope_control = self.basin.slope_control(of_loss, of_loss + gamma * self.point, gamma)
 
     def _draws(self, centres: Centres, at_centre: Tensor, drawn: Sequence[int]) -> Quantities:
         """All draws, ``[replicas, draws]``, against the centres of their jobs.
@@ -231,12 +243,13 @@ class Chains:
                 displacement, gradient = self.kept[i]
                 away = displacement - centres.displacement[self.replicas.row]
                 against = self._against(away, gradient - reference)
+                control = against[0]
                 if self.about_centre:
                     value = value - ((tangent - left_out) * away).sum(1)
-                    control = against[0]
-                else:
-                    force = gradient + self.replicas.gamma * displacement
-                    control = self._against(displacement, gradient)[0] + (self.slope_control * force).sum(1)
+                elif self.controls_anchor:
+                    gamma = self.replicas.gamma
+                    about_point = self._against(displacement - self.point, gradient + gamma * self.point)[0]
+                    control = about_point + (self.slope_control * (gradient + gamma * displacement)).sum(1)
                 every = (torch.where(value.isfinite(), each, torch.nan) for each in (*against, control))
                 found[i] = Quantities(value, *every)
         rows = zip(*(found[i] for i in range(len(drawn))), strict=True)

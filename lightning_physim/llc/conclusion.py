@@ -44,9 +44,12 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     # The virial takes the heat of the directions that are known out of a draw, to first order.
     kept += abs(about_centre - covered) / max(abs(about_centre), covered) if about_centre else 1.0
     kept = min(1.0, kept)
+    noise_left = noise * kept
     # Without localization no R-hat of positions sees soft directions that have not arrived.
     weighted = job.localization and covered >= COVERED * abs(about_centre)
     virial = told(virials, own_virials) if weighted else told(alike, own_alike)
+    if not weighted:  # it is the heat of all coordinates, of which the estimate has the loss's share
+        kept *= min(1.0, 2 * abs(about_centre) / job.region.size)
     order = 2 * equipartition.mean / about_centre if about_centre else math.nan
     slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
     # About the anchor the controlled draws do not tell by how much the loss at the centre errs.
@@ -74,7 +77,7 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         ess=values.ess,
         n_dead=len(chains) - len(alive),
         step_stability=max(chain.step_stability for chain in chains),
-        noise_ratio=noise * kept,
+        noise_ratio=noise_left,
         virial=virial.mean,
         virial_mcse=virial.mcse,
         virial_kept=kept,

@@ -60,7 +60,7 @@ def diagnose(values: Mapping[str, float]) -> dict[str, str]:
         "noise_ratio": (noise > MAX_NOISE_RATIO, f"gradient noise ratio {noise:.2f} above {MAX_NOISE_RATIO:g}"),
         "virial": (
             abs(virial) > max(3 * virial_mcse, allowed * abs(mean)),
-            f"chains hotter than what they sample, by {virial:.2g}: more localization, less step"
+            f"chains hotter than what they sample, by {virial:.2g}: less step, zero_variance, or more localization"
             if virial > 0
             else f"chains have not arrived, they lack {-virial:.2g}: more burn-in and draws, or localization",
         ),

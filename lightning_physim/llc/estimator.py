@@ -159,7 +159,7 @@ def _run(
     while going:
         if stop is not None and ranks.any(stop()):
             raise GivenUp
-        if t == first and config.control_variate and config.n_burn_in > 1:
+        if t == first and (config.control_variate or config.zero_variance) and config.n_burn_in > 1:
             # By the second half of burn-in, when chains have mostly forgotten where they started.
             means = _means(jobs, chains, minibatches.objective, ranks)
             for each in chains:

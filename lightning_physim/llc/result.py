@@ -49,18 +49,19 @@ class RegionResult:
             Above 0, the energy that too large steps or noisy gradients put into the chains; below 0, what they lack as
             they have not arrived. NaN where draws could not be kept.
         virial_mcse: its standard error.
-        virial_kept: fraction of the virial that the estimate holds: 1, and less with ``zero_variance``. Where the loss
-            is quadratic it is the estimate's bias.
+        virial_kept: fraction of the virial that the estimate holds: 1, and less with ``zero_variance`` or B = 1. Where
+            the loss is quadratic this part of the virial is the estimate's bias.
         equipartition: ``E[(w - c) . n_beta grad L]/2 = (d - localization tr Cov(w))/2``. For a potential that is
             homogeneous of degree p about c it is p/2 times the learning coefficient.
         equipartition_mcse: its standard error.
         order: p of the loss about the centre: 2 where it is regular, 4 for a quartic. A mean over directions, weighted
             by what each adds to the learning coefficient.
-        order_lo, order_hi: its 95 % interval; NaN where the estimate is not above three standard errors.
+        order_lo, order_hi: its 95 % interval; NaN where the estimate is not above three standard errors, and about the
+            anchor with ``zero_variance``.
         walk: ``n_beta E[L(w) - L(w*)]`` of the walk that localization alone would leave, the sampler at n_beta = 0:
             ``tr H / 2c`` where the loss is quadratic, c = localization / n_beta. NaN without localization.
         walk_mcse: its standard error.
-        acceptance: mean Metropolis acceptance of a step, both energies on one batch.
+        acceptance: mean Metropolis acceptance of a step, both energies on one batch; NaN but for Euler's scheme.
         localization_share: localization |w - w*|^2 / d: 1 where localization alone holds the chains.
         below: fraction of draws below 0.
         grad_norm: norm of the region's part of the gradient at w* of the loss over the whole estimation set.

@@ -67,9 +67,11 @@ def summarize(trace: np.ndarray, shared: Shared | None = None, noise_ratio: floa
         return Summary(mean, 0.0, math.nan, math.nan)
     axes = {"chain_axis": 0, "draw_axis": 1}
     ess = float(array_stats.ess(alive, method="mean", **axes))
-    half = alive.shape[1] // 2
-    halves = np.concatenate([alive[:, :half], alive[:, -half:]])  # method="split" refuses a single chain
-    rhat = float(array_stats.rhat(halves, method="identity", **axes))
+    if len(alive) > 1:
+        rhat = float(array_stats.rhat(alive, method="split", **axes))
+    else:  # which "split" refuses
+        halves = alive[:, : alive.shape[1] // 2 * 2].reshape(2, -1)
+        rhat = float(array_stats.rhat(halves, method="identity", **axes))
     variance = float(alive.var(ddof=1)) / ess
     if shared is not None and len(alive) > 1:
         if shared.controlled:

@@ -23,7 +23,12 @@ GOOD = {
         ("rhat_position", 1.1, 1.11, "R-hat of positions 1.11 above 1.1"),
         ("ess", 20.0, 19.0, "effective sample size 19 below 20"),
         ("noise_ratio", 0.1, 0.11, "gradient noise ratio 0.11 above 0.1"),
-        ("virial", 0.3, 0.31, "chains hotter than what they sample, by 0.31: more localization, less step"),
+        (
+            "virial",
+            0.3,
+            0.31,
+            "chains hotter than what they sample, by 0.31: less step, zero_variance, or more localization",
+        ),
         ("virial", -0.3, -0.31, "chains have not arrived, they lack 0.31: more burn-in and draws, or localization"),
     ],
 )
