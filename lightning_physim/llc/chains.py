@@ -20,6 +20,10 @@ KEPT_ENTRIES = 2**27
 """Coordinates of draws and gradients that are kept, at most, to hold them against the centre of all: 0.5 GB."""
 
 
+Mean = tuple[Tensor, Tensor]
+"""Displacement and n_beta times the gradient ``[2, size]``, over draws of all living chains of a job; their number."""
+
+
 class Quantities(NamedTuple):
     """What is told of a draw, or of a mean over draws ``m``, against the centre c of all living chains of its job.
 
@@ -30,9 +34,10 @@ class Quantities(NamedTuple):
         plain_virial: the same with ``B = 1``: all directions alike.
         equipartition: ``(w - c) . (n_beta grad L - g)/2``.
         control: what ``zero_variance`` takes out, whose mean is zero as well. About the centre the virial. About the
-            anchor ``((w - p) . B grad U - tr B)/2 + a . grad U`` with a point p that is fixed before the first draw,
-            ``a = C (l - B G/2)``, the slopes l of n_beta L and G of U at p, and the covariance C of the basin. On a
-            quadratic loss whose curvature is known the value less this is constant, wherever c lies.
+            anchor ``((w - p) . B grad U - tr B)/2 + a . grad U`` with the centre p of the job's other chains, ``a = C
+            (l - B G/2)``, their mean slopes l of n_beta L and G of U, and the covariance C of the basin. These are
+            fixed for the chain, so that no error of a centre is in its mean. On a quadratic loss whose curvature is
+            known the value less this is constant, wherever p lies.
     """
 
     value: Tensor
@@ -83,20 +88,24 @@ class Centres:
     Attributes:
         displacement: from w*, ``[rows, size]``.
         gradient: n_beta times that of the loss, ``[rows, size]``.
+        living: how many chains these are, ``[rows]``.
     """
 
     displacement: Tensor
     gradient: Tensor
+    living: Tensor
 
     @classmethod
-    def of(cls, replicas: Replicas, means: Mapping[int, Tensor]) -> "Centres":
+    def of(cls, replicas: Replicas, means: Mapping[int, Mean]) -> "Centres":
         """Those of the jobs of some replicas.
 
         Args:
             replicas: the replicas.
-            means: displacement and gradient of each job, ``[2, size]``.
+            means: of each job.
         """
-        return cls(*torch.stack([means[job] for job in replicas.rows], 1))
+        pairs, living = zip(*(means[job] for job in replicas.rows), strict=True)
+        displacement, gradient = torch.stack(pairs, 1)
+        return cls(displacement, gradient, torch.stack(living))
 
 
 class Chains:
@@ -132,10 +141,6 @@ class Chains:
         slope = gradient if self.about_centre else torch.zeros_like(gradient)
         self.slope = slope[replicas.row]
         plain = PlainGradient(group, replicas.which_of_row, slope)
-        self.controls_anchor = config.zero_variance and not self.about_centre
-        self.point, self.slope_control = torch.zeros(2, *displacement.shape).to(displacement)
-        if self.controls_anchor:
-            self.slope_control = basin.slope_control(basin.slope, basin.slope, replicas.gamma)
         controlled = config.control_variate and not minibatches.full
         self.estimator: GradientEstimator = ControlVariate.at_anchor(plain, minibatches.whole) if controlled else plain
         self.minibatches, self.seed = minibatches, config.seed
@@ -161,7 +166,6 @@ class Chains:
         chosen.replicas, chosen.noise = self.replicas.select(rows), self.noise.select(rows)
         chosen.kernel, chosen.basin = self.kernel.select(row), self.basin.select(row)
         chosen.walk, chosen.state = self.walk.select(row), self.state.select(row)
-        chosen.point, chosen.slope_control = self.point[row], self.slope_control[row]
         kept = [self.replicas.rows.index(number) for number in chosen.replicas.rows]
         chosen.estimator, chosen.slope = self.estimator.select(torch.tensor(kept, device=row.device)), self.slope[row]
         chosen.sums, chosen.sum_localization = self.sums[:, row], self.sum_localization[row]
@@ -189,24 +193,28 @@ class Chains:
         """Begin the means anew."""
         self.sums, self.summed = torch.zeros_like(self.sums), 0
 
-    def refer_to(self, means: Mapping[int, Tensor]) -> None:
-        """Take what minibatches err by, and the control about the anchor, at the centres of jobs from now on, before
-        the first draw that is recorded.
+    def refer_to(self, means: Mapping[int, Mean]) -> None:
+        """Take what minibatches err by at the centres of jobs from now on, before the first draw that is recorded.
 
-        The noise of gradients grows with the distance from there, as does what curvature that is not known leaves of
-        a slope; and w* may lie far from the centre.
+        The noise of gradients grows with the distance from there, and w* may lie far from the centre.
 
         Args:
-            means: displacement and gradient of each job, ``[2, size]``.
+            means: of each job.
         """
-        there = Centres.of(self.replicas, means).displacement
         if isinstance(self.estimator, ControlVariate):
-            self.estimator = self.estimator.at(there, self.minibatches)
-        if self.controls_anchor:
-            _, gradient = over_all(self.replicas.group, there, self.replicas.which_of_row, self.minibatches)
-            gamma, self.point = self.replicas.gamma, there[self.replicas.row]
-            of_loss = self.replicas.n_beta * gradient[self.replicas.row]
-            self.slope_control = self.basin.slope_control(of_loss, of_loss + gamma * self.point, gamma)
+            self.estimator = self.estimator.at(Centres.of(self.replicas, means).displacement, self.minibatches)
+
+    def _others(self, centres: Centres) -> tuple[Tensor, Tensor]:
+        """Mean displacement of the other living chains of each replica's job, and n_beta times that of the gradient.
+
+        Both ``[replicas, size]``; w* and the gradient there, for a chain that is alone.
+        """
+        living = centres.living[self.replicas.row][:, None]
+        centre, of_all = torch.stack([centres.displacement, centres.gradient])[:, self.replicas.row], self.means()
+        others = centre + (centre - of_all) / (living - 1).clamp_min(1)
+        anchor = torch.stack([torch.zeros_like(self.basin.slope), self.basin.slope])
+        point, slope = torch.where(living > 1, others, anchor)
+        return point, slope
 
     def _draws(self, centres: Centres, at_centre: Tensor, drawn: Sequence[int]) -> Quantities:
         """All draws, ``[replicas, draws]``, against the centres of their jobs.
@@ -227,6 +235,8 @@ class Chains:
         n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope
         base, tangent = torch.zeros_like(n_beta[:, 0]), torch.zeros_like(self.slope)
         mean = reference = centres.gradient[self.replicas.row]
+        gamma, (point, of_loss) = self.replicas.gamma, self._others(centres)
+        slope_control = self.basin.slope_control(of_loss, of_loss + gamma * point, gamma)
         by_minibatch: dict[int, list[int]] = {}
         for i, t in enumerate(drawn):
             by_minibatch.setdefault(self.minibatches.number(t), []).append(i)
@@ -246,10 +256,9 @@ class Chains:
                 control = against[0]
                 if self.about_centre:
                     value = value - ((tangent - left_out) * away).sum(1)
-                elif self.controls_anchor:
-                    gamma = self.replicas.gamma
-                    about_point = self._against(displacement - self.point, gradient + gamma * self.point)[0]
-                    control = about_point + (self.slope_control * (gradient + gamma * displacement)).sum(1)
+                else:
+                    about_point = self._against(displacement - point, gradient + gamma * point)[0]
+                    control = about_point + (slope_control * (gradient + gamma * displacement)).sum(1)
                 every = (torch.where(value.isfinite(), each, torch.nan) for each in (*against, control))
                 found[i] = Quantities(value, *every)
         rows = zip(*(found[i] for i in range(len(drawn))), strict=True)
@@ -303,12 +312,12 @@ class Chains:
         return away, torch.stack(from_centre, 1) - away
 
     def records(
-        self, means: Mapping[int, Tensor], drawn: Sequence[int], some: Sequence[Minibatch]
+        self, means: Mapping[int, Mean], drawn: Sequence[int], some: Sequence[Minibatch]
     ) -> dict[Key, ChainRecord]:
         """What is known of each chain so far; it may go on.
 
         Args:
-            means: displacement and gradient of each job, ``[2, size]``.
+            means: of each job.
             drawn: numbers of the minibatches of the draws.
             some: different minibatches, for what need not be known of all.
         """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_physim.errors import Diverged, GivenUp, InputError
-from lightning_physim.llc.chains import Chains
+from lightning_physim.llc.chains import Chains, Mean
 from lightning_physim.llc.conclusion import conclude
 from lightning_physim.llc.config import SGLDConfig
 from lightning_physim.llc.diagnostics import more_draws_may_mend
@@ -159,7 +159,7 @@ def _run(
     while going:
         if stop is not None and ranks.any(stop()):
             raise GivenUp
-        if t == first and (config.control_variate or config.zero_variance) and config.n_burn_in > 1:
+        if t == first and config.control_variate and config.n_burn_in > 1:
             # By the second half of burn-in, when chains have mostly forgotten where they started.
             means = _means(jobs, chains, minibatches.objective, ranks)
             for each in chains:
@@ -219,8 +219,8 @@ def _results(
     }
 
 
-def _means(jobs: Sequence[Job], chains: Sequence[Chains], objective: Objective, ranks: Ranks) -> dict[int, Tensor]:
-    """Mean displacement of every job, and n_beta times the gradient, over its living chains, ``[2, size]``.
+def _means(jobs: Sequence[Job], chains: Sequence[Chains], objective: Objective, ranks: Ranks) -> dict[int, Mean]:
+    """Of every job.
 
     Collective: ranks add up their chains.
     """
@@ -234,8 +234,9 @@ def _means(jobs: Sequence[Job], chains: Sequence[Chains], objective: Objective, 
             if alive:
                 by_job[job].add_(mean)
                 counts[job] += 1
-    counts = ranks.add(counts).clamp_min(1)
-    return {job: total / counts[job] for job, total in enumerate(ranks.add(sums).split(sizes, 1))}
+    counts = ranks.add(counts)
+    totals = enumerate(ranks.add(sums).split(sizes, 1))
+    return {job: (total / counts[job].clamp_min(1), counts[job]) for job, total in totals}
 
 
 def _of_all(ranks: Ranks, mine: list[dict[Key, T]]) -> dict[Key, T]:
