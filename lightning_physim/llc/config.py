@@ -72,8 +72,8 @@ class SGLDConfig:
         zero_variance: take the virial from each draw (Assaraf and Caffarel 1999; Mira et al. 2013, arXiv 1012.2983).
             Its mean is zero; where the loss is quadratic the difference is constant, so that errors shrink to what is
             not. It also takes out the bias of first order by large steps and noisy gradients. About the anchor it is
-            the virial about the mean of the chains over the second half of burn-in, and the force along the slope
-            there, whose mean is zero as well.
+            the virial about the centre of the other chains, and the force along their mean slope, whose mean is zero
+            as well.
         target_mcse: stop once the standard error of every region is at most this. It is looked at after 25 draws, and
             again after half as many more, but 25 at least.
         max_seconds: stop at the first check after so many seconds, a check being every 25 draws.
