@@ -260,16 +260,8 @@ def ours(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     problem = Problem(job, own=True)
     data, heads = (problem.states, problem.targets), head_regions(problem.network)
     same = (
-        "n_beta",
-        "localization",
-        "step_size",
-        "n_chains",
-        "n_draws",
-        "n_burn_in",
-        "batch_size",
-        "integrator",
-        "seed",
-    )
+        "n_beta", "localization", "step_size", "n_chains", "n_draws", "n_burn_in", "batch_size", "integrator", "seed",
+    )  # fmt: skip
     given = residuals if job["residuals"] else None
     now = clock(job["device"])
     for part in job["parts"]:

@@ -235,8 +235,9 @@ class Chains:
         n_beta, left_out = self.replicas.n_beta, self.replicas.n_beta * self.slope
         base, tangent = torch.zeros_like(n_beta[:, 0]), torch.zeros_like(self.slope)
         mean = reference = centres.gradient[self.replicas.row]
-        gamma, (point, of_loss) = self.replicas.gamma, self._others(centres)
-        slope_control = self.basin.slope_control(of_loss, of_loss + gamma * point, gamma)
+        if not self.about_centre:
+            gamma, (point, of_loss) = self.replicas.gamma, self._others(centres)
+            slope_control = self.basin.slope_control(of_loss, of_loss + gamma * point, gamma)
         by_minibatch: dict[int, list[int]] = {}
         for i, t in enumerate(drawn):
             by_minibatch.setdefault(self.minibatches.number(t), []).append(i)

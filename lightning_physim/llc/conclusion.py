@@ -32,29 +32,28 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     if config.about == "anchor":
         own_plain = torch.zeros_like(own_plain)
     draws, own, equipartitions, own_equipartitions = plain, own_plain, halves, own_halves
-    kept = 1.0
     # Of all living chains or of none: ranks may differ in whether they could keep what virials take.
-    if config.zero_variance and alive and all(torch.isfinite(chain.draws.virial).all() for chain in alive):
+    known = all(torch.isfinite(chain.draws.virial).all() for chain in alive)
+    controlled = config.zero_variance and len(alive) > 0 and known
+    if controlled:
         draws, own = plain - controls, own_plain - own_controls
         equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
-        kept = noise
     values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
     about_centre = values.mean if config.about == "centre" else values.mean - shift
     covered = _mean([chain.covered for chain in alive])
-    # The virial takes the heat of the directions that are known out of a draw, to first order.
-    kept += abs(about_centre - covered) / max(abs(about_centre), covered) if about_centre else 1.0
-    kept = min(1.0, kept)
-    noise_left = noise * kept
+    # The control takes the heat of the directions that are known out of a draw, to first order.
+    missed = abs(about_centre - covered) / max(abs(about_centre), covered) if about_centre else 1.0
+    kept = min(1.0, noise + missed) if controlled else 1.0
     # Without localization no R-hat of positions sees soft directions that have not arrived.
     weighted = job.localization and covered >= COVERED * abs(about_centre)
     virial = told(virials, own_virials) if weighted else told(alike, own_alike)
-    if not weighted:  # it is the heat of all coordinates, of which the estimate has the loss's share
-        kept *= min(1.0, 2 * abs(about_centre) / job.region.size)
+    # Unweighted it is the heat of all coordinates, of which the estimate has the loss's share.
+    share = 1.0 if weighted else min(1.0, 2 * abs(about_centre) / job.region.size)
     order = 2 * equipartition.mean / about_centre if about_centre else math.nan
     slack = told(2 * equipartitions - order * draws, 2 * own_equipartitions - order * own).mcse
     # About the anchor the controlled draws do not tell by how much the loss at the centre errs.
-    told_by_draws = config.about == "centre" or draws is plain
-    margin = 1.96 * slack / about_centre if told_by_draws and about_centre > 3 * values.mcse else math.nan
+    untold = controlled and config.about == "anchor"
+    margin = math.nan if untold or about_centre <= 3 * values.mcse else 1.96 * slack / about_centre
     away, within = ([each for chain in alive for each in getattr(chain, name)] for name in ("away", "within"))
     position = rhat_of_positions(away, within, plain.shape[1] * len(alive) // max(len(away), 1))
     trace = draws + off(own).mean
@@ -77,10 +76,10 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         ess=values.ess,
         n_dead=len(chains) - len(alive),
         step_stability=max(chain.step_stability for chain in chains),
-        noise_ratio=noise_left,
+        noise_ratio=noise * kept,
         virial=virial.mean,
         virial_mcse=virial.mcse,
-        virial_kept=kept,
+        virial_kept=kept * share,
         equipartition=equipartition.mean,
         equipartition_mcse=equipartition.mcse,
         order=order,

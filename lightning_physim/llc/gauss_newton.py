@@ -167,14 +167,12 @@ def _add_products(total: Tensor, vectors: Tensor, n_residuals: int) -> None:
         vectors: entries of the Jacobian.
         n_residuals: that they are derivatives of.
     """
-    rounded = torch.finfo(vectors.dtype).eps * 2 / max(n_residuals, 1) * float(torch.linalg.vector_norm(vectors)) ** 2
-    if rounded > ROUNDED * min(CURVATURES.values()) and vectors.dtype != torch.float64:
-        for part in vectors.split(BLOCK_ROWS, 1):
-            _add_products(total, part.double(), n_residuals)
-        return
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        total[start:, block] += vectors[start:] @ vectors[block].mT
+    trace = 2 / max(n_residuals, 1) * float(torch.linalg.vector_norm(vectors)) ** 2
+    rounds = torch.finfo(vectors.dtype).eps * trace > ROUNDED * min(CURVATURES.values())
+    for part in map(Tensor.double, vectors.split(BLOCK_ROWS, 1)) if rounds else [vectors]:
+        for start in range(0, len(part), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            total[start:, block] += part[start:] @ part[block].mT
 
 
 def _zeros(objective: Objective, *sizes: int) -> Tensor:

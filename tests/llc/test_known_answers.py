@@ -237,13 +237,8 @@ def test_linear_regression_with_the_bias_of_gradient_noise_and_without_it_by_con
     rho = REGRESSION.rho(200.0, step, 64)
     biased = quadratic_answer(REGRESSION.h.numpy(), 200.0, step, 1.0, rho)
     settings = {
-        "batch_size": 64,
-        "step_size": step,
-        "n_chains": 32,
-        "n_draws": 1500,
-        "n_burn_in": 500,
-        "integrator": "euler",
-    }
+        "batch_size": 64, "step_size": step, "n_chains": 32, "n_draws": 1500, "n_burn_in": 500, "integrator": "euler",
+    }  # fmt: skip
     noisy = REGRESSION.estimate(**settings)
     agrees(noisy, biased, 0.08)
     assert noisy.noise_ratio > 0.1 and "noise_ratio" in noisy.failures

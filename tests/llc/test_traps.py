@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from lightning_physim.errors import InputError
-from lightning_physim.llc import RegionResult, SGLDConfig, estimate_llc
+from lightning_physim.llc import RegionResult, SGLDConfig, diagnose, estimate_llc
 from lightning_physim.llc.minibatches import Minibatches
 from lightning_physim.llc.objective import Objective
+from lightning_physim.llc.summary import summarize
 
 CURVED = {"preconditioner": "curvature", "integrator": "leimkuhler_matthews"}
 
@@ -77,6 +78,42 @@ def test_errors_about_the_anchor_are_true_where_the_loss_is_not_quadratic():
     ]
     z = np.array([(r.mean - truth) / r.mcse for r in found if r.converged])
     assert len(z) > 16 and 0.65 < z.std(ddof=1) < 1.4 and abs(z.mean()) < 3.5 / len(z) ** 0.5 * z.std(ddof=1)
+
+
+@pytest.mark.parametrize("preconditioner", [None, "curvature"])
+def test_on_a_slope_whose_directions_are_not_all_known_the_control_makes_errors_smaller(preconditioner):
+    """Sixty curvatures over three decades, of which five are known. Controlled about w*, errors were twice as large."""
+    h = torch.logspace(1, -2, 60)
+    start = 0.1 * torch.randn(60, generator=torch.Generator().manual_seed(0))
+    a = 1000 * h + 1000
+    exact = float((1000 * h / a).sum() / 2 + 500 * (h * ((1000 * start / a) ** 2 - start**2)).sum())
+    model = Weights(60)
+    model.w.data = start.clone()
+    config = SGLDConfig(
+        n_beta=1000.0, localization=1000.0, n_burn_in=50, integrator="baoab", preconditioner=preconditioner
+    )
+
+    def error(zero_variance: bool) -> float:
+        given = [replace(config, zero_variance=zero_variance, seed=seed) for seed in range(8)]
+        loss = lambda m, _: (h * m.w.square()).sum() / 2  # noqa: E731
+        found = [estimate_llc(model, loss, (torch.zeros(4),), config=each)["model"].mean for each in given]
+        return float(np.sqrt(np.mean(np.square(np.array(found) - exact))))
+
+    assert error(True) < 0.8 * error(False)
+
+
+@pytest.mark.parametrize("n_draws", range(4, 9))
+def test_chains_apart_fail_however_few_their_draws_are(n_draws):
+    noise = np.random.default_rng(0).normal(size=(4, n_draws))
+    assert summarize(noise + 10 * np.arange(4)[:, None]).rhat > 2
+
+
+def test_heat_that_localization_holds_is_not_in_the_estimate():
+    """Of a hundred directions five are known, so that the virial counts all alike: three times what f = 1/3 holds."""
+    found = quadratic(torch.full((100,), 0.5), n_beta=100.0, localization=100.0, n_draws=300)
+    assert found.virial_kept == pytest.approx(1 / 3, abs=0.05)
+    told = vars(found) | {"virial": 0.05 * found.mean, "virial_mcse": 0.01 * found.mean}
+    assert "virial" not in diagnose(told) and "virial" in diagnose(told | {"virial_kept": 1.0})
 
 
 def test_heat_that_an_estimate_holds_is_within_its_error_or_three_percent_of_it():
