@@ -5,7 +5,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -139,6 +139,15 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def stats(paths: Iterable[Path]) -> dict[Path, os.stat_result]:
+    """Size and times of those files that are there: a training removes some of its files while others look at them."""
+    found = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found[path] = path.stat()
+    return found
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 import time
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 from jsonargparse import ArgumentParser
@@ -11,6 +12,7 @@ from lightning_physim import keys
 from lightning_physim.cli.suggestions import suggesting
 from lightning_physim.curves import COLLISION_HEAD, first_collision_step, head_curves, last
 from lightning_physim.errors import InputError
+from lightning_physim.files import stats
 from lightning_physim.text import text_table
 from lightning_physim.tracking.reading import read_metrics
 from lightning_physim.tracking.run import RunDirectory, checkpoints_by_step
@@ -70,7 +72,7 @@ def list_runs(argv: list[str]) -> None:
 
 def described(run: RunDirectory) -> Listed:
     """What the files of a run say of it; what cannot be read is told in place of its best head."""
-    files = [path.stat() for path in run.path.rglob("*") if path.is_file()]
+    files = [each for each in stats(run.path.rglob("*")).values() if S_ISREG(each.st_mode)]
     written = max((file.st_mtime for file in files), default=run.path.stat().st_mtime)
     state, step, headline = read_state(run), None, "not measured"
     if state is not None:

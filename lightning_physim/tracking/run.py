@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lightning_physim.errors import InputError
+from lightning_physim.files import stats
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ def find_run(root: str | Path, which: str | Path) -> RunDirectory:
     """
     root = Path(root)
     if str(which) == "last":
-        checkpoints = sorted(root.glob("*/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for checkpoint in checkpoints:
+        found = stats(root.glob("*/checkpoints/*.ckpt"))
+        for checkpoint in sorted(found, key=lambda path: found[path].st_mtime, reverse=True):
             if _is_whole(checkpoint):
                 return RunDirectory(checkpoint.parent.parent)
         raise InputError(f"'last' needs a run with a checkpoint, found no {root}/*/checkpoints/*.ckpt; name a run")
@@ -141,7 +142,13 @@ def last_checkpoint(run: RunDirectory) -> Path:
     Raises:
         InputError: there is none.
     """
-    candidates = sorted(run.checkpoints.glob("*.ckpt"), key=_age, reverse=True)
+    found = stats(run.checkpoints.glob("*.ckpt"))
+
+    def age(checkpoint: Path) -> tuple[int, float]:
+        step = checkpoint_step(checkpoint)
+        return (-1 if step is None else step, found[checkpoint].st_mtime)
+
+    candidates = sorted(found, key=age, reverse=True)
     for checkpoint in candidates:
         if _is_whole(checkpoint):
             return checkpoint
@@ -165,11 +172,6 @@ def _new_id(name: str | None) -> str:
     readable = re.sub(r"[^a-z0-9]+", "-", (name or "").lower()).strip("-")[:40]
     suffix = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(4))
     return "-".join(part for part in (datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), readable, suffix) if part)
-
-
-def _age(checkpoint: Path) -> tuple[int, float]:
-    step = checkpoint_step(checkpoint)
-    return (-1 if step is None else step, checkpoint.stat().st_mtime)
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -95,6 +95,10 @@ def test_last_checkpoint_goes_by_step_and_passes_over_torn_files(tmp_path):
     holed[middle : middle + 512] = bytes(512)  # a power failure leaves the right size and zeros
     late.write_bytes(holed)
     assert last_checkpoint(run) == early
+    removed = run.checkpoints / "step-00002000.ckpt"
+    removed.symlink_to("nowhere")  # listed, and no longer there: a training removes checkpoints
+    assert last_checkpoint(run) == early
+    removed.unlink()
     for path in run.checkpoints.glob("*.ckpt"):
         path.write_bytes(b"PK")
     with pytest.raises(InputError, match="only unreadable epoch=3-step=1000.ckpt, step-00000900.ckpt"):
@@ -107,6 +111,7 @@ def test_find_run(tmp_path):
     older, newer, empty = (new_run(tmp_path, name) for name in ("older", "newer", "empty"))
     save_checkpoint(newer.checkpoints / "step-00000010.ckpt", 10)
     checkpoint = save_checkpoint(older.checkpoints / "step-00000020.ckpt", 20)  # resumed after `newer` was started
+    (newer.checkpoints / "step-00000009.ckpt").symlink_to("nowhere")  # which its training has removed meanwhile
     assert find_run(tmp_path, "last") == older
     checkpoint.write_bytes(checkpoint.read_bytes()[:-30])
     assert find_run(tmp_path, "last") == newer
