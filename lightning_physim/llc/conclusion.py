@@ -29,6 +29,7 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     noise = _mean([chain.noise_ratio for chain in alive])
     told = partial(_estimate, shared=_shared(config, minibatches), noise_ratio=noise)
     shift = _mean([chain.shift for chain in alive]) - off(own_plain).mean
+    left_out = 0.0 if config.about == "centre" else shift
     if config.about == "anchor":
         own_plain = torch.zeros_like(own_plain)
     draws, own, equipartitions, own_equipartitions = plain, own_plain, halves, own_halves
@@ -36,13 +37,14 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
     known = all(torch.isfinite(chain.draws.virial).all() for chain in alive)
     controlled = config.zero_variance and len(alive) > 0 and known
     if controlled:
-        draws, own = plain - controls, own_plain - own_controls
+        taken = _share_of_virial(told(plain, own_plain).mean - left_out, told(halves, own_halves).mean)
+        draws, own = plain - taken * controls, own_plain - taken * own_controls
         equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
     values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
-    about_centre = values.mean if config.about == "centre" else values.mean - shift
-    covered = _mean([chain.covered for chain in alive])
+    about_centre = values.mean - left_out
+    covered, halved = _mean([chain.covered for chain in alive]), abs(equipartition.mean)
     # The control takes the heat of the directions that are known out of a draw, to first order.
-    missed = abs(about_centre - covered) / max(abs(about_centre), covered) if about_centre else 1.0
+    missed = abs(halved - covered) / max(halved, covered) if halved else 1.0
     kept = min(1.0, noise + missed) if controlled else 1.0
     # Without localization no R-hat of positions sees soft directions that have not arrived.
     weighted = job.localization and covered >= COVERED * abs(about_centre)
@@ -93,6 +95,19 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         grad_norm=float(job.region.gather(minibatches.whole.gradients).norm()),
         weight_norm=float(job.region.gather(minibatches.objective.frozen).norm()),
     )
+
+
+def _share_of_virial(about_centre: float, equipartition: float) -> float:
+    """Share of its virial that the loss of a draw varies by: 2/p for an order p, which is 1 on a quadratic loss.
+
+    A loss of order p has ``w . grad L = p L``, so the learning coefficient is 2/p times equipartition, with heat or
+    without. Orders below 1 are noise.
+
+    Args:
+        about_centre: the learning coefficient about the centre, by plain draws, as is the other.
+        equipartition: of the same draws.
+    """
+    return min(max(about_centre / equipartition, 0.0), 2.0) if equipartition > 0 else 1.0
 
 
 def _shared(config: SGLDConfig, minibatches: Minibatches) -> Shared | None:

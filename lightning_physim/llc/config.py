@@ -69,11 +69,12 @@ class SGLDConfig:
         about: what the estimate is relative to. ``"anchor"``: L(w*), as published. ``"centre"``: the loss at the mean
             of the chains. That leaves out how far w* lies from a minimum, and is for networks in training
             (docs/llc.md).
-        zero_variance: take the virial from each draw (Assaraf and Caffarel 1999; Mira et al. 2013, arXiv 1012.2983).
-            Its mean is zero; where the loss is quadratic the difference is constant, so that errors shrink to what is
-            not. It also takes out the bias of first order by large steps and noisy gradients. About the anchor it is
-            the virial about the centre of the other chains, and the force along their mean slope, whose mean is zero
-            as well.
+        zero_variance: take the virial from each draw (Assaraf and Caffarel 1999; Mira et al. 2013, arXiv 1012.2983),
+            times 2 over the order of the loss: the learning coefficient over equipartition. Its mean is zero. Where the
+            loss is of one order and its directions are known the difference is nearly constant, and exactly so where it
+            is quadratic. This also takes out the bias of first order by large steps and noisy gradients. About the
+            anchor it is the virial about the centre of the other chains, and the force along their mean slope, whose
+            mean is zero as well.
         target_mcse: stop once the standard error of every region is at most this. It is looked at after 25 draws, and
             again after half as many more, but 25 at least.
         max_seconds: stop at the first check after so many seconds, a check being every 25 draws.
