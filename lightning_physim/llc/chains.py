@@ -34,9 +34,9 @@ class Quantities(NamedTuple):
         plain_virial: the same with ``B = 1``: all directions alike.
         equipartition: ``(w - c) . (n_beta grad L - g)/2``.
         control: what ``zero_variance`` takes out a share of; its mean is zero as well. About the centre the virial.
-            About the anchor ``((w - p) . B grad U - tr B)/2 + a . grad U`` with the centre p of the job's other chains, ``a = C
-            (l - B G/2)``, their mean slopes l of n_beta L and G of U, and the covariance C of the basin. These are
-            fixed for the chain, so that no error of a centre is in its mean. On a quadratic loss whose curvature is
+            About the anchor ``((w - p) . B grad U - tr B)/2 + a . grad U`` with the centre p of the job's other chains,
+            ``a = C (l - B G/2)``, their mean slopes l of n_beta L and G of U, and the covariance C of the basin. These
+            are fixed for the chain, so that no error of a centre is in its mean. On a quadratic loss whose curvature is
             known the value less this is constant, wherever p lies.
     """
 
