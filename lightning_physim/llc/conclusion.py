@@ -42,9 +42,9 @@ def conclude(job: Job, config: SGLDConfig, chains: Sequence[ChainRecord], miniba
         equipartitions, own_equipartitions = halves - virials, own_halves - own_virials
     values, equipartition = told(draws, own), told(equipartitions, own_equipartitions)
     about_centre = values.mean - left_out
-    covered, halved = _mean([chain.covered for chain in alive]), abs(equipartition.mean)
+    covered, half = _mean([chain.covered for chain in alive]), abs(equipartition.mean)
     # The control takes the heat of the directions that are known out of a draw, to first order.
-    missed = abs(halved - covered) / max(halved, covered) if halved else 1.0
+    missed = abs(half - covered) / max(half, covered) if half else 1.0
     kept = min(1.0, noise + missed) if controlled else 1.0
     # Without localization no R-hat of positions sees soft directions that have not arrived.
     weighted = job.localization and covered >= COVERED * abs(about_centre)
